@@ -1,0 +1,234 @@
+"""Everything the core may ask its shell to do. Values only: an effect says what, the shell knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Failure
+from ..wire.items import Item
+from .usage import ReplyUsage, TranscriptionUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Base of all effects."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Effect):
+    """Put a client event on the wire.
+
+    `in_turn` says that it must not overtake user audio that was pushed before it (a reply asked for after a commit).
+    """
+
+    event: dict[str, Any]
+    in_turn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Effect):
+    """The server confirmed the configuration: audio and replies may leave. `again` after a reconnect."""
+
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Effect):
+    """The request `key` is over: done when `failure` is None."""
+
+    key: str
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDiffers(Effect):
+    """The server confirmed an update but keeps other values than asked: dotted path -> (asked, kept)."""
+
+    differences: Mapping[str, tuple[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Effect):
+    """The server refused something that no request waits for. The session goes on."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(Effect):
+    """This connection is of no use any more; `failure.kind` says whether another one may be."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed(Effect):
+    """Something worth counting, and one log line of its kind: unknown, malformed, benign."""
+
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPlaced(Effect):
+    """An item that this side did not create entered the conversation."""
+
+    previous_item_id: str | None
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Effect):
+    """Server turn detection heard the user. ms of this connection's audio."""
+
+    item_id: str
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(Effect):
+    """Server turn detection heard the user fall silent. ms of this connection's audio."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTaken(Effect):
+    """User audio up to now (or up to `until_ms` of this connection's audio) is in an item and needs no keeping."""
+
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript(Effect):
+    """Text of a user's turn so far (`final` False, cumulative) or altogether.
+
+    `confidence` is exp(mean logprob), None unless the session asked for logprobs. `started_at` is wall-clock seconds.
+    """
+
+    item_id: str
+    text: str
+    final: bool
+    confidence: float | None = None
+    started_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFailed(Effect):
+    """A user's turn got no transcript."""
+
+    item_id: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionBilled(Effect):
+    """What a transcript cost. `event_id` is the server's."""
+
+    event_id: str
+    usage: TranscriptionUsage
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySent(Effect):
+    """The request `key` is about to leave: its time limit starts now."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted(Effect):
+    """A reply began. `key` names our request, None when the server began it. `aside` marks an out-of-band reply."""
+
+    response_id: str
+    key: str | None
+    aside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStarted(Effect):
+    """A reply opened a message."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKind(Effect):
+    """Whether a message is spoken (audio with transcript) or written."""
+
+    response_id: str
+    item_id: str
+    spoken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MessageText(Effect):
+    """More text of a message. `start_time` in seconds of its audio, when the server tells."""
+
+    response_id: str
+    item_id: str
+    delta: str
+    start_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAudio(Effect):
+    """More speech: int16 little-endian mono PCM at 24 kHz."""
+
+    response_id: str
+    item_id: str
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnded(Effect):
+    """A message is complete."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionCalled(Effect):
+    """The model calls a function; the arguments are complete."""
+
+    response_id: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded(Effect):
+    """A reply is over, whatever way. Comes exactly once per `ReplyStarted`.
+
+    `status` is `completed`, `cancelled`, `incomplete`, `failed`, or `lost` when the connection went first. Times are
+    wall-clock seconds; `first_output_at` is None when nothing came. `failure` is set for `failed`.
+    """
+
+    response_id: str
+    status: str
+    reason: str
+    started_at: float
+    first_output_at: float | None
+    ended_at: float
+    usage: ReplyUsage | None
+    failure: Failure | None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits(Effect):
+    """What is left of the account's limits, as the server tells it."""
+
+    limits: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimeout(Effect):
+    """The user said nothing for `idle_timeout_ms`."""
+
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int

@@ -1,0 +1,162 @@
+"""What a reply is made of: messages, speech, text and function calls, each told to the right reply and item.
+
+Deltas name their response and their item, so replies that live at the same time never mix (livekit/agents#6817). A
+delta for a reply that is over, or was given up, is dropped.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import Failure
+from ..wire import server_events as ev
+from . import effects as fx
+from .mirror import Mirror
+from .record import Record
+from .replies import Message, Replies, Reply
+from .usage import ReplyUsage
+
+PCM_BYTES_PER_MS = 48
+"""24 kHz, int16, mono."""
+
+Effects = list[fx.Effect]
+
+
+class Output:
+    """Turns the events of live replies into effects, and remembers in the mirror what was said."""
+
+    def __init__(self, replies: Replies, mirror: Mirror[Record]) -> None:
+        self._replies = replies
+        self._mirror = mirror
+        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
+            ev.OutputItemAdded: self._item_added,
+            ev.OutputItemDone: self._item_done,
+            ev.ContentPartAdded: self._part_added,
+            ev.TextDelta: self._written,
+            ev.AudioTranscriptDelta: self._said,
+            ev.AudioDelta: self._audio,
+        }
+
+    def received_ms(self, item_id: str) -> int | None:
+        """Speech received so far for an item, in ms; None when it is not a spoken reply of ours."""
+        for reply in self._replies:
+            if (message := reply.messages.get(item_id)) is not None:
+                return message.audio_bytes // PCM_BYTES_PER_MS
+        record = self._mirror.get(item_id)
+        return record.audio_ms if record is not None else None
+
+    def end(
+        self,
+        reply: Reply,
+        status: str,
+        reason: str,
+        now: float,
+        *,
+        usage: ReplyUsage | None = None,
+        failure: Failure | None = None,
+    ) -> Effects:
+        """A reply is over: close what is open, remember what was said, and say so once."""
+        effects: Effects = []
+        for item_id, message in reply.messages.items():
+            effects += self._close(reply, item_id, message)
+        if reply.discarded:
+            return []
+        ended = fx.ReplyEnded(
+            reply.response_id, status, reason, reply.started_at, reply.first_output_at, now, usage, failure
+        )
+        return [*effects, ended]
+
+    def _close(self, reply: Reply, item_id: str, message: Message) -> Effects:
+        if message.ended:
+            return []
+        message.ended = True
+        record = self._mirror.get(item_id)
+        if record is not None and not reply.aside:
+            if message.spoken:
+                record = replace(record, audio_ms=message.audio_bytes // PCM_BYTES_PER_MS)
+            if not record.interrupted:
+                record = record.with_item(record.item.with_text(message.text))
+            self._mirror.update(record)
+        return [] if reply.discarded else [fx.MessageEnded(reply.response_id, item_id)]
+
+    def _find(self, event: Any) -> tuple[Reply, Message] | None:
+        reply = self._replies.get(event.response_id)
+        message = reply.messages.get(event.item_id) if reply is not None else None
+        return (reply, message) if reply is not None and message is not None else None
+
+    def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
+        reply = self._replies.get(event.response_id)
+        if reply is None or event.item.type != "message" or event.item.id in reply.messages:
+            return []
+        reply.messages[event.item.id] = Message()
+        return [] if reply.discarded else [fx.MessageStarted(reply.response_id, event.item.id)]
+
+    def _is_spoken(self, reply: Reply, item_id: str, message: Message, spoken: bool) -> Effects:
+        if message.spoken is not None:
+            return []
+        message.spoken = spoken
+        return [] if reply.discarded else [fx.MessageKind(reply.response_id, item_id, spoken)]
+
+    def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
+        found = self._find(event)
+        return self._is_spoken(found[0], event.item_id, found[1], event.part.type != "text") if found else []
+
+    def _written(self, event: ev.TextDelta, now: float) -> Effects:
+        found = self._find(event)
+        if found is None:
+            return []
+        reply, message = found
+        effects = self._is_spoken(reply, event.item_id, message, False)
+        if reply.first_output_at is None:
+            reply.first_output_at = now
+        message.text += event.delta
+        return [] if reply.discarded else [*effects, fx.MessageText(reply.response_id, event.item_id, event.delta)]
+
+    def _said(self, event: ev.AudioTranscriptDelta, now: float) -> Effects:
+        """The transcript usually leads the audio, so it does not count as first output: the caller hears nothing yet."""
+        found = self._find(event)
+        if found is None:
+            return []
+        reply, message = found
+        effects = self._is_spoken(reply, event.item_id, message, True)
+        message.text += event.delta
+        text = fx.MessageText(reply.response_id, event.item_id, event.delta, event.start_time)
+        return [] if reply.discarded else [*effects, text]
+
+    def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
+        found = self._find(event)
+        if found is None:
+            return []
+        reply, message = found
+        effects = self._is_spoken(reply, event.item_id, message, True)
+        try:
+            pcm = b64decode(event.delta)
+        except ValueError:
+            return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
+        if reply.first_output_at is None:
+            reply.first_output_at = now
+        message.audio_bytes += len(pcm)
+        return [] if reply.discarded else [*effects, fx.MessageAudio(reply.response_id, event.item_id, pcm)]
+
+    def _item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
+        reply = self._replies.get(event.response_id)
+        if reply is None:
+            return []
+        if event.item.type == "message":
+            message = reply.messages.get(event.item.id)
+            return self._close(reply, event.item.id, message) if message is not None else []
+        if event.item.type != "function_call" or reply.discarded:
+            return []
+        known = self._mirror.get(event.item.id)
+        if known is not None:
+            # The item arrived without its arguments; a replay needs them.
+            self._mirror.update(replace(known, item=event.item))
+        if event.item.status not in ("", "completed"):
+            # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
+            return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
+        if reply.first_output_at is None:
+            reply.first_output_at = now
+        return [fx.FunctionCalled(reply.response_id, event.item)]

@@ -1,0 +1,53 @@
+"""What is remembered of one conversation item, beyond what stands on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..wire.items import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An item and what this side knows of it.
+
+    Attributes:
+        item: as the server has it; once a spoken item was cut, as it was heard.
+        created_at: wall-clock seconds.
+        origin: the caller's own object that the item was made from, handed back untouched.
+        interrupted: only a part of it was heard; its text must not grow again.
+        confidence: of a user turn's transcript, 0.0 to 1.0.
+        audio_ms: speech received for it, in ms; None for an item that is not a spoken reply.
+    """
+
+    item: Item
+    created_at: float
+    origin: object | None = None
+    interrupted: bool = False
+    confidence: float | None = None
+    audio_ms: int | None = None
+
+    @property
+    def id(self) -> str:
+        """The item's id."""
+        return self.item.id
+
+    def with_item(self, item: Item) -> Record:
+        """The same record of a changed item; the caller's object no longer describes it."""
+        return replace(self, item=item, origin=None)
+
+
+def identify(record: Record) -> str:
+    """The id of a record's item."""
+    return record.id
+
+
+def same_text(old: Record, new: Record) -> bool:
+    """Whether an item may stay as it is: only a message whose text changed has to be made anew.
+
+    An item without text is one whose speech was never transcribed, and whatever replaced it here must not delete it there
+    (livekit/agents#2201).
+    """
+    if old.item.type != "message" or new.item.type != "message" or not old.item.text:
+        return True
+    return old.item.text == new.item.text

@@ -1,0 +1,67 @@
+"""User turns: when someone began and stopped speaking, and a transcript that grows until it is final.
+
+Everything is kept per item id, so that two turns that overlap on the wire never mix (hashintel/hash#9356).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Turn:
+    """One user turn. `started_at` is wall-clock seconds; `parts` maps content index to the text so far."""
+
+    started_at: float | None = None
+    parts: dict[int, str] = field(default_factory=dict)
+
+
+def confidence(logprobs: Sequence[Mapping[str, Any]] | None) -> float | None:
+    """exp(mean logprob) of the tokens, 0.0 to 1.0; None when there are none. Never invented."""
+    values = [p["logprob"] for p in logprobs or () if isinstance(p.get("logprob"), (int, float))]
+    return math.exp(min(0.0, sum(values) / len(values))) if values else None
+
+
+class Turns:
+    """The turns whose transcript is not final yet, by item id."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Turn] = {}
+
+    def started(self, item_id: str, now: float) -> None:
+        """Speech began."""
+        self._open.setdefault(item_id, Turn()).started_at = now
+
+    def grown(self, item_id: str, content_index: int, delta: str) -> str:
+        """More text came; returns all of that part so far."""
+        parts = self._open.setdefault(item_id, Turn()).parts
+        parts[content_index] = parts.get(content_index, "") + delta
+        return parts[content_index]
+
+    def finished(self, item_id: str, content_index: int) -> tuple[str | None, float | None]:
+        """The transcript is final or failed; returns the partial text (None when there was none) and the start time."""
+        turn = self._open.get(item_id)
+        if turn is None:
+            return None, None
+        partial = turn.parts.pop(content_index, None)
+        if not turn.parts:
+            del self._open[item_id]
+        return partial, turn.started_at
+
+    def forget(self, item_id: str) -> None:
+        """The item is gone."""
+        self._open.pop(item_id, None)
+
+    def drain(self) -> list[tuple[str, str, float | None]]:
+        """The connection is gone, and with it every final still due: (item id, partial text, start) of turns with text."""
+        lost = [
+            (item_id, text, turn.started_at)
+            for item_id, turn in self._open.items()
+            for text in turn.parts.values()
+            if text
+        ]
+        self._open.clear()
+        return lost

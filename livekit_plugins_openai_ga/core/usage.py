@@ -1,0 +1,86 @@
+"""Usage payloads as plain numbers. A count the server does not send is 0; nothing is estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyUsage:
+    """Tokens of one reply. Cached tokens are part of the input counts. Cancelled replies are billed, too."""
+
+    total: int = 0
+    input: int = 0
+    output: int = 0
+    input_text: int = 0
+    input_audio: int = 0
+    input_image: int = 0
+    cached: int = 0
+    cached_text: int = 0
+    cached_audio: int = 0
+    cached_image: int = 0
+    output_text: int = 0
+    output_audio: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionUsage:
+    """What one transcript cost: tokens, or seconds of audio, as the model is billed."""
+
+    seconds: float = 0.0
+    total: int = 0
+    input: int = 0
+    input_audio: int = 0
+    output: int = 0
+
+
+def _object(payload: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
+    value = (payload or {}).get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(payload: Mapping[str, Any], key: str) -> int:
+    value = payload.get(key)
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def reply_usage(payload: Mapping[str, Any] | None) -> ReplyUsage | None:
+    """Read `response.usage` of a `response.done`; None when the server sent none."""
+    if payload is None:
+        return None
+    inputs = _object(payload, "input_token_details")
+    cached = _object(inputs, "cached_tokens_details")
+    outputs = _object(payload, "output_token_details")
+    return ReplyUsage(
+        total=_count(payload, "total_tokens"),
+        input=_count(payload, "input_tokens"),
+        output=_count(payload, "output_tokens"),
+        input_text=_count(inputs, "text_tokens"),
+        input_audio=_count(inputs, "audio_tokens"),
+        input_image=_count(inputs, "image_tokens"),
+        cached=_count(inputs, "cached_tokens"),
+        cached_text=_count(cached, "text_tokens"),
+        cached_audio=_count(cached, "audio_tokens"),
+        cached_image=_count(cached, "image_tokens"),
+        output_text=_count(outputs, "text_tokens"),
+        output_audio=_count(outputs, "audio_tokens"),
+    )
+
+
+def transcription_usage(payload: Mapping[str, Any] | None) -> TranscriptionUsage | None:
+    """Read `usage` of a completed transcription; None when the server sent none or a kind unknown here."""
+    kind = (payload or {}).get("type")
+    if payload is None or kind not in ("tokens", "duration"):
+        return None
+    if kind == "duration":
+        seconds = payload.get("seconds")
+        return TranscriptionUsage(seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0)
+    return TranscriptionUsage(
+        total=_count(payload, "total_tokens"),
+        input=_count(payload, "input_tokens"),
+        input_audio=_count(_object(payload, "input_token_details"), "audio_tokens"),
+        output=_count(payload, "output_tokens"),
+    )

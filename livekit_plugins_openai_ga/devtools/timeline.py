@@ -1,0 +1,186 @@
+"""A call as text: who spoke when, what was said, what the tools did, how long the caller waited, the cost.
+
+`Timeline` is told what happened, in seconds since the call began, and in any order. `render` draws one bar
+per lane, lists every entry, and sums up. It has no clock and prints nothing itself.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Lane = Literal["caller", "agent", "tool", "session"]
+LANES: tuple[Lane, ...] = ("caller", "agent", "tool", "session")
+
+# Candidates for the distance between two marks on the time axis, in seconds.
+_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+_LABEL_WIDTH = 9
+_TIME_WIDTH = 16
+_MIN_WIDTH = 60
+_TICK_CELLS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened, in seconds since the start. `until` is None for a moment without length."""
+
+    at: float
+    lane: Lane
+    text: str
+    until: float | None = None
+    interrupted: bool = False
+
+
+class Timeline:
+    """Collects the entries of one call and renders them."""
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._tokens: dict[str, int] = {}
+        self._costs: list[float | None] = []
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Everything told so far, by time."""
+        return sorted(self._entries, key=lambda entry: (entry.at, LANES.index(entry.lane)))
+
+    def speech(
+        self,
+        lane: Literal["caller", "agent"],
+        start: float,
+        end: float,
+        text: str,
+        *,
+        interrupted: bool = False,
+    ) -> None:
+        """Somebody was heard from `start` to `end`. `interrupted`: the other side ended it by speaking."""
+        self._entries.append(Entry(start, lane, text, end, interrupted))
+
+    def tool_call(
+        self,
+        start: float,
+        end: float | None,
+        name: str,
+        arguments: Mapping[str, object] | str,
+        result: str | None,
+    ) -> None:
+        """A tool ran. `arguments`: an object, or the JSON text the model wrote. `result` None: it never returned."""
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        outcome = "no result" if result is None else result
+        self._entries.append(Entry(start, "tool", f"{name}({written}) -> {outcome}", end))
+
+    def note(self, at: float, text: str) -> None:
+        """Something happened to the session itself: connected, reconnected, closed, an error."""
+        self._entries.append(Entry(at, "session", text))
+
+    def usage(self, tokens: Mapping[str, int], cost_usd: float | None) -> None:
+        """Add one response: tokens by kind (`{"audio in": 120, ...}`), cost in USD (None: no price is known)."""
+        for kind, count in tokens.items():
+            self._tokens[kind] = self._tokens.get(kind, 0) + count
+        self._costs.append(cost_usd)
+
+    def first_audio(self) -> dict[Entry, float]:
+        """For the first reply to each caller turn: seconds from the caller's last word to its first sound."""
+        waits: dict[Entry, float] = {}
+        asked: Entry | None = None
+        for entry in self.entries:
+            if entry.lane == "caller":
+                asked = entry
+            # A reply that began while the caller still spoke does not answer what was being said.
+            elif entry.lane == "agent" and asked is not None and entry.at >= (asked.until or asked.at):
+                waits[entry] = entry.at - (asked.until or asked.at)
+                asked = None
+        return waits
+
+    def render(self, width: int = 100) -> str:
+        """The whole call in lines of at most `width` characters (60 at least). No line break at the end."""
+        if not self._entries:
+            return "Nothing happened in this call."
+        width = max(width, _MIN_WIDTH)
+        return "\n".join([*self._bars(width), "", *self._list(width), "", *self._summary(width)])
+
+    def _bars(self, width: int) -> list[str]:
+        length = max(1.0, *(entry.until or entry.at for entry in self._entries))
+        cells = width - _LABEL_WIDTH
+        per_cell = length / cells
+        step = next((step for step in _STEPS if step / per_cell >= _TICK_CELLS), _STEPS[-1])
+        axis = [" "] * cells
+        for second in range(0, int(length) + 1, step):
+            mark = f"|{second} s"
+            start = int(second / per_cell)
+            if start + len(mark) <= cells:
+                axis[start : start + len(mark)] = mark
+        lines = ["".join([" " * _LABEL_WIDTH, *axis]).rstrip()]
+        for lane in LANES:
+            entries = [entry for entry in self.entries if entry.lane == lane]
+            if entries:
+                lines.append(f"{lane:<{_LABEL_WIDTH}}{_bar(entries, per_cell, cells)}".rstrip())
+        return lines
+
+    def _list(self, width: int) -> list[str]:
+        waits = self.first_audio()
+        lines: list[str] = []
+        for entry in self.entries:
+            remarks = []
+            if entry in waits:
+                remarks.append(f"first audio after {waits[entry] * 1000:.0f} ms")
+            if entry.interrupted:
+                remarks.append("interrupted")
+            text = f"{entry.text} [{', '.join(remarks)}]" if remarks else entry.text
+            span = f"{entry.at:.1f} s" if entry.until is None else f"{entry.at:.1f}-{entry.until:.1f} s"
+            lead = f"{span:<{_TIME_WIDTH}}{entry.lane:<{_LABEL_WIDTH}}"
+            lines += textwrap.wrap(
+                " ".join(text.split()),
+                width,
+                initial_indent=lead,
+                subsequent_indent=" " * len(lead),
+                break_on_hyphens=False,
+            ) or [lead.rstrip()]
+        return lines
+
+    def _summary(self, width: int) -> list[str]:
+        waits = list(self.first_audio().values())
+        interrupted = sum(entry.interrupted for entry in self._entries)
+        lines = ["Time to first audio: no reply was heard."]
+        if waits:
+            median, longest = statistics.median(waits) * 1000, max(waits) * 1000
+            turns = _count(len(waits), "turn")
+            lines = [f"Time to first audio: median {median:.0f} ms, longest {longest:.0f} ms over {turns}."]
+        tools = sum(entry.lane == "tool" for entry in self._entries)
+        lines.append(f"Interruptions: {interrupted}. Tool calls: {tools}.")
+        if self._costs:
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in self._tokens.items()) or "none reported"
+            lines.append(f"Tokens: {counts}.")
+            lines.append(self._cost())
+        return [part for line in lines for part in textwrap.wrap(line, width, subsequent_indent="        ")]
+
+    def _cost(self) -> str:
+        known = [cost for cost in self._costs if cost is not None]
+        if not known:
+            return "Cost: unknown, no price is known for this model."
+        unknown = len(self._costs) - len(known)
+        without = f", without {_count(unknown, 'response')} of unknown price" if unknown else ""
+        return f"Cost: ${sum(known):.4f}{without}."
+
+
+def _bar(entries: list[Entry], per_cell: float, cells: int) -> str:
+    """One lane: '=' while it lasts, 'x' where it was cut short, '|' for a moment."""
+    row = [" "] * cells
+    for entry in entries:
+        first = min(int(entry.at / per_cell), cells - 1)
+        if entry.until is None:
+            row[first] = "|"
+            continue
+        last = min(max(first + 1, round(entry.until / per_cell)), cells)
+        row[first:last] = "=" * (last - first)
+        if entry.interrupted:
+            row[last - 1] = "x"
+    return "".join(row)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

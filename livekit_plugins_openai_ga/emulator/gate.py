@@ -1,0 +1,69 @@
+"""Who gets a session. GA checks the key, the model and the beta header after the 101: a refusal is an `error` event
+and a close in the same breath (livekit/agents#6352, pickle-com/glass#220)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from .. import models
+from .actions import Event
+from .knobs import Knobs
+
+BETA_IS_GONE = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
+_AUTH, _SHAPE = 3000, 4000
+
+
+class Rejected(Exception):
+    """The handshake is answered with this `error` and closed; the reason is `type[.code]`."""
+
+    def __init__(self, close_code: int, code: str | None, message: str) -> None:
+        super().__init__(message)
+        error_type = "invalid_request_error"
+        self.close_code = close_code
+        self.reason = f"{error_type}.{code}" if code else error_type
+        error = {"type": error_type, "code": code, "message": message, "param": None, "event_id": None}
+        self.event: Event = {"type": "error", "event_id": "event_rejected", "error": error}
+
+
+def admit(
+    query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs
+) -> tuple[Literal["realtime", "transcription"], str]:
+    """The type and model of the session these handshake parameters ask for; raises `Rejected`."""
+    _check_key(headers.get("Authorization", ""), knobs)
+    if "realtime=v1" in headers.get("OpenAI-Beta", ""):
+        raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
+    model = query.get("model", "")
+    if model:
+        _check_model(model)
+        return "realtime", model
+    if query.get("intent") == "transcription":
+        return "transcription", ""
+    if query.get("call_id"):
+        return "realtime", models.DEFAULT_REALTIME
+    raise Rejected(
+        _SHAPE,
+        "missing_model",
+        "You must provide a model parameter, for example wss://api.openai.com/v1/realtime?model=gpt-realtime-1.5",
+    )
+
+
+def _check_key(authorization: str, knobs: Knobs) -> None:
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise Rejected(_AUTH, None, "Missing bearer or basic authentication in header")
+    if knobs.api_keys is not None and key not in knobs.api_keys:
+        # The real server shows a part of the key; whoever logs this message must cope.
+        shown = f"{key[:3]}{'*' * 8}{key[-4:]}"
+        raise Rejected(_AUTH, "invalid_api_key", f"Incorrect API key provided: {shown}.")
+
+
+def _check_model(model_id: str) -> None:
+    model = models.find(model_id)
+    if model is None or model.use is not models.Use.REALTIME or model.stage is models.Stage.SHUT_DOWN:
+        raise Rejected(
+            _SHAPE,
+            "invalid_model",
+            f'Model "{model_id}" is not supported in realtime mode. '
+            "See https://platform.openai.com/docs/models for a list of supported models.",
+        )

@@ -1,0 +1,48 @@
+"""How the emulator behaves where OpenAI's servers differ from day to day, or where a test needs another pace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .voice import speak
+
+
+@dataclass(frozen=True, slots=True)
+class Knobs:
+    """Times in seconds unless named `_ms`. The defaults are what was observed on the wire.
+
+    Order knobs: `rate_limits` (documented before the first output, observed after `response.done`), `transcripts`
+    (async: `transcription_latency` after the commit; or just before, or after, the `response.done` of the reply),
+    `audio_done_first`, `item_done_first`, and `conversation_created`, which GA no longer sends.
+    """
+
+    pace: float = 5.0
+    """Speech is produced this many times faster than it plays."""
+    delta_ms: int = 200
+    """Audio in one `response.output_audio.delta`."""
+    reply_latency: float = 0.05
+    """From `response.created` to the first output."""
+    transcription_latency: float = 0.15
+    """From a commit to its transcript."""
+    rate_limit_latency: float = 0.04
+    """From `response.done` to `rate_limits.updated`."""
+    lifetime: float = 3600.0
+    """From the handshake to `session_expired`."""
+    ping_interval: float | None = 20.0
+    ping_timeout: float | None = 20.0
+    silence_duration_ms: int = 200
+    """The default of `server_vad`; 500 is documented, 200 was observed."""
+    max_message_bytes: int = 32 * 2**20
+    api_keys: frozenset[str] | None = None
+    """The keys accepted; None takes any non-empty one."""
+    rate_limits: Literal["after", "before", "never"] = "after"
+    transcripts: Literal["async", "before_done", "after_done"] = "async"
+    audio_done_first: bool = True
+    item_done_first: bool = True
+    conversation_created: bool = False
+    seconds_per_word: float = 0.3
+    """Speech that streaming transcription models need for one more word."""
+    speak: Callable[[str, str, float], bytes] = speak
+    """(text, voice, speed) to 24 kHz int16 mono PCM."""

@@ -1,0 +1,196 @@
+"""One WebSocket, from handshake to close. It opens or fails, and says why in one `Failure`.
+
+GA checks the key, the model and the retired beta header after the HTTP upgrade: the socket opens, the first frame is
+an `error`, and the close (3000 or 4000) follows at once. So a link counts as open only when `session.created` came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import ssl
+import time
+from collections import deque
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from .. import errors
+from ..errors import Failure
+from ..log import socket_logger
+from ..version import __version__
+from ..wire import server_events
+from ..wire.endpoint import Endpoint
+from ..wire.server_events import Malformed
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Larger frames close the socket with 1009. The server echoes images and audio items (BerriAI/litellm#15747)."""
+
+CLOSE_TIMEOUT_S = 0.4
+"""How long a close waits for the peer's answer. A frozen peer must not hold up the end of a call."""
+
+ERROR_CLOSE_GAP_S = 1.0
+"""An error and the close it announces arrive in the same millisecond; within this time they belong together."""
+
+_USER_AGENT = f"livekit-plugins-openai-ga/{__version__} websockets/{websockets.__version__}"
+
+Payload = dict[str, Any]
+
+
+class LinkFailed(Exception):
+    """The link could not be opened, or is gone."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.sentence())
+        self.failure = failure
+
+
+class _Connect(connect):
+    """Follows no redirect: the next host would get the key (the library strips `Authorization`, not `api-key`)."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """One verified TLS context per process: making one costs about 18 ms of CPU."""
+    return ssl.create_default_context()
+
+
+def _retry_after(value: str | None) -> float | None:
+    """`Retry-After` in seconds, given as a number or a date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except ValueError:
+            return None
+
+
+def _failure(exc: BaseException) -> Failure:
+    if isinstance(exc, InvalidStatus):
+        response = exc.response
+        return errors.from_http(
+            response.status_code,
+            body=(response.body or b"").decode("utf-8", "replace"),
+            retry_after=_retry_after(response.headers.get("Retry-After")),
+            request_id=response.headers.get("x-request-id", ""),
+        )
+    return errors.from_exception(exc)
+
+
+class Link:
+    """An open session socket. `session` is the payload of `session.created`."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self._early: deque[Payload | Malformed] = deque()
+        self._last_error: tuple[float, Failure] | None = None
+        self.session: Mapping[str, Any] = {}
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, *, timeout: float, heartbeat: float | None) -> Link:
+        """Dial, upgrade, and wait for `session.created`; all of it within `timeout` seconds.
+
+        `heartbeat` (s) is both the time between pings and the time a pong may take; None sends no pings.
+        Raises `LinkFailed`.
+        """
+        started = time.monotonic()
+        try:
+            socket = await _Connect(
+                endpoint.url,
+                additional_headers=dict(endpoint.headers),
+                user_agent_header=_USER_AGENT,
+                compression=None,  # 65 us per 100 ms of audio for a ratio of 0.77
+                max_size=MAX_FRAME_BYTES,
+                open_timeout=timeout,
+                ping_interval=heartbeat,
+                ping_timeout=heartbeat,
+                close_timeout=CLOSE_TIMEOUT_S,
+                logger=socket_logger,
+                ssl=_tls() if endpoint.url.startswith("wss:") else None,
+            )
+        except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
+            raise LinkFailed(_failure(exc)) from exc
+        link = cls(socket)
+        try:
+            await asyncio.wait_for(link._handshake(), max(0.1, timeout - (time.monotonic() - started)))
+        except asyncio.TimeoutError as exc:
+            await link.close()
+            raise LinkFailed(errors.from_exception(exc)) from exc
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def _handshake(self) -> None:
+        waiting: list[Payload | Malformed] = []
+        while True:
+            payload = await self.receive()
+            if not isinstance(payload, Malformed):
+                if payload.get("type") == "session.created":
+                    session = payload.get("session")
+                    self.session = session if isinstance(session, dict) else {}
+                    self._early.extend([*waiting, payload])
+                    return
+                if payload.get("type") == "error":
+                    # The close that says how bad it is comes right behind; a server that leaves the socket open
+                    # after refusing to begin is given up all the same.
+                    await asyncio.wait_for(self._drain(), ERROR_CLOSE_GAP_S)
+            waiting.append(payload)
+
+    async def _drain(self) -> None:
+        while True:
+            await self.receive()
+
+    async def receive(self) -> Payload | Malformed:
+        """The next frame, parsed. Raises `LinkFailed` when the socket is gone, also after a clean close."""
+        if self._early:
+            return self._early.popleft()
+        try:
+            frame = await self._socket.recv()
+        except ConnectionClosed as exc:
+            raise LinkFailed(self._closed(exc)) from exc
+        payload = server_events.parse(frame)
+        if not isinstance(payload, Malformed) and payload.get("type") == "error":
+            self._remember(payload)
+        return payload
+
+    def _remember(self, payload: Payload) -> None:
+        event = server_events.from_payload(payload)
+        if isinstance(event, server_events.Error):
+            e = event.error
+            failure = errors.from_server_error(e.code, e.type, e.message, param=e.param)
+            self._last_error = (time.monotonic(), failure)
+
+    def _closed(self, exc: ConnectionClosed) -> Failure:
+        close = exc.rcvd or exc.sent
+        recent = self._last_error
+        if recent is not None and time.monotonic() - recent[0] > ERROR_CLOSE_GAP_S:
+            recent = None
+        return errors.from_close(
+            close.code if close is not None else None,
+            close.reason if close is not None else "",
+            last_error=recent[1] if recent is not None else None,
+            connecting=not self.session,
+        )
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """Send one client event. Raises `LinkFailed` when the socket is gone."""
+        try:
+            await self._socket.send(json.dumps(event))
+        except ConnectionClosed as exc:
+            raise LinkFailed(self._closed(exc)) from exc
+
+    async def close(self) -> None:
+        """Close the socket; returns within about a second even when the peer is frozen."""
+        await self._socket.close()

@@ -1,0 +1,1 @@
+"""The GA Realtime protocol as data: endpoints, events, items and session payloads. Standard library only."""

@@ -1,0 +1,110 @@
+"""Conversation items: the one shape that both sides of the wire talk about.
+
+An `Item` is what the server sends in `conversation.item.*` and `response.output_item.*`, and what a client sends in
+`conversation.item.create`. Content parts stay plain mappings, because GA adds part types without notice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+MAX_ID_LENGTH = 32
+"""GA refuses an `item.id` or a `call_id` that is longer (`string_above_max_length`)."""
+
+Part = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One conversation item. Fields that do not belong to `type` keep their empty defaults.
+
+    Attributes:
+        id: at most 32 characters, unique in the conversation.
+        type: `message`, `function_call`, `function_call_output`, or a type made by the server (`mcp_call`, ...).
+        status: `in_progress`, `completed` or `incomplete`; empty when not told.
+        role: `user`, `assistant` or `system`; messages only.
+        content: content parts as they stand on the wire; messages only.
+        arguments: JSON text; function calls only.
+    """
+
+    id: str
+    type: str
+    status: str = ""
+    role: str = ""
+    content: tuple[Part, ...] = ()
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
+    output: str = ""
+
+    @property
+    def text(self) -> str:
+        """All text of a message: written parts and transcripts of spoken ones, joined by newlines."""
+        return "\n".join(
+            text for part in self.content if (text := part.get("text") or part.get("transcript"))
+        )
+
+    def with_text(self, text: str) -> Item:
+        """The same message holding only `text`. This is how a spoken item is remembered once it was heard."""
+        kind = "output_text" if self.role == "assistant" else "input_text"
+        return replace(self, content=({"type": kind, "text": text},) if text else ())
+
+    def with_transcript(self, content_index: int, transcript: str) -> Item:
+        """The same user message with the transcript of one audio part filled in."""
+        content = list(self.content)
+        while len(content) <= content_index:
+            content.append({"type": "input_audio", "transcript": None})
+        content[content_index] = {**content[content_index], "transcript": transcript}
+        return replace(self, content=tuple(content))
+
+
+def short_id(value: str) -> str:
+    """Return `value`, or a stable 32-character digest of it when it is too long for GA.
+
+    Ids made by another provider can be longer (a call replayed after a model swap, livekit/agents 1.8.9); hashing keeps a
+    call and its output on the same id.
+    """
+    if len(value) <= MAX_ID_LENGTH:
+        return value
+    return hashlib.sha256(value.encode()).hexdigest()[:MAX_ID_LENGTH]
+
+
+def _recreated_part(role: str, part: Part) -> Part | None:
+    """The part as a client may send it: spoken parts come back as their text, which is all a client can give."""
+    kind = part.get("type")
+    if kind in ("input_text", "input_image") or (kind == "input_audio" and part.get("audio")):
+        return part
+    text = part.get("text") or part.get("transcript")
+    if not text:
+        return None
+    # Replaying `output_audio` fails with missing_required_parameter (openai/openai-agents-js#963).
+    return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+
+
+def create_payload(item: Item) -> dict[str, Any] | None:
+    """The `item` of a `conversation.item.create` that brings `item` into a new session.
+
+    Returns None when nothing of it can be brought back: a spoken turn without a transcript, a function call that
+    was never finished, an item only the server can make.
+    """
+    if item.type == "message":
+        parts = [part for raw in item.content if (part := _recreated_part(item.role, raw)) is not None]
+        if not parts:
+            return None
+        return {"id": item.id, "type": "message", "role": item.role, "content": parts}
+    if item.type == "function_call":
+        if item.status in ("in_progress", "incomplete"):
+            return None
+        return {
+            "id": item.id,
+            "type": "function_call",
+            "call_id": item.call_id,
+            "name": item.name,
+            "arguments": item.arguments,
+        }
+    if item.type == "function_call_output":
+        return {"id": item.id, "type": "function_call_output", "call_id": item.call_id, "output": item.output}
+    return None

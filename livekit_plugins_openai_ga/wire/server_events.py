@@ -1,0 +1,407 @@
+"""Server events: JSON text in, frozen dataclasses out. Nothing here raises, whatever the server sends.
+
+`decode(frame)` gives one of the events below, or `Ignored` (known, and no use to us), `Unknown` (a name this version
+has never heard of), or `Malformed` (not JSON, not an object, a needed field missing or of the wrong type). One unknown
+name must never end a call, so all three are ordinary values.
+
+Every event is a dataclass whose fields are the fields we read; `reader` makes the code that fills it. The name table
+`EVENTS` is the whole dispatch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from . import renames
+from .items import Item, Part
+from .reader import Unreadable, reader
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """What the server says went wrong, in `error` events and in failed responses."""
+
+    message: str = ""
+    type: str = ""
+    code: str = field(default="", metadata={"any": True})
+    param: str | None = None
+    client_event_id: str | None = field(default=None, metadata={"wire": "event_id"})
+
+
+@dataclass(frozen=True, slots=True)
+class StatusDetails:
+    """Why a response is not `completed`."""
+
+    type: str = ""
+    reason: str = ""
+    error: ErrorDetail | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response as it stands in `response.created` and `response.done`."""
+
+    id: str
+    status: str = ""
+    status_details: StatusDetails | None = None
+    output: tuple[Part, ...] = ()
+    conversation_id: str | None = field(default="", metadata={"null": True})  # null: an out-of-band reply
+    metadata: Mapping[str, Any] | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPart:
+    """A part of a message. `type` is `text` or `audio` here, though item contents say `output_text`/`output_audio`."""
+
+    type: str
+    text: str = ""
+    transcript: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """Base of every decoded event. `type` is the GA name."""
+
+    type: ClassVar[str] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCreated(ServerEvent):
+    """The socket is open and the server's defaults are in force."""
+
+    type: ClassVar[str] = "session.created"
+    session: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUpdated(ServerEvent):
+    """A `session.update` was accepted; `session` is the whole configuration now in force."""
+
+    type: ClassVar[str] = "session.updated"
+    session: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Error(ServerEvent):
+    """A client event was refused, or the server failed. Fatal only when a close follows."""
+
+    type: ClassVar[str] = "error"
+    error: ErrorDetail
+
+
+@dataclass(frozen=True, slots=True)
+class ItemAdded(ServerEvent):
+    """An item entered the conversation. Assistant items arrive empty."""
+
+    type: ClassVar[str] = "conversation.item.added"
+    item: Item
+    previous_item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDone(ServerEvent):
+    """An item is final."""
+
+    type: ClassVar[str] = "conversation.item.done"
+    item: Item
+    previous_item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTruncated(ServerEvent):
+    """Answer to a truncate."""
+
+    type: ClassVar[str] = "conversation.item.truncated"
+    item_id: str
+    audio_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDeleted(ServerEvent):
+    """Answer to a delete."""
+
+    type: ClassVar[str] = "conversation.item.deleted"
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionDelta(ServerEvent):
+    """More text of a user's spoken item."""
+
+    type: ClassVar[str] = "conversation.item.input_audio_transcription.delta"
+    item_id: str
+    delta: str = ""
+    content_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionCompleted(ServerEvent):
+    """The whole text of a user's spoken item. Order against responses and other items is not guaranteed."""
+
+    type: ClassVar[str] = "conversation.item.input_audio_transcription.completed"
+    item_id: str
+    transcript: str
+    content_index: int = 0
+    event_id: str = ""
+    logprobs: tuple[Part, ...] | None = None
+    languages: tuple[Any, ...] | None = None
+    usage: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFailed(ServerEvent):
+    """A user's spoken item could not be transcribed."""
+
+    type: ClassVar[str] = "conversation.item.input_audio_transcription.failed"
+    item_id: str
+    content_index: int = 0
+    error: ErrorDetail = ErrorDetail()
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCommitted(ServerEvent):
+    """What was appended became the user item `item_id`."""
+
+    type: ClassVar[str] = "input_audio_buffer.committed"
+    item_id: str
+    previous_item_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioCleared(ServerEvent):
+    """What was appended is forgotten."""
+
+    type: ClassVar[str] = "input_audio_buffer.cleared"
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(ServerEvent):
+    """Turn detection heard speech. `audio_start_ms` counts all audio of this session, padding included."""
+
+    type: ClassVar[str] = "input_audio_buffer.speech_started"
+    item_id: str = ""
+    audio_start_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(ServerEvent):
+    """Turn detection heard the end of speech. `audio_end_ms` includes the silence it waited for."""
+
+    type: ClassVar[str] = "input_audio_buffer.speech_stopped"
+    item_id: str = ""
+    audio_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IdleTimeoutTriggered(ServerEvent):
+    """`idle_timeout_ms` passed without speech."""
+
+    type: ClassVar[str] = "input_audio_buffer.timeout_triggered"
+    item_id: str = ""
+    audio_start_ms: int = 0
+    audio_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCreated(ServerEvent):
+    """A reply began."""
+
+    type: ClassVar[str] = "response.created"
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseDone(ServerEvent):
+    """A reply ended: exactly once per `response.created`."""
+
+    type: ClassVar[str] = "response.done"
+    response: Response
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemAdded(ServerEvent):
+    """A reply opened an item."""
+
+    type: ClassVar[str] = "response.output_item.added"
+    response_id: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class OutputItemDone(ServerEvent):
+    """A reply closed an item."""
+
+    type: ClassVar[str] = "response.output_item.done"
+    response_id: str
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class ContentPartAdded(ServerEvent):
+    """A message opened a part, which tells whether it is spoken or written."""
+
+    type: ClassVar[str] = "response.content_part.added"
+    response_id: str
+    item_id: str
+    part: ContentPart
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta(ServerEvent):
+    """More written text."""
+
+    type: ClassVar[str] = "response.output_text.delta"
+    response_id: str
+    item_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioDelta(ServerEvent):
+    """More speech: base64 of int16 little-endian mono PCM at 24 kHz."""
+
+    type: ClassVar[str] = "response.output_audio.delta"
+    response_id: str
+    item_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTranscriptDelta(ServerEvent):
+    """More text of what is being said. `start_time` (s) is sent by some compatible servers."""
+
+    type: ClassVar[str] = "response.output_audio_transcript.delta"
+    response_id: str
+    item_id: str
+    delta: str
+    start_time: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitsUpdated(ServerEvent):
+    """What is left of the account's limits."""
+
+    type: ClassVar[str] = "rate_limits.updated"
+    rate_limits: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored(ServerEvent):
+    """A GA event that carries nothing we need; `name` is in `IGNORED` with the reason."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(ServerEvent):
+    """An event name this version does not know."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed(ServerEvent):
+    """A frame that is not a GA event; `problem` says why, without quoting the frame."""
+
+    name: str
+    problem: str
+
+
+EVENTS: Mapping[str, type[ServerEvent]] = {
+    cls.type: cls
+    for cls in (
+        SessionCreated,
+        SessionUpdated,
+        Error,
+        ItemAdded,
+        ItemDone,
+        ItemTruncated,
+        ItemDeleted,
+        TranscriptionDelta,
+        TranscriptionCompleted,
+        TranscriptionFailed,
+        AudioCommitted,
+        AudioCleared,
+        SpeechStarted,
+        SpeechStopped,
+        IdleTimeoutTriggered,
+        ResponseCreated,
+        ResponseDone,
+        OutputItemAdded,
+        OutputItemDone,
+        ContentPartAdded,
+        TextDelta,
+        AudioDelta,
+        AudioTranscriptDelta,
+        RateLimitsUpdated,
+    )
+}
+
+_REPEATED = "repeats what the deltas and the item's done event carry"
+_MCP = "server-side MCP tools are not mapped yet; the raw event tap has it"
+_PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
+
+IGNORED: Mapping[str, str] = {
+    "conversation.created": "holds only the conversation's id; not sent by GA as observed",
+    "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
+    "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
+    "input_audio_buffer.dtmf_event_received": "sent on SIP only",
+    "output_audio_buffer.started": _PLAYED,
+    "output_audio_buffer.stopped": _PLAYED,
+    "output_audio_buffer.cleared": _PLAYED,
+    "response.content_part.done": _REPEATED,
+    "response.output_text.done": _REPEATED,
+    "response.output_audio.done": _REPEATED,
+    "response.output_audio_transcript.done": _REPEATED,
+    "response.function_call_arguments.delta": "arguments are used once, when the item is done",
+    "response.function_call_arguments.done": "can hold partial arguments of a cancelled call; the item's status decides",
+    "response.mcp_call_arguments.delta": _MCP,
+    "response.mcp_call_arguments.done": _MCP,
+    "response.mcp_call.in_progress": _MCP,
+    "response.mcp_call.completed": _MCP,
+    "response.mcp_call.failed": _MCP,
+    "mcp_list_tools.in_progress": _MCP,
+    "mcp_list_tools.completed": _MCP,
+    "mcp_list_tools.failed": _MCP,
+}
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {name: reader(cls) for name, cls in EVENTS.items()}
+
+
+def parse(frame: str | bytes) -> dict[str, Any] | Malformed:
+    """Read one WebSocket frame as a JSON object."""
+    if isinstance(frame, bytes):
+        return Malformed("", "a binary frame; GA sends text frames only")
+    try:
+        payload = json.loads(frame)
+    except (ValueError, RecursionError):
+        return Malformed("", "not valid JSON")
+    if not isinstance(payload, dict):
+        return Malformed("", "not a JSON object")
+    return payload
+
+
+def from_payload(payload: Mapping[str, Any]) -> ServerEvent:
+    """Turn a parsed frame into an event. Old names that some gateways still send are understood as their GA form."""
+    name = payload.get("type")
+    if not isinstance(name, str):
+        return Malformed("", "'type' is missing or not a string")
+    name = renames.SERVER_EVENTS.get(name, name)
+    read = _READERS.get(name)
+    if read is None:
+        return Ignored(name) if name in IGNORED else Unknown(name)
+    try:
+        event: ServerEvent = read(payload)
+    except Unreadable as problem:
+        return Malformed(name, str(problem))
+    return event
+
+
+def decode(frame: str | bytes) -> ServerEvent:
+    """`parse` and `from_payload` in one step."""
+    payload = parse(frame)
+    return payload if isinstance(payload, Malformed) else from_payload(payload)

@@ -1,0 +1,94 @@
+"""Session payloads: building one, the difference of two, and whether the server kept what it was asked for.
+
+GA merges a `session.update` deeply, drops all of it when one field is bad, and wants `session.type` in each. `audio`,
+`audio.input` and `audio.output` are boxes that merge; every other object (turn detection, transcription, ...) is sent
+whole, because its variants take disjoint fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Payload = dict[str, Any]
+
+VOICES = ("alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse")
+"""The voices GA has. A custom voice is an object `{"id": "voice_..."}`."""
+
+PCM_24K: Mapping[str, Any] = {"type": "audio/pcm", "rate": 24000}
+"""The one PCM format GA takes. `rate` is typed optional in the SDK and required by the server."""
+
+LOGPROBS = "item.input_audio_transcription.logprobs"
+"""The one value `include` takes in a realtime session."""
+
+_BOXES = frozenset({"audio", "audio.input", "audio.output"})
+
+
+def realtime_payload(
+    *,
+    input_options: Mapping[str, Any],
+    output_options: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> Payload:
+    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level."""
+    return {
+        "type": "realtime",
+        "audio": {
+            "input": {"format": dict(PCM_24K), **input_options},
+            "output": {"format": dict(PCM_24K), **output_options},
+        },
+        **options,
+    }
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:
+    """What to send to turn `old` into `new`; `{}` when nothing. A field that is gone is sent as null, which clears it."""
+    change: Payload = {}
+    for key in [*new, *(key for key in old if key not in new)]:
+        path = f"{_path}.{key}" if _path else key
+        before, after = old.get(key), new.get(key)
+        if path in _BOXES:
+            if inner := difference(before or {}, after or {}, path):
+                change[key] = inner
+        elif before != after or (key in new) != (key in old):
+            change[key] = after
+    if change and not _path:
+        change = {"type": new["type"], **change}
+    return change
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any], _path: str = "") -> Payload:
+    """`base` with `change` applied the way the server does it."""
+    merged = dict(base)
+    for key, value in change.items():
+        path = f"{_path}.{key}" if _path else key
+        if path in _BOXES and isinstance(value, Mapping):
+            merged[key] = merge(merged.get(key) or {}, value, path)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _comparable(path: str, value: Any) -> Any:
+    """Tools are compared by name: the server may fill in fields of its own."""
+    if path == "tools" and isinstance(value, list):
+        return sorted(str(tool.get("name") or tool.get("server_label")) for tool in value)
+    return value
+
+
+def mismatches(asked: Mapping[str, Any], kept: Mapping[str, Any], _path: str = "") -> dict[str, tuple[Any, Any]]:
+    """Dotted path -> (asked, kept) for each asked value that the server answered with another one.
+
+    A path the server does not echo is no mismatch: some fields are never echoed (`delay` of a transcription).
+    """
+    found: dict[str, tuple[Any, Any]] = {}
+    for key, value in asked.items():
+        path = f"{_path}.{key}" if _path else key
+        if key not in kept:
+            continue
+        other = kept[key]
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            found.update(mismatches(value, other, path))
+        elif _comparable(path, value) != _comparable(path, other):
+            found[path] = (value, other)
+    return found

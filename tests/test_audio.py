@@ -1,0 +1,250 @@
+"""What a listener would notice: pitch, loudness, aliases, clicks, lost samples, late samples."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from livekit import rtc
+from livekit_plugins_openai_ga.audio import BYTES_PER_MS, SAMPLE_RATE, InputAudio, frame_from_pcm
+
+RATES = [8000, 11025, 12000, 16000, 22050, 32000, 44100, 48000, 96000]
+ODD_RATES = [44099, 37800, 6000, 192000]
+
+
+def frame(samples: NDArray[np.int16], rate: int, channels: int = 1) -> rtc.AudioFrame:
+    return rtc.AudioFrame(samples.tobytes(), rate, channels, len(samples) // channels)
+
+
+def tone(hz: float, rate: int, seconds: float = 1.0, amplitude: float = 10000) -> NDArray[np.int16]:
+    t = np.arange(round(rate * seconds)) / rate
+    return np.rint(amplitude * np.sin(2 * np.pi * hz * t)).astype(np.int16)
+
+
+def through(audio: InputAudio, frames: list[rtc.AudioFrame]) -> NDArray[np.int16]:
+    chunks = [chunk for each in frames for chunk in audio.push(each)] + audio.flush()
+    return np.frombuffer(b"".join(chunks), dtype="<i2")
+
+
+def cut(samples: NDArray[np.int16], rate: int, sizes: list[int]) -> list[rtc.AudioFrame]:
+    """`samples` in frames of `sizes`, over and over."""
+    frames, at, turn = [], 0, 0
+    while at < len(samples):
+        size = sizes[turn % len(sizes)]
+        frames.append(frame(samples[at : at + size], rate))
+        at, turn = at + size, turn + 1
+    return frames
+
+
+def spectrum(samples: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Frequencies in Hz and amplitudes of the middle of a signal, without its edges."""
+    middle = samples[len(samples) // 10 : -len(samples) // 10].astype(np.float64)
+    taper = np.blackman(len(middle))
+    padded = len(middle) * 8
+    amplitudes = np.abs(np.fft.rfft(middle * taper, padded)) * 2 / taper.sum()
+    return np.fft.rfftfreq(padded, 1 / SAMPLE_RATE), amplitudes
+
+
+class TestSound:
+    @pytest.mark.parametrize(
+        ("rate", "hz"),
+        [(rate, hz) for rate in RATES + ODD_RATES for hz in (440.0, 1000.0, 8000.0) if hz < 0.41 * rate],
+    )
+    def test_a_tone_keeps_pitch_loudness_and_length(self, rate: int, hz: float) -> None:
+        out = through(InputAudio(), cut(tone(hz, rate), rate, [rate // 100]))
+        frequencies, amplitudes = spectrum(out)
+        peak = int(np.argmax(amplitudes))
+        assert frequencies[peak] == pytest.approx(hz, abs=2)
+        assert abs(20 * math.log10(amplitudes[peak] / 10000)) < 0.5
+        assert abs(len(out) - SAMPLE_RATE) <= SAMPLE_RATE // 1000
+
+    @pytest.mark.parametrize("rate", RATES)
+    def test_nothing_but_the_tone_comes_out(self, rate: int) -> None:
+        hz = min(rate, SAMPLE_RATE) / 7
+        frequencies, amplitudes = spectrum(through(InputAudio(), [frame(tone(hz, rate, 2.0), rate)]))
+        elsewhere = amplitudes[np.abs(frequencies - hz) > 20]
+        assert 20 * math.log10(elsewhere.max() / 10000) < -70
+
+    @pytest.mark.parametrize("rate", [32000, 44100, 48000, 96000])
+    @pytest.mark.parametrize("hz", [12100.0, 13000.0, 15000.0])
+    def test_what_24_khz_cannot_carry_does_not_fold_back(self, rate: int, hz: float) -> None:
+        out = through(InputAudio(), [frame(tone(hz, rate, amplitude=30000), rate)])
+        _, amplitudes = spectrum(out)
+        assert 20 * math.log10(amplitudes.max() / 30000) < -60
+
+    @pytest.mark.parametrize("rate", RATES)
+    def test_frames_of_changing_size_sound_like_one_frame(self, rate: int) -> None:
+        sizes = [random.Random(rate).randint(1, rate // 10) for _ in range(40)]
+        samples = tone(1000, rate, 3.0)
+        whole = through(InputAudio(), [frame(samples, rate)])
+        pieces = through(InputAudio(), cut(samples, rate, sizes))
+        assert len(pieces) == len(whole)
+        # Sums of float32 in another order may round the other way.
+        assert int(np.abs(pieces.astype(int) - whole).max()) <= 1
+
+    @pytest.mark.parametrize("rate", RATES)
+    def test_nothing_is_shifted_in_time(self, rate: int) -> None:
+        click = np.zeros(rate, dtype=np.int16)
+        click[rate // 2] = 30000
+        out = through(InputAudio(), cut(click, rate, [rate // 50]))
+        assert int(np.argmax(np.abs(out))) == pytest.approx(SAMPLE_RATE // 2, abs=2)
+
+    @pytest.mark.parametrize("rate", RATES)
+    def test_full_scale_saturates_instead_of_wrapping(self, rate: int) -> None:
+        square = np.where(np.sin(2 * np.pi * 100 * np.arange(rate) / rate) >= 0, 32767, -32768).astype(np.int16)
+        out = through(InputAudio(), [frame(square, rate)]).astype(int)
+        assert out.max() == 32767
+        assert out.min() == -32768
+        # A wrapped overshoot would be a jump of the whole range between neighbours.
+        assert int(np.abs(np.diff(out)).max()) < 60000
+
+    def test_silence_stays_silent(self) -> None:
+        assert not through(InputAudio(), [frame(np.zeros(48000, np.int16), 48000)]).any()
+
+
+class TestMono:
+    def test_stereo_becomes_its_mean(self) -> None:
+        stereo = np.array([100, 300, -50, 50, 7, 9], dtype=np.int16)
+        assert through(InputAudio(), [frame(stereo, SAMPLE_RATE, 2)]).tolist() == [200, 0, 8]
+
+    @pytest.mark.parametrize("channels", [2, 3, 6])
+    @pytest.mark.parametrize("value", [32767, -32768])
+    def test_loud_channels_do_not_overflow(self, channels: int, value: int) -> None:
+        loud = np.full(480 * channels, value, dtype=np.int16)
+        assert set(through(InputAudio(), [frame(loud, SAMPLE_RATE, channels)]).tolist()) == {value}
+
+    def test_stereo_at_48_khz_sounds_like_mono_at_48_khz(self) -> None:
+        mono = tone(440, 48000, 0.5)
+        stereo = np.repeat(mono, 2)
+        expected = through(InputAudio(), [frame(mono, 48000)])
+        assert np.array_equal(through(InputAudio(), [frame(stereo, 48000, 2)]), expected)
+
+
+class TestChunks:
+    @given(st.lists(st.integers(0, 5000), max_size=30), st.integers(1, 50))
+    @settings(deadline=None)
+    def test_24_khz_mono_comes_out_byte_for_byte(self, sizes: list[int], chunk_ms: int) -> None:
+        samples = np.random.default_rng(1).integers(-32768, 32768, sum(sizes)).astype(np.int16)
+        audio, out, at = InputAudio(chunk_ms=chunk_ms), b"", 0
+        for size in sizes:
+            chunks = audio.push(frame(samples[at : at + size], SAMPLE_RATE))
+            at += size
+            assert all(chunk_ms <= len(chunk) / BYTES_PER_MS <= 100 for chunk in chunks)
+            assert audio.pending_ms < chunk_ms
+            out += b"".join(chunks)
+        assert out + b"".join(audio.flush()) == samples.tobytes()
+        assert audio.pending_ms == 0
+
+    @given(st.sampled_from(RATES), st.integers(1, 3), st.lists(st.integers(0, 3000), max_size=15))
+    @settings(deadline=None, max_examples=60)
+    def test_no_sample_is_lost_at_any_rate(self, rate: int, channels: int, sizes: list[int]) -> None:
+        audio = InputAudio()
+        frames = [frame(np.zeros(size * channels, np.int16), rate, channels) for size in sizes]
+        assert len(through(audio, frames)) == math.ceil(sum(sizes) * SAMPLE_RATE / rate)
+
+    def test_a_50_ms_frame_goes_out_as_it_came(self) -> None:
+        samples = tone(440, SAMPLE_RATE, 0.05)
+        assert InputAudio().push(frame(samples, SAMPLE_RATE)) == [samples.tobytes()]
+
+    def test_a_long_frame_goes_out_at_once_in_chunks_of_at_most_100_ms(self) -> None:
+        audio = InputAudio()
+        chunks = audio.push(frame(tone(440, SAMPLE_RATE, 1.01), SAMPLE_RATE))
+        assert sum(map(len, chunks)) == 1010 * BYTES_PER_MS
+        assert all(20 <= len(chunk) / BYTES_PER_MS <= 100 and len(chunk) % 2 == 0 for chunk in chunks)
+        assert audio.pending_ms == 0
+
+    def test_short_frames_are_gathered(self) -> None:
+        audio, ten_ms = InputAudio(chunk_ms=20), frame(tone(440, SAMPLE_RATE, 0.01), SAMPLE_RATE)
+        assert audio.push(ten_ms) == []
+        assert audio.pending_ms == 10
+        assert [len(chunk) for chunk in audio.push(ten_ms)] == [20 * BYTES_PER_MS]
+
+    @pytest.mark.parametrize("rate", [24000, 44100, 48000])
+    @pytest.mark.parametrize("frame_ms", [10, 20, 50])
+    def test_no_sample_waits_longer_than_50_ms(self, rate: int, frame_ms: int) -> None:
+        audio, handed_out, waits = InputAudio(), 0, []
+        for i in range(100):
+            arrival = i * frame_ms
+            chunks = audio.push(frame(np.zeros(rate * frame_ms // 1000, np.int16), rate))
+            if chunks:
+                arrival_of_oldest = int(handed_out / BYTES_PER_MS) // frame_ms * frame_ms
+                waits.append(arrival - arrival_of_oldest)
+                handed_out += sum(map(len, chunks))
+        assert max(waits) <= 50
+        assert audio.pending_ms < 20 + 2
+
+    def test_48_khz_in_10_ms_frames_waits_12_ms_on_average(self) -> None:
+        audio, pending, handed_out = InputAudio(), [], 0
+        for i in range(200):
+            chunks = audio.push(frame(np.zeros(480, np.int16), 48000))
+            if chunks:
+                pending.append((i + 1) * 10 - handed_out / BYTES_PER_MS - 10)
+                handed_out += sum(map(len, chunks))
+        assert sum(pending) / len(pending) <= 12
+
+    def test_an_empty_frame_is_no_audio(self) -> None:
+        audio = InputAudio()
+        assert audio.push(frame(np.zeros(0, np.int16), 48000, 2)) == []
+        assert audio.flush() == []
+
+    def test_bytes_beyond_a_frames_samples_are_not_audio(self) -> None:
+        longer = rtc.AudioFrame(b"\x01\x00" * 2000, SAMPLE_RATE, 1, 1000)
+        assert len(through(InputAudio(), [longer])) == 1000
+
+    @pytest.mark.parametrize("chunk_ms", [0, -20, 51])
+    def test_a_chunk_length_out_of_range_is_refused(self, chunk_ms: int) -> None:
+        with pytest.raises(ValueError, match=f"chunk_ms={chunk_ms} is out of range. Use 1 to 50 milliseconds."):
+            InputAudio(chunk_ms=chunk_ms)
+
+
+class TestChangesMidStream:
+    def test_a_new_rate_loses_nothing(self) -> None:
+        parts = [(48000, 1), (44100, 1), (24000, 2), (24000, 1), (16000, 2), (48000, 1)]
+        audio = InputAudio()
+        out = through(audio, [frame(tone(440, rate, 0.25 * channels), rate, channels) for rate, channels in parts])
+        assert len(out) == pytest.approx(0.25 * len(parts) * SAMPLE_RATE, abs=len(parts))
+
+    def test_the_old_stream_comes_before_the_new(self) -> None:
+        audio = InputAudio()
+        first = audio.push(frame(np.full(480, 1000, np.int16), 48000))
+        second = audio.push(frame(np.full(2400, -1000, np.int16), SAMPLE_RATE))
+        out = np.frombuffer(b"".join(first + second), dtype="<i2")
+        assert len(out) == 240 + 2400
+        assert int(out[:200].min()) > 0
+        assert set(out[240:].tolist()) == {-1000}
+
+    def test_flush_starts_the_stream_anew(self) -> None:
+        audio, samples = InputAudio(), tone(1000, 48000, 0.3)
+        first = through(audio, [frame(samples, 48000)])
+        assert np.array_equal(through(audio, [frame(samples, 48000)]), first)
+
+    @pytest.mark.parametrize("rate", [24000, 48000])
+    def test_clear_forgets(self, rate: int) -> None:
+        audio = InputAudio()
+        audio.push(frame(np.full(rate // 100, 20000, np.int16), rate))
+        assert audio.pending_ms == pytest.approx(10)
+        audio.clear()
+        assert audio.pending_ms == 0
+        assert audio.flush() == []
+        assert not through(audio, [frame(np.zeros(rate, np.int16), rate)]).any()
+
+
+class TestFrameFromPcm:
+    def test_pcm_becomes_a_24_khz_mono_frame(self) -> None:
+        made = frame_from_pcm(b"\x01\x00\xff\xff")
+        assert (made.sample_rate, made.num_channels, made.samples_per_channel) == (24000, 1, 2)
+        assert made.data.tolist() == [1, -1]
+
+    def test_half_a_sample_is_left_out(self) -> None:
+        made = frame_from_pcm(b"\x01\x00\xff")
+        assert made.samples_per_channel == 1
+        assert made.data.tobytes() == b"\x01\x00"
+
+    def test_no_audio_is_an_empty_frame(self) -> None:
+        assert frame_from_pcm(b"").samples_per_channel == 0
