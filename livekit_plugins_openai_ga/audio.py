@@ -3,8 +3,8 @@
 `InputAudio` turns whatever a room delivers (any rate, any channel count, any frame length) into chunks
 ready to be sent. A 24 kHz mono frame passes through byte for byte. Everything else is averaged to mono and
 resampled by one polyphase filter for all ratios, with a delay of about 1.2 ms at 48 kHz.
-`rtc.AudioResampler` withholds up to 39 ms at its default quality, which a caller hears as a slower answer; its quality QUICK
-withholds nothing and filters nothing: a 13 kHz hiss comes back as an 11 kHz one.
+`rtc.AudioResampler` withholds up to 39 ms at its default quality, which a caller hears as a slower answer;
+its quality QUICK withholds nothing and filters nothing: a 13 kHz hiss comes back as an 11 kHz one.
 """
 
 from __future__ import annotations

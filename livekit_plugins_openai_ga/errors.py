@@ -360,7 +360,8 @@ def from_close(
         kind = Kind.FATAL
     if row is None and cause.meaning == _UNKNOWN.meaning:
         cause = replace(cause, meaning=close_row.meaning, remedy=close_row.remedy)
-    code, message = cause.code or f"close_{number}", cause.message or reason
+    code = cause.code or _known(cause.error_type) or f"close_{number}"
+    message = cause.message or ("" if code in reason else reason)
     return replace(cause, kind=kind, code=code, message=message, close_code=close_code)
 
 
@@ -381,7 +382,7 @@ def from_http(status: int, *, body: str = "", retry_after: float | None = None, 
         row = cause
     return Failure(
         row.on_close or row.kind,
-        code or f"http_{status}",
+        code or _known(error_type) or f"http_{status}",
         message,
         row.meaning,
         row.remedy,
@@ -410,6 +411,10 @@ def _match(code: str, error_type: str, message: str) -> Row | None:
     return next(iter(fatal + ([FAILURES[named]] if named else []) + rows), None)
 
 
+def _known(name: str) -> str:
+    return name if name in FAILURES else ""
+
+
 def _match_message(message: str) -> str | None:
     return next((name for pattern, name in _MESSAGES if pattern.search(message)), None)
 
@@ -430,7 +435,7 @@ def _from_reason(reason: str) -> Failure | None:
     if by_message:
         return from_server_error(by_message, None, reason)
     words = re.fullmatch(r"([a-z][a-z0-9_]*)(?:\.([a-z][a-z0-9_]*))?", reason)
-    if words and (words[2] or words[1] in FAILURES or words[1].endswith("_error")):
+    if words and (words[2] or _known(words[1]) or words[1].endswith("_error")):
         return from_server_error(words[2], words[1], None)
     return None
 

@@ -193,7 +193,7 @@ def tool_choice(value: Any) -> Any:
     raise ValueError("tool_choice is not supported: use 'auto', 'none', 'required' or a function by its name.")
 
 
-def _reasoning(value: Any, options: Options) -> dict[str, Any] | None | NotGiven:
+def _reasoning(value: Any, options: Options) -> dict[str, Any] | NotGiven | None:
     if value is None:
         return None
     wanted = {"effort": value} if isinstance(value, str) else _object("reasoning", value)
@@ -274,7 +274,10 @@ FIELDS: Mapping[str, Field] = {
     "include": Field(_include, "session", "include"),
 }
 
-SETTABLE = frozenset(FIELDS) - {"modalities"}
+_DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
+_ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
+
+SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
 """What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability."""
 
 
@@ -302,7 +305,7 @@ class Options:
         base_url: str | NotGiven,
         api_key: str | None,
         conn_options: APIConnectOptions,
-        max_session_duration: float | None | NotGiven,
+        max_session_duration: float | NotGiven | None,
         heartbeat: float,
         reply_timeout: float,
         extra_headers: Mapping[str, str] | None,
@@ -338,8 +341,6 @@ class Options:
         options.endpoint()
         options._check_model()
         defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
-        if not options.is_native:
-            defaults["voice"] = DEFAULT_VOICE
         return replace(options, values=defaults).changed(given)
 
     def endpoint(self) -> Endpoint:
@@ -355,14 +356,9 @@ class Options:
         )
 
     @property
-    def host(self) -> str:
-        """The server's host name and, when given, its port."""
-        return self.endpoint().host
-
-    @property
     def is_native(self) -> bool:
         """Whether this is OpenAI's own server. Elsewhere names may be aliases, so the server decides."""
-        return endpoint.is_native(self.base_url)
+        return self.endpoint().host == endpoint.OPENAI_HOST
 
     def takes_reasoning(self, name: str) -> bool:
         """Whether the model takes `reasoning` and `parallel_tool_calls`; warns when a known one does not."""
@@ -398,6 +394,11 @@ class Options:
                 values[name] = checked
         return replace(self, values=values)
 
+    def reply_reasoning(self, value: Any) -> dict[str, Any]:
+        """`reasoning` as one reply takes it; `{}` when the model does not reason."""
+        checked = _reasoning(value, self)
+        return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
+
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:
         """The `session` that GA is told, complete."""
         boxes: dict[str, dict[str, Any]] = {"input": {}, "output": {}, "session": {}}
@@ -411,6 +412,32 @@ class Options:
             output_options=boxes["output"],
             options={**boxes["session"], "tools": tools},
         )
+
+    def updated(self, given: Mapping[str, Any]) -> Options:
+        """These options after an `update_options` call with `given`. NOT_GIVEN values stay as they are.
+
+        Raises ValueError for a value GA would refuse, TypeError for a name that cannot be updated.
+        """
+        changes = {_ALIASES.get(name, name): v for name, v in given.items() if not isinstance(v, NotGiven)}
+        if "temperature" in changes:
+            warn_unused("temperature")
+            del changes["temperature"]
+        if unknown := sorted(set(changes) - SETTABLE):
+            raise TypeError(f"update_options() does not know {unknown[0]!r}: it takes {', '.join(sorted(SETTABLE))}.")
+        options = replace(
+            self,
+            extra_headers=dict(changes.pop("extra_headers", self.extra_headers)),
+            extra_query=dict(changes.pop("extra_query", self.extra_query)),
+        ).changed(changes)
+        options.endpoint()
+        return options
+
+    def restored(self, payload: Mapping[str, Any]) -> Options:
+        """These options with every field as it stands in `payload`, the configuration the server has."""
+        audio = payload.get("audio") or {}
+        boxes = {"session": payload, "input": audio.get("input") or {}, "output": audio.get("output") or {}}
+        values = {name: boxes[f.box][f.wire] for name, f in FIELDS.items() if f.wire in boxes[f.box]}
+        return replace(self, values=values)
 
     @property
     def audio_output(self) -> bool:
@@ -427,6 +454,18 @@ class Options:
     def transcribes(self) -> bool:
         """Whether the user's speech is transcribed."""
         return self.values.get("input_audio_transcription") is not None
+
+
+def warn_unused(name: str) -> None:
+    """Say that a parameter is accepted for compatibility and does nothing."""
+    logger.warning("%s is accepted and does nothing: %s", name, UNUSED[name])
+
+
+UNUSED: Mapping[str, str] = {
+    "temperature": "the GA Realtime API has no temperature; remove it",
+    "http_session": "this plugin opens its sockets with the websockets library; remove it",
+}
+"""Parameters of the official plugin that no longer mean anything."""
 
 
 def capabilities(options: Options, *, can_disable_turn_detection: bool) -> llm.RealtimeCapabilities:

@@ -31,6 +31,8 @@ from .usage import reply_usage, transcription_usage
 
 Effects = list[fx.Effect]
 
+_REPLAY = "replay"  # the request that item changes of a reconnect belong to; nobody waits for it
+
 
 class Phase(enum.Enum):
     """How far the current connection is."""
@@ -68,22 +70,16 @@ class Conversation:
             ev.Error: self._error,
             ev.ItemAdded: self._item_added,
             ev.ItemDone: self._item_done,
-            ev.ItemTruncated: lambda event, now: [],
             ev.ItemDeleted: self._item_deleted,
             ev.TranscriptionDelta: self._transcription_delta,
             ev.TranscriptionCompleted: self._transcription_completed,
             ev.TranscriptionFailed: self._transcription_failed,
-            ev.AudioCommitted: lambda event, now: [fx.AudioTaken(None)] if not self.server_vad else [],
-            ev.AudioCleared: lambda event, now: [],
+            ev.AudioCommitted: lambda event, now: [fx.AudioTaken(None)],
             ev.SpeechStarted: self._speech_started,
             ev.SpeechStopped: self._speech_stopped,
-            ev.IdleTimeoutTriggered: lambda event, now: [
-                fx.IdleTimeout(event.item_id, event.audio_start_ms, event.audio_end_ms)
-            ],
             ev.ResponseCreated: self._response_created,
             ev.ResponseDone: self._response_done,
             **self.output.handlers,
-            ev.RateLimitsUpdated: lambda event, now: [fx.RateLimits(event.rate_limits)],
             ev.Ignored: lambda event, now: [],
             ev.Unknown: lambda event, now: [fx.Noticed("unknown event", event.name)],
             ev.Malformed: lambda event, now: [
@@ -107,9 +103,7 @@ class Conversation:
             if items.create_payload(record.item) is None:
                 self.mirror.remove(record.id)  # nothing of it can be brought back
                 continue
-            effects.append(
-                self._send_change(Change(record.id, record, previous), waiting.get(record.id, "replay"))
-            )
+            effects.append(self._send_change(Change(record.id, record, previous), waiting.get(record.id, _REPLAY)))
             previous = record.id
         return effects + self._settle_item_waits()
 
@@ -193,7 +187,7 @@ class Conversation:
         """Cancel the reply that is being made in the default conversation, if any."""
         return [effect for reply in self.replies if not reply.aside for effect in self._cancel(reply)]
 
-    def truncate(self, item_id: str, *, spoken: bool, audio_end_ms: int, heard: str | None, now: float) -> Effects:
+    def truncate(self, item_id: str, *, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
         """Cut an assistant message to what was heard: `audio_end_ms` of it, whose text is `heard` (None: not known).
 
         `audio_end_ms` never exceeds the audio that was received; the server refuses more (livekit/agents#2106).
@@ -250,8 +244,8 @@ class Conversation:
         if (update := self.config.refused(event_id, detail.param)) is not None:
             if self.phase is Phase.CONFIGURING:  # nothing is configured: the session would run on the server's defaults
                 return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
-            settled: Effects = [fx.Settled(key, failure) for key in update.keys]
-            return settled or [fx.Report(failure)]
+            told: Effects = [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
+            return [fx.ConfigRefused(update.change), *told]
         if event_id in self._item_requests:
             return self._item_refused(event_id or "", failure)
         if event_id is not None and self.replies.knows(event_id):
@@ -290,27 +284,26 @@ class Conversation:
             del self._item_waits[key]
         return [fx.Settled(key) for key in done]
 
-    def _answered(self, item_id: str, *, created: bool) -> bool:
-        """The server answered the oldest change of this item; returns whether there was one."""
+    def _answered(self, item_id: str, *, created: bool) -> str | None:
+        """The server answered the oldest change of this item; returns the request it belongs to, None without one."""
         for event_id, request in self._item_requests.items():
             if request.change.item_id == item_id and (request.change.value is not None) == created:
                 del self._item_requests[event_id]
                 self._item_waits.get(request.key, set()).discard(event_id)
-                return True
-        return False
+                return request.key
+        return None
 
     def _item_added(self, event: ev.ItemAdded, now: float) -> Effects:
-        ours = self._answered(event.item.id, created=True)
         known = self.mirror.get(event.item.id)
-        if ours:
-            if known is not None:
-                self.mirror.place(known, event.previous_item_id)
-            return self._settle_item_waits()
+        if (key := self._answered(event.item.id, created=True)) is not None:
+            previous = self.mirror.place(known, event.previous_item_id) if known is not None else None
+            placed: Effects = [fx.ItemPlaced(previous, known)] if known is not None and key != _REPLAY else []
+            return placed + self._settle_item_waits()
         if known is not None:
             return []  # a gateway that sends conversation.item.created as well as .added
         record = Record(event.item, now)
         previous = self.mirror.place(record, event.previous_item_id)
-        return [fx.ItemPlaced(previous, event.item)]
+        return [fx.ItemPlaced(previous, record)]
 
     def _item_done(self, event: ev.ItemDone, now: float) -> Effects:
         """Take the final form of an item, without losing what came meanwhile (a transcript, a cut)."""
@@ -321,7 +314,7 @@ class Conversation:
 
     def _item_deleted(self, event: ev.ItemDeleted, now: float) -> Effects:
         self.turns.forget(event.item_id)
-        if not self._answered(event.item_id, created=False):
+        if self._answered(event.item_id, created=False) is None:
             self.mirror.remove(event.item_id)
         return self._settle_item_waits()
 

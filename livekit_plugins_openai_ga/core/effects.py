@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import Failure
 from ..wire.items import Item
+from .record import Record
 from .usage import ReplyUsage, TranscriptionUsage
 
 
@@ -50,6 +51,13 @@ class ConfigDiffers(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigRefused(Effect):
+    """The server refused an update and dropped all of `change`; the wanted configuration fell back to the confirmed one."""
+
+    change: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Report(Effect):
     """The server refused something that no request waits for. The session goes on."""
 
@@ -73,10 +81,10 @@ class Noticed(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ItemPlaced(Effect):
-    """An item that this side did not create entered the conversation."""
+    """An item entered the conversation (one that a reconnect brought back is not told again)."""
 
     previous_item_id: str | None
-    item: Item
+    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,19 +224,3 @@ class ReplyEnded(Effect):
     ended_at: float
     usage: ReplyUsage | None
     failure: Failure | None
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimits(Effect):
-    """What is left of the account's limits, as the server tells it."""
-
-    limits: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class IdleTimeout(Effect):
-    """The user said nothing for `idle_timeout_ms`."""
-
-    item_id: str
-    audio_start_ms: int
-    audio_end_ms: int

@@ -93,7 +93,7 @@ def updated(session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_lo
         raise Refused("cannot_update_voice", VOICE_IS_LOCKED)
     _fill_turn_detection(new, knobs)
     _check_transcription(new)
-    _check_reasoning(new, change)
+    check_reasoning(new, change, "session")
     return new
 
 
@@ -145,18 +145,19 @@ def _check_transcription(session: Event) -> None:
         if given.get(key) is not None and key not in model.takes:
             raise Refused("invalid_value", f"'{key}' is not supported for the model '{model.id}'.", f"{where}.{key}")
     # Only seen refused in transcription sessions (livekit/agents#5779); a realtime session needs its own VAD.
-    if session["type"] == "transcription":
-        if box["turn_detection"] is not None and "turn_detection" not in model.takes:
-            raise Refused("invalid_value", NO_TURN_DETECTION, "session.audio.input.turn_detection")
+    detects = session["type"] == "transcription" and box["turn_detection"] is not None
+    if detects and "turn_detection" not in model.takes:
+        raise Refused("invalid_value", NO_TURN_DETECTION, "session.audio.input.turn_detection")
     box["transcription"] = {"model": given["model"], "language": None, "prompt": None} | {
         key: value for key, value in given.items() if key != "delay"
     }
 
 
-def _check_reasoning(session: Event, change: Mapping[str, Any]) -> None:
+def check_reasoning(session: Mapping[str, Any], change: Mapping[str, Any], where: str) -> None:
+    """Refuse what only reasoning models take; `where` is "session" or "response"."""
     model = models.find(str(session.get("model")))
     for key in ("reasoning", "parallel_tool_calls"):
         if change.get(key) is not None and model is not None and not model.reasoning:
             raise Refused(
-                "invalid_parameter", f"'{key}' is not supported for the model '{model.id}'.", f"session.{key}"
+                "invalid_parameter", f"'{key}' is not supported for the model '{model.id}'.", f"{where}.{key}"
             )

@@ -28,7 +28,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Item:
-    """One conversation item. `fields` go on the wire; `audio` is 24 kHz int16 mono PCM and only goes out on retrieve."""
+    """One item. `fields` go on the wire; `audio` is 24 kHz int16 mono PCM and only goes out on retrieve."""
 
     id: str
     type: str
@@ -98,6 +98,11 @@ class Conversation:
     def find(self, item_id: str) -> Item | None:
         """The item with this id, None when there is none."""
         return next((item for item in self._items if item.id == item_id), None)
+
+    @property
+    def last_id(self) -> str | None:
+        """The id of the newest item."""
+        return self._items[-1].id if self._items else None
 
     def previous_id(self, item_id: str) -> str | None:
         """The id of the item before this one."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from .. import models
-from .actions import Event
+from .faults import error_event
 from .knobs import Knobs
 
 BETA_IS_GONE = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
@@ -17,21 +17,21 @@ _AUTH, _SHAPE = 3000, 4000
 class Rejected(Exception):
     """The handshake is answered with this `error` and closed; the reason is `type[.code]`."""
 
-    def __init__(self, close_code: int, code: str | None, message: str) -> None:
+    def __init__(
+        self, close_code: int, code: str | None, message: str, error_type: str = "invalid_request_error"
+    ) -> None:
         super().__init__(message)
-        error_type = "invalid_request_error"
         self.close_code = close_code
         self.reason = f"{error_type}.{code}" if code else error_type
-        error = {"type": error_type, "code": code, "message": message, "param": None, "event_id": None}
-        self.event: Event = {"type": "error", "event_id": "event_rejected", "error": error}
+        self.event = error_event(code, message, error_type)
 
 
 def admit(
     query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs
 ) -> tuple[Literal["realtime", "transcription"], str]:
-    """The type and model of the session these handshake parameters ask for; raises `Rejected`."""
-    _check_key(headers.get("Authorization", ""), knobs)
-    if "realtime=v1" in headers.get("OpenAI-Beta", ""):
+    """The type and model of the session that the handshake asks for; header names are lower case. Raises `Rejected`."""
+    _check_key(headers.get("authorization", ""), knobs)
+    if "realtime=v1" in headers.get("openai-beta", ""):
         raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
     model = query.get("model", "")
     if model:

@@ -6,7 +6,7 @@ A checker is called with a value and its dotted path and raises `Refused`. Compo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from .conversation import Refused
@@ -55,6 +55,7 @@ class Text:
     choices: tuple[str, ...] = ()
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         if not isinstance(value, str):
             expected = f"one of {enumeration(self.choices)}" if self.choices else "a string"
             raise wrong_type(path, expected, value)
@@ -78,21 +79,21 @@ class Number:
     integer: bool = True
 
     def __call__(self, value: Any, path: str) -> None:
-        kind = "integer" if self.integer else "decimal"
-        allowed: tuple[type, ...] = (int,) if self.integer else (int, float)
-        if isinstance(value, bool) or not isinstance(value, allowed):
+        """Judge `value`, found at `path`."""
+        if isinstance(value, bool) or not isinstance(value, int if self.integer else (int, float)):
             raise wrong_type(path, "an integer" if self.integer else "a decimal", value)
-        for bound, broken, word, sign in (
-            (self.lowest, self.lowest is not None and value < self.lowest, "below_min", ">="),
-            (self.highest, self.highest is not None and value > self.highest, "above_max", "<="),
-        ):
-            if broken:
-                raise Refused(
-                    f"{kind}_{word}_value",
-                    f"Invalid '{path}': {kind} {'below minimum' if sign == '>=' else 'above maximum'} value. "
-                    f"Expected a value {sign} {bound}, but got {value} instead.",
-                    path,
-                )
+        if self.lowest is not None and value < self.lowest:
+            raise self._out_of_range("below", "minimum", ">=", self.lowest, value, path)
+        if self.highest is not None and value > self.highest:
+            raise self._out_of_range("above", "maximum", "<=", self.highest, value, path)
+
+    def _out_of_range(self, side: str, limit: str, sign: str, bound: float, value: Any, path: str) -> Refused:
+        kind = "integer" if self.integer else "decimal"
+        return Refused(
+            f"{kind}_{side}_{limit[:3]}_value",
+            f"Invalid '{path}': {kind} {side} {limit} value. Expected a value {sign} {bound}, but got {value} instead.",
+            path,
+        )
 
 
 def boolean(value: Any, path: str) -> None:
@@ -116,6 +117,7 @@ class Or:
     second: Check
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         (self.first if isinstance(value, self.kind) else self.second)(value, path)
 
 
@@ -133,6 +135,7 @@ class Array:
     longest: int | None = None
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         if not isinstance(value, list):
             raise wrong_type(path, "an array", value)
         if len(value) < self.shortest:
@@ -162,6 +165,7 @@ class Table:
     value: int
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         if not isinstance(value, dict):
             raise wrong_type(path, "an object", value)
         if len(value) > self.pairs:
@@ -179,6 +183,7 @@ class Object:
     required: tuple[str, ...] = ()
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         if not isinstance(value, dict):
             raise wrong_type(path, "an object", value)
         for name in self.required:
@@ -198,15 +203,15 @@ class Variants:
 
     tag: str
     variants: Mapping[str, Check]
-    optional_tag: str = field(default="")
 
     def __call__(self, value: Any, path: str) -> None:
+        """Judge `value`, found at `path`."""
         if not isinstance(value, dict):
             raise wrong_type(path, "an object", value)
         where = _join(path, self.tag)
-        if self.tag not in value and not self.optional_tag:
+        if self.tag not in value:
             raise missing(where)
-        name = value.get(self.tag, self.optional_tag)
+        name = value[self.tag]
         if not isinstance(name, str):
             raise wrong_type(where, f"one of {enumeration(tuple(self.variants))}", name)
         if name not in self.variants:

@@ -30,8 +30,9 @@ class Knobs:
     """From `response.done` to `rate_limits.updated`."""
     lifetime: float = 3600.0
     """From the handshake to `session_expired`."""
-    ping_interval: float | None = 20.0
-    ping_timeout: float | None = 20.0
+    ping_interval: float = 20.0
+    ping_timeout: float = 20.0
+    """A client that does not answer a ping for so long is closed with 1011."""
     silence_duration_ms: int = 200
     """The default of `server_vad`; 500 is documented, 200 was observed."""
     max_message_bytes: int = 32 * 2**20

@@ -10,37 +10,34 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from . import g711
 from .actions import Event
-from .conversation import Conversation, Item, audio_tokens, text_tokens
-from .knobs import Knobs
+from .channel import Channel
+from .conversation import Item, audio_tokens, text_tokens
 from .script import ToolCall, Turn
 from .voice import BYTES_PER_MS
 
 Status = Mapping[str, Any]
 
 
-class Host(Protocol):
-    """What a reply needs from its session."""
+class Owner(Protocol):
+    """Who keeps the responses of a session."""
 
-    knobs: Knobs
-    conversation: Conversation
+    def began(self) -> None:
+        """`response.created` went out."""
 
-    def emit(self, event_type: str, **fields: Any) -> None: ...
+    def spoke(self) -> None:
+        """Audio is about to go out."""
 
-    def new_id(self, prefix: str) -> str: ...
+    def ending(self, reply: Reply) -> Event:
+        """`response.done` is about to go out; returns the usage in it."""
 
-    def audio_was_spoken(self) -> None: ...
-
-    def reply_began(self) -> None: ...
-
-    def reply_ending(self) -> None: ...
-
-    def reply_ended(self, reply: Reply) -> None: ...
+    def ended(self, reply: Reply) -> None:
+        """`response.done` went out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class Brief:
     tools: frozenset[str]
     tool_choice: Any
     max_output_tokens: int | str
+    instructions: str
     metadata: Mapping[str, str] | None
     in_conversation: bool
 
@@ -82,13 +80,13 @@ class Produced:
 
 @dataclass(slots=True, eq=False)
 class Reply:
-    """A response in progress. `usage` is called once, when it ends."""
+    """A response in progress."""
 
-    host: Host
+    channel: Channel
+    owner: Owner
     brief: Brief
     turn: Turn
-    usage: Callable[[Reply], Event]
-    id: str = ""
+    id: str
     output: list[Item] = field(default_factory=list)
     produced: Produced = field(default_factory=Produced)
     ended: bool = False
@@ -103,7 +101,7 @@ class Reply:
             "status": status,
             "status_details": details,
             "output": [item.payload() for item in self.output] if finished else [],
-            "conversation_id": self.host.conversation.id if self.brief.in_conversation else None,
+            "conversation_id": self.channel.conversation.id if self.brief.in_conversation else None,
             "output_modalities": [self.brief.modality],
             "max_output_tokens": self.brief.max_output_tokens,
             "audio": {"output": {"format": dict(self.brief.format), "voice": self.brief.voice}},
@@ -113,20 +111,21 @@ class Reply:
 
     def steps(self) -> Iterator[float]:
         """Play the turn; each yield is the time in seconds until the next step."""
-        self.host.emit("response.created", response=self.payload("in_progress"))
-        self.host.reply_began()
-        yield self.host.knobs.reply_latency + self.turn.latency
+        self.channel.emit("response.created", response=self.payload("in_progress"))
+        self.owner.began()
+        yield self.channel.knobs.reply_latency + self.turn.latency
         if self.turn.failure:
             error_type, code, message = self.turn.failure
             self.stop("failed", {"type": "failed", "error": {"type": error_type, "code": code, "message": message}})
             return
-        for part in (*self.turn.texts, *self.turn.calls):
-            if isinstance(part, ToolCall) and self._may_call(part.name):
-                yield from self._call(part)
-            elif isinstance(part, ToolCall):
-                yield from self._message(f"(tool {part.name} is not available)")
-            else:
+        parts: list[str | ToolCall] = [*self.turn.texts, *self.turn.calls]
+        for part in parts:
+            if isinstance(part, str):
                 yield from self._message(part)
+            elif self._may_call(part.name):
+                yield from self._call(part)
+            else:
+                yield from self._message(f"(tool {part.name} is not available)")
             if self.ended or self.turn.incomplete:
                 break
         if self.turn.incomplete:
@@ -140,9 +139,9 @@ class Reply:
             return
         self.ended = True
         self._close("incomplete")
-        self.host.reply_ending()
-        self.host.emit("response.done", response=self.payload(status, details, self.usage(self)))
-        self.host.reply_ended(self)
+        usage = self.owner.ending(self)
+        self.channel.emit("response.done", response=self.payload(status, details, usage))
+        self.owner.ended(self)
 
     def _may_call(self, name: str) -> bool:
         return self.brief.tool_choice != "none" and name in self.brief.tools
@@ -152,25 +151,25 @@ class Reply:
         return {"response_id": self.id, "item_id": self._open.item.id, "output_index": self._open.index}
 
     def _begin(self, item_type: str, **fields: Any) -> None:
-        item = Item(self.host.new_id("item"), item_type, "in_progress", fields)
+        item = Item(self.channel.new_id("item"), item_type, "in_progress", fields)
         self._open = _Open(item, len(self.output))
         self.output.append(item)
-        self.host.emit(
+        self.channel.emit(
             "response.output_item.added", response_id=self.id, output_index=self._open.index, item=item.payload()
         )
         if self.brief.in_conversation:
-            self.host.conversation.add(item)
-            self.host.emit(
+            self.channel.conversation.add(item)
+            self.channel.emit(
                 "conversation.item.added",
                 item=item.payload(),
-                previous_item_id=self.host.conversation.previous_id(item.id),
+                previous_item_id=self.channel.conversation.previous_id(item.id),
             )
 
     def _message(self, text: str) -> Iterator[float]:
         self._begin("message", role="assistant", content=[])
         audible = self.brief.modality == "audio"
         part = {"type": "audio", "transcript": ""} if audible else {"type": "text", "text": ""}
-        self.host.emit("response.content_part.added", **self._ids(), content_index=0, part=part)
+        self.channel.emit("response.content_part.added", **self._ids(), content_index=0, part=part)
         yield from self._spoken(text) if audible else self._written(text)
         yield from self._settle()
 
@@ -186,7 +185,7 @@ class Reply:
         for piece in self._cut(pieces):
             self._say(piece)
             self.produced.text += text_tokens(piece)
-            self.host.emit(
+            self.channel.emit(
                 "response.output_text.delta", **self._ids(), content_index=0, delta=piece, obfuscation="x" * 8
             )
             yield 0.01
@@ -194,7 +193,7 @@ class Reply:
                 return
 
     def _spoken(self, text: str) -> Iterator[float]:
-        knobs, pieces = self.host.knobs, words(text)
+        knobs, pieces = self.channel.knobs, words(text)
         pcm = knobs.speak(text, _voice_name(self.brief.voice), self.brief.speed)
         step = knobs.delta_ms * BYTES_PER_MS
         chunks = [pcm[start : start + step] for start in range(0, len(pcm), step)]
@@ -205,7 +204,7 @@ class Reply:
             for piece in pieces[told:due]:
                 self._say(piece)
                 self.produced.text += text_tokens(piece)
-                self.host.emit(
+                self.channel.emit(
                     "response.output_audio_transcript.delta",
                     **self._ids(),
                     content_index=0,
@@ -224,8 +223,8 @@ class Reply:
         self.produced.audio_ms += len(pcm) / BYTES_PER_MS
         encoding = self.brief.format["type"]
         data = g711.encode(pcm, encoding) if encoding in g711.FORMATS else pcm
-        self.host.audio_was_spoken()
-        self.host.emit(
+        self.owner.spoke()
+        self.channel.emit(
             "response.output_audio.delta",
             **self._ids(),
             content_index=0,
@@ -249,12 +248,12 @@ class Reply:
 
     def _call(self, call: ToolCall) -> Iterator[float]:
         arguments = json.dumps(dict(call.arguments))
-        call_id = self.host.new_id("call")
+        call_id = self.channel.new_id("call")
         self._begin("function_call", name=call.name, call_id=call_id, arguments="")
         for piece in self._cut(re.findall(r"(?s).{1,12}", arguments)):
             self._say(piece)
             self.produced.text += text_tokens(piece)
-            self.host.emit(
+            self.channel.emit(
                 "response.function_call_arguments.delta",
                 **self._ids(),
                 call_id=call_id,
@@ -271,7 +270,7 @@ class Reply:
         item.status = status
         if item.type == "function_call":
             item.fields["arguments"] = said
-            self.host.emit(
+            self.channel.emit(
                 "response.function_call_arguments.done",
                 **ids,
                 call_id=item.fields["call_id"],
@@ -283,30 +282,30 @@ class Reply:
         index, self._open = self._open.index, None
         for event_type in self._done_order():
             if event_type == "response.output_item.done":
-                self.host.emit(event_type, response_id=self.id, output_index=index, item=item.payload())
+                self.channel.emit(event_type, response_id=self.id, output_index=index, item=item.payload())
             else:
-                previous = self.host.conversation.previous_id(item.id)
-                self.host.emit(event_type, item=item.payload(), previous_item_id=previous)
+                previous = self.channel.conversation.previous_id(item.id)
+                self.channel.emit(event_type, item=item.payload(), previous_item_id=previous)
 
     def _close_part(self, item: Item, said: str, ids: Event) -> None:
         if self.brief.modality == "text":
             item.fields["content"] = [{"type": "output_text", "text": said}]
-            self.host.emit("response.output_text.done", **ids, content_index=0, text=said)
+            self.channel.emit("response.output_text.done", **ids, content_index=0, text=said)
             part = {"type": "text", "text": said}
         else:
             item.fields["content"] = [{"type": "output_audio", "transcript": said}]
             names = ["response.output_audio.done", "response.output_audio_transcript.done"]
-            for name in names if self.host.knobs.audio_done_first else reversed(names):
+            for name in names if self.channel.knobs.audio_done_first else reversed(names):
                 extra = {"transcript": said} if name.endswith("transcript.done") else {}
-                self.host.emit(name, **ids, content_index=0, **extra)
+                self.channel.emit(name, **ids, content_index=0, **extra)
             part = {"type": "audio", "transcript": said}
-        self.host.emit("response.content_part.done", **ids, content_index=0, part=part)
+        self.channel.emit("response.content_part.done", **ids, content_index=0, part=part)
 
     def _done_order(self) -> list[str]:
         if not self.brief.in_conversation:
             return ["response.output_item.done"]
         order = ["conversation.item.done", "response.output_item.done"]
-        return order if self.host.knobs.item_done_first else order[::-1]
+        return order if self.channel.knobs.item_done_first else order[::-1]
 
 
 def words(text: str) -> list[str]:

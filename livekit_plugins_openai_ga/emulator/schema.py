@@ -266,9 +266,10 @@ def _response_input(value: Any, path: str) -> None:
         ITEM(value, path)
 
 
+# Null stands for "as the session has it": clients send it for what they leave open.
 RESPONSE = Object(
     {
-        **_SHARED,
+        **{name: nullable(check) for name, check in _SHARED.items()},
         "audio": Object({"output": Object({"format": _FORMAT, "voice": _VOICE})}),
         "conversation": Text(choices=("auto", "none")),
         "input": Array(_response_input),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
@@ -18,7 +17,7 @@ from websockets.http11 import Request, Response
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send, SendRaw, Wait
-from .faults import FaultPlan
+from .faults import Fault, FaultPlan
 from .gate import Rejected, admit
 from .knobs import Knobs
 from .script import Script
@@ -49,6 +48,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         options: Knobs | None = None,
+        faults: Sequence[Fault] = (),
     ) -> None:
         self.script = script or Script()
         self.knobs = options or Knobs()
@@ -56,7 +56,7 @@ class Emulator:
         self.handshakes: list[Handshake] = []
         self._host = host
         self._port = port
-        self._faults = FaultPlan()
+        self._faults = FaultPlan(faults)
         self._server: Server | None = None
         self._lines: dict[ServerConnection, _Line] = {}
         self._changed = asyncio.Event()
@@ -67,8 +67,7 @@ class Emulator:
             self._host,
             self._port,
             process_request=self._process_request,
-            ping_interval=self.knobs.ping_interval,
-            ping_timeout=self.knobs.ping_timeout,
+            ping_interval=None,
             max_size=self.knobs.max_message_bytes,
             logger=socket_logger,
         )
@@ -127,6 +126,10 @@ class Emulator:
         await self.wait_until(lambda: len(self.sent(event_type)) >= count, timeout=timeout)
         return self.sent(event_type)
 
+    def add_fault(self, fault: Fault) -> None:
+        """Arm a fault now; it counts events from here on."""
+        self._faults.add(fault)
+
     async def drop(self) -> None:
         """Break the TCP connection of every live session, without a close frame (the client sees 1006)."""
         await self._all(Drop())
@@ -146,23 +149,35 @@ class Emulator:
     # Connections.
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        parts = urlsplit(request.path)
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        self.handshakes.append(Handshake(parts.path, query, headers))
+        handshake = _read(request)
+        self.handshakes.append(handshake)
         self._changed.set()
-        if parts.path not in PATHS:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({parts.path})\n")
+        if refusal := self._faults.handshake_refusal():
+            response = connection.respond(HTTPStatus(refusal.status), refusal.body)
+            if refusal.retry_after is not None:
+                response.headers["Retry-After"] = f"{refusal.retry_after:g}"
+            return response
+        if handshake.path not in PATHS:
+            return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        parts = urlsplit(connection.request.path)
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        clock = asyncio.get_running_loop().time
-        line = _Line(connection, None)
+        line = self._lines[connection] = _Line(connection)
         try:
-            session_type, model = admit(query, connection.request.headers, self.knobs)
+            await self._serve_line(line, _read(connection.request))
+        except ConnectionClosed:
+            pass
+        finally:
+            del self._lines[connection]
+            self._changed.set()
+
+    async def _serve_line(self, line: _Line, handshake: Handshake) -> None:
+        clock = asyncio.get_running_loop().time
+        try:
+            if fault := self._faults.handshake_rejection():
+                raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
+            session_type, model = admit(handshake.query, handshake.headers, self.knobs)
         except Rejected as rejected:
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
@@ -176,14 +191,14 @@ class Emulator:
             created_at=int(time.time()),
         )
         self.sessions.append(session)
-        line = self._lines[connection] = _Line(connection, session)
+        keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
             await self._talk(line, session, clock)
-        except ConnectionClosed:
-            pass
         finally:
-            del self._lines[connection]
-            self._changed.set()
+            keepalive.cancel()
+            await asyncio.gather(keepalive, return_exceptions=True)
+            await line.connection.wait_closed()
+            session.connection_lost(line.connection.close_code or 1006, line.connection.close_reason or "")
 
     async def _talk(self, line: _Line, session: EmulatorSession, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
@@ -203,19 +218,17 @@ class Emulator:
                 self._changed.set()
         finally:
             incoming.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
-                await incoming
+            await asyncio.gather(incoming, return_exceptions=True)
 
 
 class _Line:
     """Carries a session's actions out on its connection."""
 
-    def __init__(self, connection: ServerConnection, session: EmulatorSession | None) -> None:
+    def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
-        self.session = session
         self._frozen = False
 
-    async def perform(self, actions: list[Action]) -> None:
+    async def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
             if self._frozen:
                 return
@@ -231,4 +244,23 @@ class _Line:
                 self.connection.transport.abort()
             elif isinstance(action, Freeze):
                 self._frozen = True
-                self.connection.transport.pause_reading()  # type: ignore[attr-defined]
+                # Below the WebSocket layer: it would go on answering pings by itself.
+                self.connection.transport.pause_reading()
+
+    async def keep_alive(self, interval: float, timeout: float) -> None:
+        """Ping as OpenAI does. The library's own keepalive would ping through a freeze."""
+        while True:
+            await asyncio.sleep(interval)
+            if self._frozen:
+                return
+            try:
+                await asyncio.wait_for(await self.connection.ping(), timeout)
+            except asyncio.TimeoutError:
+                await self.connection.close(1011, "keepalive ping timeout")
+                return
+
+
+def _read(request: Request) -> Handshake:
+    parts = urlsplit(request.path)
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    return Handshake(parts.path, query, {name.lower(): value for name, value in request.headers.raw_items()})

@@ -95,5 +95,5 @@ def speech_ms(pcm: bytes) -> int:
 
 
 def level(threshold: float) -> float:
-    """The loudness (RMS, full scale is 1.0) that `threshold` 0 to 1 stands for: -60 to -20 dB, -40 dB at the default."""
+    """The RMS, full scale being 1.0, that `threshold` 0 to 1 stands for: -60 to -20 dB, -40 dB at the default."""
     return float(10 ** ((-60 + 40 * threshold) / 20))

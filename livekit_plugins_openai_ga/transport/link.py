@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import websockets
+import websockets.version
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -37,7 +38,7 @@ CLOSE_TIMEOUT_S = 0.4
 ERROR_CLOSE_GAP_S = 1.0
 """An error and the close it announces arrive in the same millisecond; within this time they belong together."""
 
-_USER_AGENT = f"livekit-plugins-openai-ga/{__version__} websockets/{websockets.__version__}"
+_USER_AGENT = f"livekit-plugins-openai-ga/{__version__} websockets/{websockets.version.version}"
 
 Payload = dict[str, Any]
 

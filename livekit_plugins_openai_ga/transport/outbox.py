@@ -69,7 +69,7 @@ class Outbox:
             self._control.append(event)
 
     def put_foreign(self, event: Event) -> None:
-        """Queue an event of the application's own. It keeps its place behind earlier audio, and survives a reconnect."""
+        """Queue an event of the application's own. It keeps its place behind earlier audio and survives a reconnect."""
         self._turn.append(_Entry(event))
 
     def put_audio(self, pcm: bytes) -> None:
@@ -158,9 +158,7 @@ class Outbox:
         self._open = False
         self._control.clear()
         self.audio.replayed += self._kept_ms
-        self._turn = deque(
-            entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear")
-        )
+        self._turn = deque(entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear"))
         self._waiting_ms += self._kept_ms
         self._forget_kept()
         self._position_ms = 0.0

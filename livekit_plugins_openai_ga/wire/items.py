@@ -43,9 +43,7 @@ class Item:
     @property
     def text(self) -> str:
         """All text of a message: written parts and transcripts of spoken ones, joined by newlines."""
-        return "\n".join(
-            text for part in self.content if (text := part.get("text") or part.get("transcript"))
-        )
+        return "\n".join(text for part in self.content if (text := part.get("text") or part.get("transcript")))
 
     def with_text(self, text: str) -> Item:
         """The same message holding only `text`. This is how a spoken item is remembered once it was heard."""
@@ -64,8 +62,8 @@ class Item:
 def short_id(value: str) -> str:
     """Return `value`, or a stable 32-character digest of it when it is too long for GA.
 
-    Ids made by another provider can be longer (a call replayed after a model swap, livekit/agents 1.8.9); hashing keeps a
-    call and its output on the same id.
+    Ids made by another provider can be longer (a call replayed after a model swap); hashing keeps a call and its
+    output on the same id.
     """
     if len(value) <= MAX_ID_LENGTH:
         return value

@@ -1,7 +1,7 @@
 """Makes a function that fills a dataclass from a JSON object, checking presence and type, from its annotations.
 
-Made once per class, so that decoding an event is a loop over a short plan. Field metadata: `wire` is the JSON name when it
-differs, `any` takes a value of any type as text, `null` tells an explicit null from an absent field.
+Made once per class, so that decoding an event is a loop over a short plan. Field metadata: `wire` is the JSON name when
+it differs, `any` takes a value of any type as text, `null` tells an explicit null from an absent field.
 """
 
 from __future__ import annotations

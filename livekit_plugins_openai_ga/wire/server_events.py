@@ -19,6 +19,7 @@ from . import renames
 from .items import Item, Part
 from .reader import Unreadable, reader
 
+
 @dataclass(frozen=True, slots=True)
 class ErrorDetail:
     """What the server says went wrong, in `error` events and in failed responses."""
@@ -111,15 +112,6 @@ class ItemDone(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemTruncated(ServerEvent):
-    """Answer to a truncate."""
-
-    type: ClassVar[str] = "conversation.item.truncated"
-    item_id: str
-    audio_end_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ItemDeleted(ServerEvent):
     """Answer to a delete."""
 
@@ -171,13 +163,6 @@ class AudioCommitted(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class AudioCleared(ServerEvent):
-    """What was appended is forgotten."""
-
-    type: ClassVar[str] = "input_audio_buffer.cleared"
-
-
-@dataclass(frozen=True, slots=True)
 class SpeechStarted(ServerEvent):
     """Turn detection heard speech. `audio_start_ms` counts all audio of this session, padding included."""
 
@@ -192,16 +177,6 @@ class SpeechStopped(ServerEvent):
 
     type: ClassVar[str] = "input_audio_buffer.speech_stopped"
     item_id: str = ""
-    audio_end_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class IdleTimeoutTriggered(ServerEvent):
-    """`idle_timeout_ms` passed without speech."""
-
-    type: ClassVar[str] = "input_audio_buffer.timeout_triggered"
-    item_id: str = ""
-    audio_start_ms: int = 0
     audio_end_ms: int = 0
 
 
@@ -281,14 +256,6 @@ class AudioTranscriptDelta(ServerEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimitsUpdated(ServerEvent):
-    """What is left of the account's limits."""
-
-    type: ClassVar[str] = "rate_limits.updated"
-    rate_limits: tuple[Part, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Ignored(ServerEvent):
     """A GA event that carries nothing we need; `name` is in `IGNORED` with the reason."""
 
@@ -318,16 +285,13 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         Error,
         ItemAdded,
         ItemDone,
-        ItemTruncated,
         ItemDeleted,
         TranscriptionDelta,
         TranscriptionCompleted,
         TranscriptionFailed,
         AudioCommitted,
-        AudioCleared,
         SpeechStarted,
         SpeechStopped,
-        IdleTimeoutTriggered,
         ResponseCreated,
         ResponseDone,
         OutputItemAdded,
@@ -336,7 +300,6 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         TextDelta,
         AudioDelta,
         AudioTranscriptDelta,
-        RateLimitsUpdated,
     )
 }
 
@@ -346,8 +309,12 @@ _PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
+    "conversation.item.truncated": "the cut was made here when it was asked for",
     "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
+    "input_audio_buffer.cleared": "the buffer was cleared here when it was asked for",
+    "input_audio_buffer.timeout_triggered": "the items and the reply it causes have events of their own",
+    "rate_limits.updated": "of use to the application only; the raw event tap has it",
     "input_audio_buffer.dtmf_event_received": "sent on SIP only",
     "output_audio_buffer.started": _PLAYED,
     "output_audio_buffer.stopped": _PLAYED,
@@ -357,7 +324,7 @@ IGNORED: Mapping[str, str] = {
     "response.output_audio.done": _REPEATED,
     "response.output_audio_transcript.done": _REPEATED,
     "response.function_call_arguments.delta": "arguments are used once, when the item is done",
-    "response.function_call_arguments.done": "can hold partial arguments of a cancelled call; the item's status decides",
+    "response.function_call_arguments.done": "can hold partial arguments of a cancelled call; the item decides",
     "response.mcp_call_arguments.delta": _MCP,
     "response.mcp_call_arguments.done": _MCP,
     "response.mcp_call.in_progress": _MCP,

@@ -42,7 +42,7 @@ def realtime_payload(
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:
-    """What to send to turn `old` into `new`; `{}` when nothing. A field that is gone is sent as null, which clears it."""
+    """What to send to turn `old` into `new`; `{}` when nothing. A field that is gone is sent as null: cleared."""
     change: Payload = {}
     for key in [*new, *(key for key in old if key not in new)]:
         path = f"{_path}.{key}" if _path else key

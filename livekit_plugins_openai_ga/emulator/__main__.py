@@ -1,0 +1,42 @@
+"""`python -m livekit_plugins_openai_ga.emulator`: the emulator on a port of its own, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from collections.abc import Sequence
+
+from .script import Script
+from .server import Emulator
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted. Returns 2 when the script file is unusable or the address is taken."""
+    parser = argparse.ArgumentParser(prog="python -m livekit_plugins_openai_ga.emulator", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for any (default 8765)")
+    parser.add_argument("--script", metavar="FILE", help="JSON file with the turns of the conversation")
+    parser.add_argument("--quiet", action="store_true", help="print nothing")
+    options = parser.parse_args(arguments)
+    try:
+        script = Script.load(options.script) if options.script else Script()
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_serve(script, options.host, options.port, quiet=options.quiet))
+    except (ValueError, OSError) as exc:
+        print(exc, file=sys.stderr)
+        return 2
+    return 0
+
+
+async def _serve(script: Script, host: str, port: int, *, quiet: bool) -> None:
+    async with Emulator(script, host=host, port=port) as server:
+        if not quiet:
+            print(f"Serving the GA Realtime API at {server.base_url}", flush=True)
+            print("It does not understand speech: what is heard and said comes from the script.", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""What the parts of one emulated session share: its events out, its timers, its ids, its configuration.
+
+No socket, no clock, no task: time comes in as an argument, events go out as actions that somebody else performs.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+from .actions import Action, Close, Drop, Event, Send
+from .conversation import Conversation
+from .faults import FaultPlan
+from .knobs import Knobs
+from .script import Script
+
+_session_numbers = itertools.count(1)
+
+
+class Channel:
+    """The shared ground of a session. `config` is the session object as the server keeps it."""
+
+    def __init__(self, script: Script, knobs: Knobs, faults: FaultPlan, now: float) -> None:
+        self.script = script
+        self.knobs = knobs
+        self.faults = faults
+        self.now = now
+        self.sent: list[Event] = []
+        self.closed: Close | None = None
+        self.config: Event = {}
+        self.user_was_heard = False
+        """Whether user input arrived that no response has taken up."""
+        self._number = next(_session_numbers)
+        self._ids = itertools.count(1)
+        self._actions: list[Action] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
+        self.conversation = Conversation(self.new_id("conv"))
+
+    @property
+    def is_transcription(self) -> bool:
+        """Whether the session only transcribes."""
+        return bool(self.config["type"] == "transcription")
+
+    @property
+    def turn_detection(self) -> Event:
+        """The turn detection in force; empty when it is off."""
+        settings: Event | None = self.config["audio"]["input"]["turn_detection"]
+        return settings or {}
+
+    def new_id(self, prefix: str) -> str:
+        """An id as short and as opaque as the server's, unique over all sessions of the process."""
+        return f"{prefix}_{self._number:06x}{next(self._ids):010x}"
+
+    def emit(self, event_type: str, **fields: Any) -> None:
+        """Send a server event, or what the fault plan makes of it."""
+        if self.closed is not None:
+            return
+        event = {"type": event_type, "event_id": self.new_id("event"), **fields}
+        # A snapshot: the configuration and the items in it go on changing.
+        for action in self.faults.on_send(json.loads(json.dumps(event))):
+            self.do(action)
+
+    def do(self, action: Action) -> None:
+        """Ask for an action; the last one is a close or a drop."""
+        if self.closed is not None:
+            return
+        if isinstance(action, Send):
+            self.sent.append(action.event)
+        elif isinstance(action, Close):
+            self.closed = action
+        elif isinstance(action, Drop):
+            self.closed = Close(1006, "")
+        self._actions.append(action)
+
+    def flush(self) -> list[Action]:
+        """The actions asked for since the last call."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def after(self, seconds: float, do: Callable[[], None]) -> None:
+        """Call `do` so many seconds from now; infinity means never."""
+        if math.isfinite(seconds):
+            heapq.heappush(self._timers, (self.now + seconds, next(self._timer_numbers), do))
+
+    def advance(self, now: float) -> None:
+        """Move the time forward and call what is due, each at its own time."""
+        while self._timers and self._timers[0][0] <= now and self.closed is None:
+            due, _, do = heapq.heappop(self._timers)
+            self.now = max(self.now, due)
+            do()
+        self.now = max(self.now, now)
+
+    def next_deadline(self) -> float | None:
+        """When the next timer is due; None without one, and after the end."""
+        return self._timers[0][0] if self._timers and self.closed is None else None

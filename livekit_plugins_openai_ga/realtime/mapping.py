@@ -1,0 +1,234 @@
+"""LiveKit's objects and GA's, turned into each other: chat items, tools, usage, errors. No state."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
+from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
+from livekit.agents.metrics.base import Metadata
+
+from livekit import rtc
+
+from ..core.effects import ReplyEnded
+from ..core.record import Record
+from ..core.usage import ReplyUsage, TranscriptionUsage
+from ..errors import Failure, Kind
+from ..log import logger
+from ..wire.items import Item, Part, short_id
+
+_TOOL_FIELDS = frozenset({"type", "name", "description", "parameters"})
+_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def _image_part(image: llm.ImageContent) -> Part | None:
+    serialized = llm.utils.serialize_image(image)
+    if serialized.external_url is not None or serialized.data_bytes is None:
+        logger.error(
+            "image left out of the conversation: GA takes images inline only, so pass a frame or a data: URL, not a link",
+            extra={"lk.pii.image_url": serialized.external_url},
+        )
+        return None
+    data = base64.b64encode(serialized.data_bytes).decode("ascii")
+    part = {"type": "input_image", "image_url": f"data:{serialized.mime_type};base64,{data}"}
+    return {**part, "detail": image.inference_detail} if image.inference_detail else part
+
+
+def _audio_part(audio: llm.AudioContent) -> Part:
+    data = base64.b64encode(rtc.combine_audio_frames(audio.frame).data).decode("ascii")
+    part = {"type": "input_audio", "audio": data}
+    return {**part, "transcript": audio.transcript} if audio.transcript else part
+
+
+def _parts(message: llm.ChatMessage) -> tuple[Part, ...]:
+    text_type = "output_text" if message.role == "assistant" else "input_text"
+    parts: list[Part] = []
+    for content in message.content:
+        if isinstance(content, str):
+            parts.append({"type": text_type, "text": str(content)})
+        elif message.role == "user" and isinstance(content, llm.ImageContent):
+            if (part := _image_part(content)) is not None:
+                parts.append(part)
+        elif message.role == "user" and isinstance(content, llm.AudioContent):
+            parts.append(_audio_part(content))
+    return tuple(parts)
+
+
+def to_record(item: llm.ChatItem) -> Record | None:
+    """A chat item as the core remembers it; None for kinds that are LiveKit's own business (handoffs, config updates)."""
+    if item.type == "message":
+        role = "system" if item.role == "developer" else item.role
+        wire = Item(short_id(item.id), "message", role=role, content=_parts(item))
+    elif item.type == "function_call":
+        call_id = short_id(item.call_id)
+        wire = Item(short_id(item.id), "function_call", call_id=call_id, name=item.name, arguments=item.arguments)
+    elif item.type == "function_call_output":
+        wire = Item(short_id(item.id), "function_call_output", call_id=short_id(item.call_id), output=item.output)
+    else:
+        return None
+    return Record(wire, item.created_at, origin=item)
+
+
+def _content(item: Item) -> list[llm.ChatContent]:
+    content: list[llm.ChatContent] = []
+    for part in item.content:
+        if part.get("type") == "input_image" and part.get("image_url"):
+            content.append(llm.ImageContent(image=part["image_url"]))
+        elif text := part.get("text") or part.get("transcript"):
+            content.append(text)
+    return content
+
+
+def to_chat_item(record: Record) -> llm.ChatItem | None:
+    """A remembered item as LiveKit sees it; None for kinds LiveKit has no word for (server-side tools)."""
+    if isinstance(record.origin, (llm.ChatMessage, llm.FunctionCall, llm.FunctionCallOutput)):
+        return record.origin
+    item = record.item
+    if item.type == "message" and item.role in ("user", "assistant", "system"):
+        role: Any = item.role
+        return llm.ChatMessage(
+            id=item.id,
+            role=role,
+            content=_content(item),
+            interrupted=record.interrupted,
+            transcript_confidence=record.confidence,
+            created_at=record.created_at,
+        )
+    if item.type == "function_call":
+        return function_call(item, record.created_at)
+    if item.type == "function_call_output":
+        return llm.FunctionCallOutput(
+            id=item.id, call_id=item.call_id, output=item.output, is_error=False, created_at=record.created_at
+        )
+    return None
+
+
+def function_call(item: Item, created_at: float | None = None) -> llm.FunctionCall:
+    """A call the model makes. `created_at` is wall-clock seconds, now by default."""
+    return llm.FunctionCall(
+        id=item.id,
+        call_id=item.call_id,
+        name=item.name,
+        arguments=item.arguments,
+        created_at=time.time() if created_at is None else created_at,
+    )
+
+
+def video_item(frame: rtc.VideoFrame) -> dict[str, Any]:
+    """The user item that shows one video frame: an `input_image` with a JPEG data URL."""
+    part = _image_part(llm.ImageContent(image=frame))
+    return {"type": "message", "role": "user", "content": [part]}
+
+
+def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:
+    if isinstance(tool, llm.FunctionTool):
+        return llm.utils.build_legacy_openai_schema(tool, internally_tagged=True)
+    if isinstance(tool, llm.RawFunctionTool):
+        raw = tool.info.raw_schema
+        if extra := sorted(set(raw) - _TOOL_FIELDS - {"meta"}):  # `meta` comes with every MCP tool
+            logger.warning("tools.%s: GA does not know %s; sent without", raw.get("name"), ", ".join(extra))
+        return {**{key: value for key, value in raw.items() if key in _TOOL_FIELDS}, "type": "function"}
+    return None
+
+
+def _tool_problem(schema: dict[str, Any]) -> str | None:
+    """Why GA would refuse this tool, and with it the whole configuration; None when it looks right."""
+    name = schema.get("name")
+    if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
+        return f"tools: the name {name!r} is not allowed; use 1 to 64 letters, digits, underscores and dashes"
+    parameters = schema.get("parameters")
+    if parameters is not None and (not isinstance(parameters, dict) or parameters.get("type") != "object"):
+        return f"tools.{name}.parameters is not an object schema; its top level must be {{'type': 'object', ...}}"
+    return None
+
+
+def to_tools(tools: Sequence[llm.Tool]) -> tuple[list[dict[str, Any]], list[llm.Tool]]:
+    """Tools as GA takes them, and those of the given ones that were taken.
+
+    A tool GA would refuse is left out and logged with the reason, because one bad tool voids the whole configuration
+    and the agent would talk on without its instructions (livekit/agents#1183).
+    """
+    payloads: list[dict[str, Any]] = []
+    taken: list[llm.Tool] = []
+    for tool in tools:
+        schema = _tool_schema(tool)
+        if schema is None:
+            logger.error("tool left out: %s is not a function tool", type(tool).__name__)
+        elif (problem := _tool_problem(schema)) is not None:
+            logger.error("tool left out: %s", problem)
+        else:
+            payloads.append(schema)
+            taken.append(tool)
+    return payloads, taken
+
+
+def to_api_error(failure: Failure) -> APIError:
+    """A failure as LiveKit's error family. The message is the failure's whole sentence; `body` is the failure itself."""
+    retryable = failure.kind is not Kind.FATAL
+    if failure.http_status is not None:
+        return APIStatusError(
+            failure.sentence(),
+            status_code=failure.http_status,
+            request_id=failure.request_id or None,
+            body=failure,
+            retryable=retryable,
+        )
+    if failure.kind is Kind.RECONNECT:
+        error = APIConnectionError(failure.sentence(), retryable=retryable)
+        error.body = failure
+        return error
+    return APIError(failure.sentence(), body=failure, retryable=retryable)
+
+
+def reply_metrics(ended: ReplyEnded, *, label: str, model: str, provider: str) -> RealtimeModelMetrics:
+    """Metrics of one reply. `request_id` is the response id: LiveKit finds the turn's trace span by it."""
+    usage = ended.usage or ReplyUsage()
+    duration = ended.ended_at - ended.started_at
+    return RealtimeModelMetrics(
+        timestamp=ended.started_at,
+        request_id=ended.response_id,
+        ttft=ended.first_output_at - ended.started_at if ended.first_output_at is not None else -1,
+        duration=duration,
+        cancelled=ended.status == "cancelled",
+        label=label,
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        total_tokens=usage.total,
+        tokens_per_second=usage.output / duration if duration > 0 else 0,
+        input_token_details=RealtimeModelMetrics.InputTokenDetails(
+            audio_tokens=usage.input_audio,
+            text_tokens=usage.input_text,
+            image_tokens=usage.input_image,
+            cached_tokens=usage.cached,
+            cached_tokens_details=RealtimeModelMetrics.CachedTokenDetails(
+                audio_tokens=usage.cached_audio, text_tokens=usage.cached_text, image_tokens=usage.cached_image
+            ),
+        ),
+        output_token_details=RealtimeModelMetrics.OutputTokenDetails(
+            text_tokens=usage.output_text, audio_tokens=usage.output_audio
+        ),
+        metadata=Metadata(model_name=model, model_provider=provider),
+    )
+
+
+def transcription_metrics(
+    event_id: str, usage: TranscriptionUsage, *, label: str, model: str | None, provider: str
+) -> STTMetrics:
+    """Metrics of one input transcription, in tokens or in seconds, as the server bills it."""
+    return STTMetrics(
+        request_id=event_id,
+        timestamp=time.time(),
+        duration=0.0,
+        label=label,
+        audio_duration=usage.seconds,
+        streamed=True,
+        input_tokens=usage.input,
+        output_tokens=usage.output,
+        total_tokens=usage.total,
+        input_audio_tokens=usage.input_audio,
+        metadata=Metadata(model_name=model, model_provider=provider),
+    )

@@ -1,0 +1,210 @@
+"""LiveKit's `RealtimeModel` on GA: holds the options and makes sessions. A swap-in for the official plugin's class."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import aiohttp
+from livekit.agents import APIConnectOptions, llm
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import is_given
+
+from .. import models
+from .. import options as opts
+from .session import RealtimeSession
+
+
+class RealtimeModel(llm.RealtimeModel):
+    """OpenAI's GA Realtime API as a LiveKit realtime model.
+
+    Keyword-compatible with `livekit.plugins.openai.realtime.RealtimeModel` 1.8.9. Objects of the openai SDK (GA, and
+    the retired beta shapes) are accepted wherever a dict is; the SDK itself is not needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = models.DEFAULT_REALTIME,
+        voice: Any = opts.DEFAULT_VOICE,
+        modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
+        tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN,
+        base_url: NotGivenOr[str] = NOT_GIVEN,
+        input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,
+        input_audio_noise_reduction: NotGivenOr[Any] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        speed: NotGivenOr[float] = NOT_GIVEN,
+        tracing: NotGivenOr[Any] = NOT_GIVEN,
+        truncation: NotGivenOr[Any] = NOT_GIVEN,
+        reasoning: NotGivenOr[Any] = NOT_GIVEN,
+        max_output_tokens: NotGivenOr[int | Literal["inf"] | None] = NOT_GIVEN,
+        parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
+        prompt: NotGivenOr[Any] = NOT_GIVEN,
+        include: NotGivenOr[list[str] | None] = NOT_GIVEN,
+        api_key: str | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+        allow_insecure: bool = False,
+        http_session: aiohttp.ClientSession | None = None,
+        max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        heartbeat: float = 12.0,
+        reply_timeout: float = 10.0,
+        temperature: NotGivenOr[float] = NOT_GIVEN,
+    ) -> None:
+        """Check the options and remember them; no socket is opened before `session()`.
+
+        Args:
+            model: default `gpt-realtime-2.1`. A model that is being shut down is named with its date and replacement.
+            voice: default `marin`; a voice's name, or `{"id": "voice_..."}` for a custom one. Fixed once the agent spoke.
+            modalities: `["audio"]` (default; a transcript comes along) or `["text"]`. Both together mean audio.
+            tool_choice: `auto` (default), `none`, `required`, or one function.
+            base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s); path prefixes and
+                query parameters are kept.
+            input_audio_transcription: default `{"model": "gpt-transcribe"}`; None turns user transcripts off.
+            input_audio_noise_reduction: `near_field`, `far_field` or None (default).
+            turn_detection: default semantic VAD of medium eagerness; None leaves turn taking to the agent.
+            speed: 0.25 to 1.5, default 1.0.
+            tracing: None, `auto` or a dict. Cannot be changed once on.
+            truncation: `auto`, `disabled` or `{"type": "retention_ratio", "retention_ratio": ...}`.
+            reasoning: for reasoning models, for example `{"effort": "low"}`.
+            max_output_tokens: for one reply; a number or `inf` (default).
+            parallel_tool_calls: for reasoning models.
+            prompt: a stored prompt, `{"id": "pmpt_..."}`.
+            include: `["item.input_audio_transcription.logprobs"]` gives transcripts a confidence.
+            api_key: default `$OPENAI_API_KEY`.
+            extra_headers: sent with the WebSocket handshake, for example `OpenAI-Project`.
+            extra_query: added to the URL.
+            allow_insecure: allow a plain-text `ws://` or `http://` base to another host; the key then travels in clear.
+            http_session: accepted, does nothing.
+            max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never. The
+                server ends every session after 3600 s.
+            conn_options: number of attempts in a row, seconds between them, and seconds one may take.
+            heartbeat: seconds between pings, and for a pong to come. A dead peer is noticed within twice that.
+            reply_timeout: seconds a reply may take to begin once it was asked for.
+            temperature: accepted, does nothing.
+
+        Raises:
+            ValueError: a missing key or a value GA would refuse; names the parameter and what to do.
+        """
+        if http_session is not None:
+            opts.warn_unused("http_session")
+        if is_given(temperature):
+            opts.warn_unused("temperature")
+        options = opts.Options.create(
+            model=model,
+            base_url=base_url,
+            api_key=api_key,
+            conn_options=conn_options,
+            max_session_duration=max_session_duration,
+            heartbeat=heartbeat,
+            reply_timeout=reply_timeout,
+            extra_headers=extra_headers,
+            extra_query=extra_query,
+            allow_insecure=allow_insecure,
+            given={
+                "voice": voice,
+                "modalities": modalities,
+                "tool_choice": tool_choice,
+                "input_audio_transcription": input_audio_transcription,
+                "input_audio_noise_reduction": input_audio_noise_reduction,
+                "turn_detection": turn_detection,
+                "speed": speed,
+                "tracing": tracing,
+                "truncation": truncation,
+                "reasoning": reasoning,
+                "max_output_tokens": max_output_tokens,
+                "parallel_tool_calls": parallel_tool_calls,
+                "prompt": prompt,
+                "include": include,
+            },
+        )
+        self._options = options
+        can_disable = not is_given(turn_detection)  # a choice of the user's is not overruled
+        super().__init__(capabilities=opts.capabilities(options, can_disable_turn_detection=can_disable))
+        self._sessions: weakref.WeakSet[RealtimeSession] = weakref.WeakSet()
+
+    @property
+    def options(self) -> opts.Options:
+        """What new sessions start with. Frozen; `update_options` replaces it."""
+        return self._options
+
+    @property
+    def model(self) -> str:
+        """The model id, as asked for."""
+        return self._options.model
+
+    @property
+    def provider(self) -> str:
+        """Host (and port, when given) of the server."""
+        return urlsplit(self._options.endpoint().url).netloc
+
+    def update_options(
+        self,
+        *,
+        voice: NotGivenOr[Any] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN,
+        input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,
+        input_audio_noise_reduction: NotGivenOr[Any] = NOT_GIVEN,
+        max_response_output_tokens: NotGivenOr[int | Literal["inf"] | None] = NOT_GIVEN,
+        speed: NotGivenOr[float] = NOT_GIVEN,
+        tracing: NotGivenOr[Any] = NOT_GIVEN,
+        truncation: NotGivenOr[Any] = NOT_GIVEN,
+        reasoning: NotGivenOr[Any] = NOT_GIVEN,
+        max_output_tokens: NotGivenOr[int | Literal["inf"] | None] = NOT_GIVEN,
+        parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
+        prompt: NotGivenOr[Any] = NOT_GIVEN,
+        include: NotGivenOr[list[str] | None] = NOT_GIVEN,
+        extra_headers: NotGivenOr[Mapping[str, str]] = NOT_GIVEN,
+        extra_query: NotGivenOr[Mapping[str, str]] = NOT_GIVEN,
+        temperature: NotGivenOr[float] = NOT_GIVEN,
+    ) -> None:
+        """Change options of this model and of every session it has made; see the constructor for their meaning.
+
+        `extra_headers` and `extra_query` take effect with the next connection. `max_response_output_tokens` is the
+        official plugin's name for `max_output_tokens`.
+
+        Raises:
+            ValueError: as the constructor does; nothing is changed then.
+        """
+        given: dict[str, Any] = {
+            "voice": voice,
+            "turn_detection": turn_detection,
+            "tool_choice": tool_choice,
+            "input_audio_transcription": input_audio_transcription,
+            "input_audio_noise_reduction": input_audio_noise_reduction,
+            "max_response_output_tokens": max_response_output_tokens,
+            "speed": speed,
+            "tracing": tracing,
+            "truncation": truncation,
+            "reasoning": reasoning,
+            "max_output_tokens": max_output_tokens,
+            "parallel_tool_calls": parallel_tool_calls,
+            "prompt": prompt,
+            "include": include,
+            "extra_headers": extra_headers,
+            "extra_query": extra_query,
+            "temperature": temperature,
+        }
+        given = {name: value for name, value in given.items() if is_given(value)}
+        self._options = self._options.updated(given)
+        self._capabilities = opts.capabilities(
+            self._options, can_disable_turn_detection=self._capabilities.can_disable_turn_detection
+        )
+        for session in self._sessions:
+            session.update_options(**given)
+
+    def session(self, *, turn_detection_disabled: bool = False) -> RealtimeSession:
+        """Open a session. Needs a running event loop; connecting goes on in the background.
+
+        `turn_detection_disabled` leaves turn taking to the agent in this session only.
+        """
+        session = RealtimeSession(self, turn_detection_disabled=turn_detection_disabled)
+        self._sessions.add(session)
+        return session
+
+    async def aclose(self) -> None:
+        """Nothing to close: each session owns its connection and is closed by whoever opened it."""

@@ -1,0 +1,278 @@
+"""LiveKit's `RealtimeSession` on GA: the calls an `AgentSession` makes. Each is an event into the core.
+
+What comes back, from the core and from the socket, is the business of `shell.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+from livekit.agents import llm, utils
+from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import is_given
+from livekit.agents.voice.generation import remove_instructions
+
+from livekit import rtc
+
+from .. import options as opts
+from ..audio import BYTES_PER_MS
+from ..core import effects as fx
+from ..core.conversation import Phase
+from ..errors import Failure, Kind
+from ..log import logger
+from ..wire import client_events
+from . import mapping
+from .shell import Shell
+from .streams import refusal
+
+REQUEST_TIMEOUT_S = 5.0
+"""How long the server may take to acknowledge items and configuration while it is connected."""
+
+MIN_COMMIT_MS = 100.0
+"""GA refuses to commit less audio than this."""
+
+
+class RealtimeSession(Shell):
+    """One conversation with OpenAI, kept alive over reconnects. Made by `RealtimeModel.session()`.
+
+    Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
+    event as a dict: before it is handled, and when it leaves.
+    """
+
+    # -- what LiveKit reads --------------------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> llm.RealtimeCapabilities:
+        """What this session can do; its own copy, because turn detection can be off here and on for the model."""
+        return self._capabilities
+
+    @property
+    def chat_ctx(self) -> llm.ChatContext:
+        """The conversation as the server has it: spoken turns as their transcripts, interrupted ones as heard."""
+        items = (mapping.to_chat_item(record) for record in self._conversation.mirror)
+        return llm.ChatContext([item for item in items if item is not None])
+
+    @property
+    def tools(self) -> llm.ToolContext:
+        """The tools the model may call."""
+        return self._tools.copy()
+
+    @property
+    def has_active_generation(self) -> bool:
+        """Whether a reply is being made or waited for."""
+        return self._streams.active
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was survived so far: unknown, malformed and benign server events, dropped calls, by name."""
+        return dict(self._counts)
+
+    # -- configuration and history -------------------------------------------------------------------------------
+
+    async def update_instructions(self, instructions: str) -> None:
+        """Change the system prompt. Raises RealtimeError when the server refuses it; the old one then stays."""
+        before, self._instructions = self._instructions, instructions
+        if (failure := await self._configure()) is not None:
+            self._instructions = before
+            raise refusal(failure)
+
+    async def update_tools(self, tools: list[llm.Tool]) -> None:
+        """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay."""
+        before = (self._tools, self._tool_payloads)
+        self._take_tools(tools)
+        if (failure := await self._configure()) is not None:
+            self._tools, self._tool_payloads = before
+            raise refusal(failure)
+
+    def _take_tools(self, tools: list[llm.Tool]) -> None:
+        self._tool_payloads, taken = mapping.to_tools(tools)
+        self._tools = llm.ToolContext(taken)
+
+    async def _configure(self) -> Failure | None:
+        key = utils.shortuuid("config_")
+        return await self._request(key, lambda: self._conversation.configure(self._payload(), key))
+
+    async def update_chat_ctx(self, chat_ctx: llm.ChatContext) -> None:
+        """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.
+
+        Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
+        refuses is left out and reported; the rest goes on.
+        """
+        wanted = chat_ctx.copy(exclude_handoff=True, exclude_config_update=True)
+        remove_instructions(wanted)
+        records = [record for item in wanted.items if (record := mapping.to_record(item)) is not None]
+        key = utils.shortuuid("chat_ctx_")
+        if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
+            raise refusal(failure)
+
+    async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
+        """Start a request and wait for its answer: without limit while there is no connection, because every attempt
+        has one, and for `REQUEST_TIMEOUT_S` while there is. Returns why it was refused, or None."""
+        if self._over is not None:
+            return self._over
+        future = self._requests.open(key)
+        self._do(start())
+        while True:
+            await asyncio.wait({future}, timeout=REQUEST_TIMEOUT_S)
+            if future.done():
+                return future.result()
+            if self._conversation.phase is Phase.READY:
+                self._requests.settle(key, None)
+                raise llm.RealtimeError(f"OpenAI did not answer within {REQUEST_TIMEOUT_S:g} s.", code="timeout")
+
+    async def _update_session(
+        self,
+        *,
+        instructions: NotGivenOr[str] = NOT_GIVEN,
+        chat_ctx: NotGivenOr[llm.ChatContext] = NOT_GIVEN,
+        tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN,
+    ) -> None:
+        """Everything an agent starts with, in one update with the history right behind it."""
+        waits = []
+        if is_given(tools):
+            self._take_tools(tools)
+        if is_given(instructions):
+            waits.append(self.update_instructions(instructions))
+        elif is_given(tools):
+            waits.append(self.update_tools(tools))
+        if is_given(chat_ctx):
+            waits.append(self.update_chat_ctx(chat_ctx))
+        for result in await asyncio.gather(*waits, return_exceptions=True):
+            if isinstance(result, llm.RealtimeError):
+                logger.error("the agent starts without a part of its setup: %s", result)
+            elif isinstance(result, BaseException):
+                raise result
+
+    def update_options(self, *, tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN, **given: Any) -> None:
+        """Change options of this session; sends what differs. Takes what `RealtimeModel.update_options` takes.
+
+        Raises ValueError for a value GA would refuse and TypeError for a name it does not know.
+        """
+        self._options = self._options.updated({"tool_choice": tool_choice, **given})
+        self._capabilities = replace(
+            self._capabilities,
+            turn_detection=self._options.server_turns,
+            user_transcription=self._options.transcribes,
+        )
+        self._do(self._conversation.configure(self._payload()))
+        self._listen()
+
+    # -- audio, video, raw events --------------------------------------------------------------------------------
+
+    def push_audio(self, frame: rtc.AudioFrame) -> None:
+        """Send user audio: any sample rate, any number of channels, any length."""
+        self._append(self._input.push(frame))
+
+    def _append(self, chunks: list[bytes]) -> None:
+        for pcm in chunks:
+            self._outbox.put_audio(pcm)
+            self._uncommitted_ms += len(pcm) / BYTES_PER_MS
+        if chunks:
+            self._supervisor.wake()
+
+    def push_video(self, frame: rtc.VideoFrame) -> None:
+        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale."""
+        self._do(self._conversation.show(mapping.video_item(frame)))
+
+    def commit_audio(self) -> None:
+        """Make a user turn of the audio pushed since the last one. Does nothing below 100 ms, which GA refuses."""
+        self._append(self._input.flush())
+        if self._uncommitted_ms >= MIN_COMMIT_MS:
+            self._outbox.put_commit(client_events.audio_commit(event_id=utils.shortuuid("commit_")))
+            self._uncommitted_ms = 0.0
+            self._supervisor.wake()
+
+    def clear_audio(self) -> None:
+        """Forget the audio that is not part of a turn yet, here and at the server."""
+        self._input.clear()
+        self._uncommitted_ms = 0.0
+        self._outbox.put_clear(client_events.audio_clear(event_id=utils.shortuuid("clear_")))
+        self._supervisor.wake()
+
+    def send_event(self, event: Any) -> None:
+        """Send a raw client event: a dict, or an object of the openai SDK. It leaves after the audio pushed before it."""
+        payload = event.model_dump(by_alias=True, exclude_unset=True) if hasattr(event, "model_dump") else dict(event)
+        if self._over is None:
+            self._outbox.put_foreign(payload)
+            self._supervisor.wake()
+
+    # -- replies -------------------------------------------------------------------------------------------------
+
+    def generate_reply(
+        self,
+        *,
+        instructions: NotGivenOr[str] = NOT_GIVEN,
+        tool_choice: NotGivenOr[llm.ToolChoice] = NOT_GIVEN,
+        tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN,
+        reasoning: Any = NOT_GIVEN,
+        out_of_band: bool = False,
+    ) -> asyncio.Future[llm.GenerationCreatedEvent]:
+        """Ask for a reply. It waits for the configuration, and while another reply is being made.
+
+        Args:
+            instructions: added to the session's for this reply.
+            tool_choice: replaces the session's for this reply.
+            tools: replace the session's for this reply.
+            reasoning: replaces the session's for this reply, for example `{"effort": "low"}`.
+            out_of_band: leave the reply out of the conversation (`conversation: "none"`). It may run beside another one.
+
+        Returns:
+            A future of the reply. It fails with RealtimeError when the server refuses it (with the server's code), when it
+            does not begin within `reply_timeout` seconds of being sent, or when the session ends. Cancelling the future
+            cancels the reply.
+        """
+        key = utils.shortuuid("response_create_")
+        params: dict[str, Any] = {}
+        if is_given(instructions):
+            # A reply's instructions replace the session's, so the session's are repeated.
+            params["instructions"] = f"{self._instructions}\n{instructions}" if self._instructions else instructions
+        if is_given(tool_choice):
+            params["tool_choice"] = opts.tool_choice(tool_choice)
+        if is_given(tools):
+            params["tools"] = mapping.to_tools(tools)[0]
+        if is_given(reasoning):
+            params.update(self._options.reply_reasoning(reasoning))
+        future = self._streams.ask(key)
+        if self._over is not None:
+            self._streams.fail(key, refusal(self._over))
+            return future
+        future.add_done_callback(lambda done: self._reply_awaited(key, done))
+        self._do(self._conversation.ask(key, params, aside=out_of_band))
+        return future
+
+    def _reply_awaited(self, key: str, future: asyncio.Future[llm.GenerationCreatedEvent]) -> None:
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
+        if future.cancelled():
+            self._streams.forget(key)
+            self._do(self._conversation.give_up(key))
+
+    def interrupt(self) -> None:
+        """Cancel the reply that is being made; does nothing when there is none."""
+        self._do(self._conversation.interrupt())
+
+    def truncate(
+        self,
+        *,
+        message_id: str,
+        modalities: list[Literal["text", "audio"]],
+        audio_end_ms: int,
+        audio_transcript: NotGivenOr[str] = NOT_GIVEN,
+    ) -> None:
+        """Cut a message to what was heard: `audio_end_ms` of it, whose text is `audio_transcript`.
+
+        The server and `chat_ctx` then hold only that. Never cuts beyond the audio received, which GA refuses.
+        """
+        heard = audio_transcript if is_given(audio_transcript) else None
+        spoken = "audio" in modalities
+        self._do(self._conversation.truncate(message_id, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
+
+    async def aclose(self) -> None:
+        """End the session: every stream and future ends, the socket closes. Never raises; takes at most about a second."""
+        if self._over is None:
+            self._end(Failure(Kind.FATAL, "session_closed", "", "The session was closed.", "Open a new session."))
+        self._main.cancel()
+        await asyncio.gather(self._main, return_exceptions=True)

@@ -1,0 +1,278 @@
+"""The running half of a session: carries out the core's effects, serves the connection, tells LiveKit what happens.
+
+`_do(effects)` runs in the same step as the call that made them, with no `await` between, so nothing here needs a
+lock. State lives with its owners: the conversation (`core`), what leaves (`Outbox`), the socket (`Supervisor`), what
+LiveKit holds (`streams`). The shell itself only knows what the user asked for. `session.py` is the other half: the
+calls that LiveKit makes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from livekit.agents import llm
+
+from ..audio import InputAudio
+from ..core import effects as fx
+from ..core.conversation import Conversation
+from ..errors import Failure, Kind, from_exception
+from ..log import logger
+from ..transport.link import Link
+from ..transport.outbox import Event, Outbox
+from ..transport.supervisor import Budget, Supervisor
+from ..wire import server_events
+from ..wire.server_events import Malformed
+from . import mapping
+from .streams import ReplyStreams, Requests, refusal
+
+if TYPE_CHECKING:
+    from .model import RealtimeModel
+
+RECYCLE_PATIENCE_S = 30.0
+"""How long a planned change of connection waits for a moment in which nobody speaks."""
+
+RawEvents = Literal["openai_server_event_received", "openai_client_event_queued"]
+
+
+class Shell(llm.RealtimeSession[RawEvents]):
+    """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
+
+    def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
+        super().__init__(realtime_model)
+        self._model = realtime_model
+        self._options = realtime_model.options
+        if turn_detection_disabled:
+            self._options = self._options.changed({"turn_detection": None})
+        self._capabilities = replace(realtime_model.capabilities, turn_detection=self._options.server_turns)
+        self._instructions: str | None = None
+        self._tools = llm.ToolContext.empty()
+        self._tool_payloads: list[dict[str, Any]] = []
+
+        self._conversation = Conversation(self._payload())
+        self._requests = Requests()
+        self._streams = ReplyStreams(spoken=self._options.audio_output, announce=self._announce)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._speaking = False
+        self._input = InputAudio()
+        self._uncommitted_ms = 0.0
+        self._counts: Counter[str] = Counter()
+        self._over: Failure | None = None
+
+        self._outbox = Outbox()
+        connect = self._options.conn_options
+        self._supervisor = Supervisor(
+            self._dial,
+            self,
+            self._outbox,
+            Budget(connect.max_retry, connect.retry_interval),
+            recycle_after=self._options.max_session_duration,
+            recycle_patience=RECYCLE_PATIENCE_S,
+        )
+        self._handlers = self._effect_handlers()
+        self._outbox.listen(idle=self._conversation.server_vad)
+        self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+
+    def _effect_handlers(self) -> Mapping[type[fx.Effect], Callable[[Any], None]]:
+        return {
+            fx.Send: self._send,
+            fx.Ready: self._ready,
+            fx.Settled: self._settled,
+            fx.ConfigDiffers: self._config_differs,
+            fx.ConfigRefused: self._config_refused,
+            fx.Report: lambda effect: self._report(effect.failure, recoverable=True),
+            fx.Disconnect: lambda effect: self._supervisor.hang_up(effect.failure),
+            fx.Noticed: self._noticed,
+            fx.ItemPlaced: self._item_placed,
+            fx.SpeechStarted: self._speech_started,
+            fx.SpeechStopped: self._speech_stopped,
+            fx.AudioTaken: lambda effect: self._outbox.taken(effect.until_ms),
+            fx.Transcript: self._transcript,
+            fx.TranscriptionFailed: self._transcription_failed,
+            fx.TranscriptionBilled: self._transcription_billed,
+            fx.ReplySent: self._reply_sent,
+            fx.ReplyStarted: self._reply_started,
+            fx.MessageStarted: self._streams.message_started,
+            fx.MessageKind: self._streams.message_kind,
+            fx.MessageText: self._streams.text,
+            fx.MessageAudio: self._streams.audio,
+            fx.MessageEnded: self._streams.message_ended,
+            fx.FunctionCalled: self._streams.called,
+            fx.ReplyEnded: self._reply_ended,
+        }
+
+    def _payload(self) -> dict[str, Any]:
+        return self._options.session_payload(self._instructions, self._tool_payloads)
+
+    def _end(self, failure: Failure) -> None:
+        self._over = failure
+        self._do(self._conversation.abandon(failure, time.time()))
+
+    # -- the connection (transport.supervisor.Peer) --------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self._supervisor.run()
+        except Exception as exc:
+            logger.exception("the session ended by an error of this plugin; please report it")
+            self.gave_up(replace(from_exception(exc), kind=Kind.FATAL))
+
+    async def _dial(self) -> Link:
+        started = time.perf_counter()
+        options = self._options
+        link = await Link.open(options.endpoint(), timeout=options.conn_options.timeout, heartbeat=options.heartbeat)
+        self._report_connection_acquired(time.perf_counter() - started)
+        return link
+
+    def link_opened(self, link: Link) -> None:
+        """A session is open: queue its configuration and history."""
+        self._do(self._conversation.opened(time.time()))
+
+    def link_received(self, payload: dict[str, Any] | Malformed) -> None:
+        """Handle one frame. An application's listener that raises must not end the call."""
+        event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
+        if not isinstance(payload, Malformed):
+            self.emit("openai_server_event_received", payload)
+        self._do(self._conversation.receive(event, time.time()))
+
+    def link_sending(self, event: Event) -> None:
+        """An event leaves."""
+        self.emit("openai_client_event_queued", event)
+
+    def link_lost(self, failure: Failure | None) -> None:
+        """The link is gone: what cannot go on ends now."""
+        self._speaking = False
+        self._do(self._conversation.closed(time.time()))
+        self._listen()
+
+    def will_retry(self, failure: Failure, delay: float) -> None:
+        """The next attempt comes after `delay` seconds."""
+        logger.warning("connection to OpenAI lost, next attempt in %.1f s: %s", delay, failure)
+        self._emit_error(failure, recoverable=True)
+
+    def gave_up(self, failure: Failure) -> None:
+        """There will be no further attempt: the session is over."""
+        logger.error("the session with OpenAI is over: %s", failure)
+        self._end(failure)
+        self._emit_error(failure, recoverable=False)
+
+    # -- effects -------------------------------------------------------------------------------------------------
+
+    def _do(self, effects: list[fx.Effect]) -> None:
+        for effect in effects:
+            self._handlers[type(effect)](effect)
+        self._supervisor.set_calm(not self._speaking and not self._streams.active)
+
+    def _send(self, effect: fx.Send) -> None:
+        self._outbox.put(effect.event, in_turn=effect.in_turn)
+        self._supervisor.wake()
+
+    def _ready(self, effect: fx.Ready) -> None:
+        self._outbox.configured()
+        self._supervisor.confirmed()
+        self._supervisor.wake()
+        if effect.again:
+            self.emit("session_reconnected", llm.RealtimeSessionReconnectedEvent())
+
+    def _settled(self, effect: fx.Settled) -> None:
+        self._requests.settle(effect.key, effect.failure)
+        if effect.failure is not None:
+            self._streams.fail(effect.key, refusal(effect.failure))
+
+    def _config_differs(self, effect: fx.ConfigDiffers) -> None:
+        for path in effect.differences:
+            asked, kept = effect.differences[path]
+            private = {"lk.pii.asked": asked, "lk.pii.kept": kept}
+            logger.warning(
+                "OpenAI accepted the configuration but keeps another value for session.%s", path, extra=private
+            )
+
+    def _config_refused(self, effect: fx.ConfigRefused) -> None:
+        self._options = self._options.restored(self._conversation.config.wanted)
+
+    def _report(self, failure: Failure, *, recoverable: bool) -> None:
+        logger.error("OpenAI reported an error: %s", failure)
+        self._emit_error(failure, recoverable=recoverable)
+
+    def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
+        error = mapping.to_api_error(failure)
+        label = self._model.label
+        self.emit(
+            "error", llm.RealtimeModelError(timestamp=time.time(), label=label, error=error, recoverable=recoverable)
+        )
+
+    def _noticed(self, effect: fx.Noticed) -> None:
+        self._counts[effect.what] += 1
+        name = f"{effect.what}: {effect.detail}"
+        self._counts[name] += 1
+        if self._counts[name] == 1:
+            level = logger.debug if effect.what == "benign error" else logger.warning
+            level("OpenAI: %s (further ones are only counted)", name)
+
+    def _item_placed(self, effect: fx.ItemPlaced) -> None:
+        item = mapping.to_chat_item(effect.record)
+        if item is not None:
+            self.emit("remote_item_added", llm.RemoteItemAddedEvent(effect.previous_item_id, item))
+
+    def _listen(self) -> None:
+        self._outbox.listen(idle=self._conversation.server_vad and not self._speaking)
+
+    def _speech_started(self, effect: fx.SpeechStarted) -> None:
+        self._speaking = True
+        self._listen()
+        self.emit("input_speech_started", llm.InputSpeechStartedEvent())
+
+    def _speech_stopped(self, effect: fx.SpeechStopped) -> None:
+        self._speaking = False
+        self._listen()
+        event = llm.InputSpeechStoppedEvent(user_transcription_enabled=self._options.transcribes)
+        self.emit("input_speech_stopped", event)
+
+    def _transcript(self, effect: fx.Transcript) -> None:
+        event = llm.InputTranscriptionCompleted(
+            item_id=effect.item_id,
+            transcript=effect.text,
+            is_final=effect.final,
+            confidence=effect.confidence,
+            turn_started_at=effect.started_at,
+        )
+        self.emit("input_audio_transcription_completed", event)
+
+    def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
+        logger.error("a user turn was not transcribed: %s", effect.failure, extra={"item_id": effect.item_id})
+
+    def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
+        model = (self._options.values.get("input_audio_transcription") or {}).get("model")
+        metrics = mapping.transcription_metrics(
+            effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
+        )
+        self.emit("metrics_collected", metrics)
+
+    def _reply_sent(self, effect: fx.ReplySent) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[effect.key] = loop.call_later(self._options.reply_timeout, self._reply_overdue, effect.key)
+
+    def _reply_overdue(self, key: str) -> None:
+        self._timers.pop(key, None)
+        error = llm.RealtimeError("generate_reply timed out.", code="timeout")
+        if self._streams.fail(key, error):
+            self._do(self._conversation.give_up(key))
+
+    def _announce(self, event: llm.GenerationCreatedEvent) -> None:
+        self.emit("generation_created", event)
+
+    def _reply_started(self, effect: fx.ReplyStarted) -> None:
+        self._streams.started(effect)
+
+    def _reply_ended(self, effect: fx.ReplyEnded) -> None:
+        self._streams.ended(effect)
+        if effect.status == "incomplete":
+            logger.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
+        metrics = mapping.reply_metrics(
+            effect, label=self._model.label, model=self._model.model, provider=self._model.provider
+        )
+        self.emit("metrics_collected", metrics)

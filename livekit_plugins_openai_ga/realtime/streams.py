@@ -1,0 +1,185 @@
+"""The futures and channels handed to LiveKit. Effects are the only thing that settles them, each exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal
+
+from livekit.agents import io, llm, utils
+
+from livekit import rtc
+
+from ..audio import frame_from_pcm
+from ..core import effects as fx
+from ..errors import Failure
+from . import mapping
+
+Modality = Literal["text", "audio"]
+
+
+def refusal(failure: Failure) -> llm.RealtimeError:
+    """A failure as the exception a request ends with."""
+    return llm.RealtimeError(failure.sentence(), code=failure.code or None)
+
+
+class Requests:
+    """Futures of configuration and item requests, by key. A result of None means done, a `Failure` refused."""
+
+    def __init__(self) -> None:
+        self._futures: dict[str, asyncio.Future[Failure | None]] = {}
+
+    def open(self, key: str) -> asyncio.Future[Failure | None]:
+        """A future for the request `key`."""
+        future: asyncio.Future[Failure | None] = asyncio.get_running_loop().create_future()
+        self._futures[key] = future
+        return future
+
+    def settle(self, key: str, failure: Failure | None) -> None:
+        """The request is over. A key nobody waits for is fine."""
+        future = self._futures.pop(key, None)
+        if future is not None and not future.done():
+            future.set_result(failure)
+
+
+class _Message:
+    """One message's channels."""
+
+    def __init__(self, *, spoken: bool) -> None:
+        self.text: utils.aio.Chan[str] = utils.aio.Chan()
+        self.audio: utils.aio.Chan[rtc.AudioFrame] = utils.aio.Chan()
+        self.kind: asyncio.Future[list[Modality]] = asyncio.get_running_loop().create_future()
+        if not spoken:
+            self.audio.close()
+            self.kind.set_result(["text"])
+
+    def decide(self, spoken: bool) -> None:
+        if not self.kind.done():
+            self.kind.set_result(["audio", "text"] if spoken else ["text"])
+
+    def close(self, spoken: bool) -> None:
+        self.decide(spoken)
+        for channel in (self.text, self.audio):
+            if not channel.closed:
+                channel.close()
+
+
+class _Reply:
+    """One reply's channels."""
+
+    def __init__(self) -> None:
+        self.messages: utils.aio.Chan[llm.MessageGeneration] = utils.aio.Chan()
+        self.calls: utils.aio.Chan[llm.FunctionCall] = utils.aio.Chan()
+        self.open: dict[str, _Message] = {}
+
+
+class ReplyStreams:
+    """Replies as LiveKit reads them, and the futures of `generate_reply`."""
+
+    def __init__(self, *, spoken: bool, announce: Callable[[llm.GenerationCreatedEvent], None]) -> None:
+        """`spoken`: whether this session replies in audio. `announce` gets each reply LiveKit should know of."""
+        self._spoken = spoken
+        self._announce = announce
+        self._asked: dict[str, asyncio.Future[llm.GenerationCreatedEvent]] = {}
+        self._replies: dict[str, _Reply] = {}
+
+    @property
+    def active(self) -> bool:
+        """Whether a reply is being made or waited for."""
+        return bool(self._asked or self._replies)
+
+    def ask(self, key: str) -> asyncio.Future[llm.GenerationCreatedEvent]:
+        """The future of the requested reply `key`."""
+        future: asyncio.Future[llm.GenerationCreatedEvent] = asyncio.get_running_loop().create_future()
+        self._asked[key] = future
+        return future
+
+    def forget(self, key: str) -> None:
+        """Nobody waits for `key` any more."""
+        self._asked.pop(key, None)
+
+    def fail(self, key: str, error: Exception) -> bool:
+        """End the request `key` with an exception; returns whether somebody waited for it."""
+        future = self._asked.pop(key, None)
+        if future is None or future.done():
+            return False
+        future.set_exception(error)
+        # The caller may have gone without looking; an exception nobody fetched must not be printed at exit.
+        future.exception()
+        return True
+
+    def started(self, effect: fx.ReplyStarted) -> None:
+        """A reply began."""
+        future = self._asked.pop(effect.key, None) if effect.key is not None else None
+        if effect.aside and future is None:
+            return  # an application's own out-of-band reply: LiveKit would speak it into the room
+        reply = self._replies[effect.response_id] = _Reply()
+        event = llm.GenerationCreatedEvent(
+            message_stream=reply.messages,
+            function_stream=reply.calls,
+            user_initiated=future is not None,
+            response_id=effect.response_id,
+        )
+        if future is not None and not future.done():
+            future.set_result(event)
+        self._announce(event)
+
+    def message_started(self, effect: fx.MessageStarted) -> None:
+        """A message opened."""
+        reply = self._replies.get(effect.response_id)
+        if reply is None:
+            return
+        message = reply.open[effect.item_id] = _Message(spoken=self._spoken)
+        reply.messages.send_nowait(
+            llm.MessageGeneration(
+                message_id=effect.item_id,
+                text_stream=message.text,
+                audio_stream=message.audio,
+                modalities=message.kind,
+            )
+        )
+
+    def _message(self, effect: fx.MessageKind | fx.MessageText | fx.MessageAudio | fx.MessageEnded) -> _Message | None:
+        reply = self._replies.get(effect.response_id)
+        return reply.open.get(effect.item_id) if reply is not None else None
+
+    def message_kind(self, effect: fx.MessageKind) -> None:
+        """A message turned out to be spoken or written."""
+        if (message := self._message(effect)) is not None:
+            message.decide(effect.spoken)
+
+    def text(self, effect: fx.MessageText) -> None:
+        """More text."""
+        message = self._message(effect)
+        if message is not None and not message.text.closed:
+            timed = effect.start_time is not None
+            delta = io.TimedString(effect.delta, start_time=effect.start_time or 0.0) if timed else effect.delta
+            message.text.send_nowait(delta)
+
+    def audio(self, effect: fx.MessageAudio) -> None:
+        """More speech."""
+        message = self._message(effect)
+        if message is not None and not message.audio.closed:
+            message.audio.send_nowait(frame_from_pcm(effect.pcm))
+
+    def message_ended(self, effect: fx.MessageEnded) -> None:
+        """A message is complete."""
+        reply = self._replies.get(effect.response_id)
+        message = reply.open.pop(effect.item_id, None) if reply is not None else None
+        if message is not None:
+            message.close(self._spoken)
+
+    def called(self, effect: fx.FunctionCalled) -> None:
+        """The model calls a function."""
+        if (reply := self._replies.get(effect.response_id)) is not None:
+            reply.calls.send_nowait(mapping.function_call(effect.item))
+
+    def ended(self, effect: fx.ReplyEnded) -> None:
+        """A reply is over."""
+        reply = self._replies.pop(effect.response_id, None)
+        if reply is None:
+            return
+        for message in reply.open.values():
+            message.close(self._spoken)
+        reply.messages.close()
+        reply.calls.close()
