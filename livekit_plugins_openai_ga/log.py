@@ -1,7 +1,7 @@
 """The package's one logger, and a second one that the websockets library writes to.
 
 At DEBUG the websockets library prints request headers, the `Authorization` header among them. Its records go to
-`socket_logger`, which drops everything below INFO whatever level an application gives it.
+`socket_logger`, which drops everything below WARNING whatever level an application gives it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ logger = logging.getLogger("livekit.plugins.openai_ga")
 
 
 class _NoHandshakeDump(logging.Filter):
-    """Let nothing below INFO through: the library's DEBUG records carry headers and payloads."""
+    """Let nothing below WARNING through: the library's DEBUG records carry headers and payloads."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno >= logging.INFO
+        return record.levelno >= logging.WARNING
 
 
 socket_logger = logging.getLogger("livekit.plugins.openai_ga.socket")
 # `isEnabledFor(DEBUG)` is what the library asks before it formats a frame, so the level matters for speed, too.
-socket_logger.setLevel(logging.INFO)
+socket_logger.setLevel(logging.WARNING)
 socket_logger.addFilter(_NoHandshakeDump())
