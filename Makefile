@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything they need in .venv: with uv when it is here, else with venv and pip.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+DEMO_STAMP := $(VENV)/.demo-ready
+
+ifeq ($(shell command -v uv),)
+MAKE_VENV := "$(PYTHON)" -m venv $(VENV)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+else
+MAKE_VENV := uv venv --quiet --python "$(PYTHON)" $(VENV)
+INSTALL := uv pip install --quiet --python $(BIN)/python
+endif
+
+.PHONY: demo test lint format clean
+
+demo: $(DEMO_STAMP)
+	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(BIN)/python:
+	$(MAKE_VENV)
+
+# The demo needs the package and its emulator; the tests need the development tools as well.
+$(DEMO_STAMP): pyproject.toml | $(BIN)/python
+	$(INSTALL) -e ".[emulator]"
+	touch $@
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(INSTALL) -e ".[emulator,dev]"
+	touch $@ $(DEMO_STAMP)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

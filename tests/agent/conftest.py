@@ -1,0 +1,155 @@
+"""A real AgentSession over the emulator: fixtures that open both, and a loudspeaker that plays at real-time pace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from livekit.agents import Agent, AgentSession, llm
+from livekit.agents.voice import io
+from livekit.agents.voice.transcription import TranscriptSynchronizer
+from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga.emulator import Emulator, speak
+
+from livekit import rtc
+
+SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 300}
+
+
+class Microphone(io.AudioInput):
+    """What is said into it reaches the agent at once, in frames of 20 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(label="test microphone")
+        self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        return await self._frames.get()
+
+    def say(self, text: str, *, silence: float = 0.8) -> None:
+        pcm = speak(text, "alloy") + bytes(int(silence * 24000) * 2)
+        for start in range(0, len(pcm), 960):
+            piece = pcm[start : start + 960]
+            self._frames.put_nowait(rtc.AudioFrame(piece, 24000, 1, len(piece) // 2))
+
+
+class Speaker(io.AudioOutput):
+    """Plays what it is given at real-time pace, and knows how much of it was heard."""
+
+    def __init__(self) -> None:
+        super().__init__(label="test speaker", capabilities=io.AudioOutputCapabilities(pause=False))
+        self.heard: list[tuple[float, bool]] = []  # seconds of each segment, whether it was interrupted
+        self.loudness = 0.0
+        self._queued = 0.0
+        self._started: float | None = None
+        self._end: asyncio.TimerHandle | None = None
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        if self._started is None:
+            self._started = asyncio.get_running_loop().time()
+            self.on_playback_started(created_at=self._started)
+        self._queued += frame.duration
+        self.loudness = max(self.loudness, float(np.abs(np.frombuffer(frame.data, np.int16)).max()))
+
+    def flush(self) -> None:
+        super().flush()
+        if self._started is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._end = loop.call_at(self._started + self._queued, self._finish, self._queued, False)
+
+    def clear_buffer(self) -> None:
+        if self._started is None:
+            return
+        played = asyncio.get_running_loop().time() - self._started
+        self._finish(min(played, self._queued), True)
+
+    def _finish(self, played: float, interrupted: bool) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        self._started, self._queued, self._end = None, 0.0, None
+        self.heard.append((played, interrupted))
+        self.on_playback_finished(playback_position=played, interrupted=interrupted)
+
+
+class Captions(io.TextOutput):
+    """Takes the text that goes with the speech."""
+
+    def __init__(self) -> None:
+        super().__init__(label="test captions", next_in_chain=None)
+
+    async def capture_text(self, text: str) -> None:
+        pass
+
+    def flush(self) -> None:
+        pass
+
+
+@dataclass
+class Call:
+    """One agent in a call with the test."""
+
+    session: AgentSession[None]
+    microphone: Microphone
+    speaker: Speaker
+    rt: RealtimeSession
+    events: list[tuple[str, Any]] = field(default_factory=list)
+
+    def texts(self, role: str) -> list[str]:
+        items = self.session.history.items
+        return [i.text_content or "" for i in items if isinstance(i, llm.ChatMessage) and i.role == role]
+
+    def named(self, name: str) -> list[Any]:
+        return [event for kind, event in self.events if kind == name]
+
+    async def until(self, condition: Callable[[], bool], timeout: float = 8.0) -> None:
+        """Wait for something that the call's events bring about."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while not condition():
+            if asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(f"did not happen within {timeout} s; events: {[kind for kind, _ in self.events]}")
+            await asyncio.sleep(0.01)
+
+
+_SESSION_EVENTS = ("user_input_transcribed", "conversation_item_added", "function_tools_executed", "error", "close")
+_RT_EVENTS = ("generation_created", "session_reconnected", "input_speech_started")
+
+StartCall = Callable[..., Awaitable[Call]]
+
+
+@pytest.fixture
+async def start_call() -> AsyncIterator[StartCall]:
+    """Starts an agent on an emulator; closes it at the end of the test."""
+    stack = AsyncExitStack()
+
+    async def start(server: Emulator, agent: Agent | None = None, **options: Any) -> Call:
+        options = {"turn_detection": SERVER_VAD, **options}
+        model = RealtimeModel(api_key="sk-test", base_url=server.base_url, **options)
+        session: AgentSession[None] = AgentSession(llm=model, aec_warmup_duration=None)
+        microphone, speaker = Microphone(), Speaker()
+        session.input.audio = microphone
+        # As in a room: text keeps pace with the speech, so that LiveKit knows what was heard.
+        paced = TranscriptSynchronizer(next_in_chain_audio=speaker, next_in_chain_text=Captions())
+        session.output.audio = paced.audio_output
+        session.output.transcription = paced.text_output
+        events: list[tuple[str, Any]] = []
+        for name in _SESSION_EVENTS:
+            session.on(name, lambda event, name=name: events.append((name, event)))
+        stack.push_async_callback(paced.aclose)
+        stack.push_async_callback(session.aclose)
+        agent = agent or Agent(instructions="Be brief.")
+        await session.start(agent)
+        rt = agent.realtime_llm_session
+        assert isinstance(rt, RealtimeSession)
+        for name in _RT_EVENTS:
+            rt.on(name, lambda event, name=name: events.append((name, event)))
+        return Call(session, microphone, speaker, rt, events)
+
+    async with stack:
+        yield start
