@@ -323,8 +323,13 @@ class Conversation:
         self._item_waits.get(request.key, set()).discard(event_id)
         if failure.kind is Kind.BENIGN:  # it is there already, as the create wanted
             return self._settle_item_waits()
-        if request.change.value is not None:
-            self.mirror.remove(request.change.item_id)
+        value, previous = request.change.value, request.change.previous_id
+        if value is not None and previous is not None and previous not in self.mirror and value.id in self.mirror:
+            # It was to stand behind an item that was itself refused; now it stands behind the one before that.
+            again = Change(value.id, value, self.mirror.before(value.id))
+            return [self._send_change(again, request.key)]
+        if value is not None:
+            self.mirror.remove(value.id)
         # A refused item is not worth failing the turn over, so the request goes on without it.
         return [fx.Report(failure), *self._settle_item_waits()]
 

@@ -102,6 +102,11 @@ class Mirror(Generic[T]):
         if item_id in self._values:
             self._values[item_id] = value
 
+    def before(self, item_id: str) -> str | None:
+        """The id of the item in front of this one; None when it is the first."""
+        index = self._order.index(item_id)
+        return self._order[index - 1] if index else None
+
     def remove(self, item_id: str) -> T | None:
         """Take an item out; returns it, or None when it is not here."""
         value = self._values.pop(item_id, None)
