@@ -238,7 +238,7 @@ class Conversation:
         failure = errors.from_server_error(
             detail.code, detail.type, detail.message, param=detail.param, client_event_id=detail.client_event_id
         )
-        if failure.kind is Kind.FATAL:
+        if failure.kind in (Kind.FATAL, Kind.RECONNECT):  # a close follows, or should
             return [fx.Disconnect(failure)]
         event_id = detail.client_event_id
         if (update := self.config.refused(event_id, detail.param)) is not None:

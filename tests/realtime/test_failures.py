@@ -1,0 +1,212 @@
+"""What goes wrong on the wire: said once, in words that help, and survived where it can be."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from livekit.agents import APIStatusError, llm
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga.emulator.faults import (
+    AlterOn,
+    CloseOn,
+    DropOn,
+    ExpireAfter,
+    InjectOn,
+    RefuseHandshake,
+    RejectHandshake,
+    RejectOn,
+)
+
+FOREVER = 1000
+
+
+async def final_error(call) -> llm.RealtimeModelError:
+    await call.until(lambda: any(not error.recoverable for error in call.errors))
+    (error,) = [error for error in call.errors if not error.recoverable]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (RejectHandshake("beta_api_shape_disabled", "The Realtime Beta API is no longer supported."), "OpenAI-Beta"),
+        (RejectHandshake("invalid_model", 'Model "x" is not supported in realtime mode.'), "model"),
+        (RejectHandshake("invalid_api_key", "Incorrect API key provided: sk-test.", 3000), "key"),
+        (RejectHandshake("insufficient_quota", "You exceeded your current quota.", 4000), "billing"),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+async def test_a_refusal_after_the_101_is_one_exception_with_code_meaning_and_remedy(open_session, fault, words):
+    async with Emulator(faults=[fault]) as server:
+        call = open_session(server)
+        reply = call.session.generate_reply()
+        with pytest.raises(llm.RealtimeError) as caught:
+            await reply
+        assert caught.value.code == fault.code
+        error = await final_error(call)
+        assert call.errors == [error]
+        assert error.error.body.code == fault.code
+        assert words in str(error.error)
+        assert "sk-test" not in str(error.error)
+        assert len(server.handshakes) == 1
+        # Whatever is asked for later fails at once, with the same reason.
+        with pytest.raises(llm.RealtimeError):
+            await call.session.generate_reply()
+        with pytest.raises(llm.RealtimeError):
+            await call.session.update_instructions("Be brief.")
+
+
+async def test_the_model_the_emulator_does_not_know_is_refused_by_name(open_session):
+    async with Emulator() as server:
+        call = open_session(server, model="gpt-4o-realtime-preview")
+        error = await final_error(call)
+        assert "gpt-4o-realtime-preview" in str(error.error)
+        assert error.error.body.code == "invalid_model"
+
+
+async def test_http_refusals_carry_status_and_body_and_take_one_attempt(open_session):
+    body = json.dumps({"error": {"message": "Country not supported.", "code": "unsupported_country"}})
+    async with Emulator(faults=[RefuseHandshake(403, body)]) as server:
+        call = open_session(server)
+        error = await final_error(call)
+        assert isinstance(error.error, APIStatusError)
+        assert error.error.status_code == 403
+        assert "Country not supported." in str(error.error)
+        assert len(server.handshakes) == 1
+
+
+async def test_an_overloaded_server_is_tried_again(open_session, reading):
+    async with Emulator(Script([Turn(say="Hi.")]), faults=[RefuseHandshake(503), RefuseHandshake(429, nth=2)]) as server:
+        call = open_session(server)
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+        assert [error.recoverable for error in call.errors] == [True, True]
+
+
+async def test_attempts_are_bounded_when_every_session_is_closed_at_once(open_session):
+    # The handshake succeeds each time; the budget must not come back for it (livekit/agents#6352).
+    async with Emulator(faults=[CloseOn("session.created", 1011, times=FOREVER)]) as server:
+        call = open_session(server)
+        await final_error(call)
+        assert len(server.handshakes) == 3
+        assert [error.recoverable for error in call.errors] == [True, True, False]
+
+
+async def test_a_configuration_refused_at_the_start_ends_the_session_and_names_the_field(open_session):
+    fault = RejectOn("session.update", "unknown_parameter", "Unknown parameter: 'session.tools[0].x'.", "session.tools[0].x")
+    async with Emulator(faults=[fault]) as server:
+        call = open_session(server)
+        error = await final_error(call)
+        assert "session.tools[0].x" in str(error.error)
+        assert server.received("response.create") == []
+
+
+async def test_a_bad_voice_on_a_gateway_is_named_by_the_server(open_session):
+    async with Emulator() as server:
+        call = open_session(server, voice="breeze")
+        error = await final_error(call)
+        assert "breeze" in str(error.error)
+        assert "session.audio.output.voice" in str(error.error)
+
+
+async def test_an_expired_session_is_replaced(open_session, reading):
+    async with Emulator(Script([Turn(say="Still here.")]), faults=[ExpireAfter(0.2)]) as server:
+        call = open_session(server)
+        await call.first("session_reconnected")
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Still here."
+        (error,) = call.errors
+        assert error.recoverable
+        assert error.error.body.code == "session_expired"
+
+
+@pytest.mark.parametrize(
+    ("data", "counted"),
+    [
+        ("{not json", "malformed event"),
+        ("[1, 2, 3]", "malformed event"),
+        (b"\x00\x01binary", "malformed event"),
+        ({"type": "response.sparkle", "event_id": "event_x"}, "unknown event"),
+        ({"type": "response.done", "event_id": "event_x"}, "malformed event"),
+        ({"type": "response.output_audio.delta", "event_id": "e", "response_id": "r", "item_id": "i", "delta": "x"}, None),
+        ({"type": "session.updated", "session": {"model": "x" * 10_000_000}}, None),
+    ],
+    ids=["bad json", "not an object", "binary", "unknown", "missing field", "stray delta", "10 MB"],
+)
+async def test_bytes_the_server_should_never_send_are_survived_and_counted(open_session, reading, caplog, data, counted):
+    script = Script([Turn(say="One."), Turn(say="Two.")])
+    async with Emulator(script, faults=[InjectOn("response.created", data, times=2)]) as server:
+        call = open_session(server)
+        with caplog.at_level(logging.WARNING, "livekit.plugins.openai_ga"):
+            for expected in ("One.", "Two."):
+                assert (await reading(await call.session.generate_reply()))[0][0] == expected
+        assert len(server.handshakes) == 1
+        if counted:
+            assert call.session.counters[counted] == 2
+            assert len([r for r in caplog.records if counted in r.message]) == 1  # said once
+
+
+async def test_beta_event_names_that_a_gateway_still_sends_are_understood(open_session, reading):
+    renames = {
+        "response.output_audio.delta": "response.audio.delta",
+        "response.output_audio_transcript.delta": "response.audio_transcript.delta",
+        "conversation.item.added": "conversation.item.created",
+    }
+    faults = [AlterOn(ga, {"type": beta}, times=FOREVER) for ga, beta in renames.items()]
+    async with Emulator(Script([Turn(say="Old names.")]), faults=faults) as server:
+        call = open_session(server)
+        ((text, seconds),) = await reading(await call.session.generate_reply())
+        assert text == "Old names."
+        assert seconds > 0.3
+        assert [i.text_content for i in call.session.chat_ctx.items] == ["Old names."]
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        Knobs(rate_limits="before"),
+        Knobs(audio_done_first=False),
+        Knobs(item_done_first=False),
+        Knobs(conversation_created=True),
+        Knobs(transcripts="before_done"),
+        Knobs(transcripts="after_done"),
+    ],
+    ids=["rate limits first", "transcript done first", "output item done first", "conversation.created", "early", "late"],
+)
+async def test_the_order_of_events_may_differ(open_session, reading, knobs):
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), options=knobs) as server:
+        call = open_session(server)
+        texts = [(await reading(await call.session.generate_reply()))[0][0] for _ in range(2)]
+        assert texts == ["One.", "Two."]
+        assert [i.text_content for i in call.session.chat_ctx.items] == ["One.", "Two."]
+        assert call.session.counters == {}
+
+
+async def test_a_drop_in_the_middle_of_a_reply_ends_its_stream_once(open_session, reading):
+    script = Script([Turn(say="A reply that breaks off in the middle of it all."), Turn(say="Again.")])
+    async with Emulator(script, faults=[DropOn("response.output_audio.delta", nth=2)]) as server:
+        call = open_session(server)
+        messages = await reading(await call.session.generate_reply())
+        assert len(messages) == 1
+        await call.first("session_reconnected")
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Again."
+
+
+async def test_a_value_the_server_does_not_keep_is_told(open_session, caplog):
+    fault = AlterOn("session.updated", {"session": {"audio": {"output": {"voice": "alloy"}}}})
+    async with Emulator(faults=[fault]) as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        assert "session.audio.output.voice" in caplog.text
+
+
+async def test_an_applications_listener_that_raises_does_not_end_the_call(open_session, reading):
+    async with Emulator(Script([Turn(say="Hi.")])) as server:
+        call = open_session(server)
+
+        def broken(event: object) -> None:
+            raise RuntimeError("an application's bug")
+
+        call.session.on("openai_server_event_received", broken)
+        call.session.on("generation_created", broken)
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
