@@ -351,37 +351,6 @@ def test_no_failure_holds_a_key(text: str, secret: str) -> None:
         assert "[redacted]" in failure.message
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (
-            "Incorrect API key provided: hunter2. You can find your API key at https://platform.openai.com.",
-            "Incorrect API key provided: [redacted]. You can find your API key at https://platform.openai.com.",
-        ),
-        ("Bearer 0123456789abcdef", "Bearer [redacted]"),
-        ("Bearer abcdefghijklmnopqrstuvwxyz", "Bearer [redacted]"),
-        ("wss://gw/?access_token=hunter2&model=m", "wss://gw/?access_token=[redacted]&model=m"),
-    ],
-)
-def test_keys_of_any_shape_are_cut_and_the_rest_stays(text: str, expected: str) -> None:
-    assert errors.redact(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Missing bearer or basic authentication in header",
-        "Use bearer authentication.",
-        "This is a high-risk task-force on disk-full week_12 seek_to",
-        "Unknown parameter: 'session.audio.input.turn_detection.threshold'.",
-        "Set your API key in the header",
-        "Conversation already has an active response in progress: resp_CfV8abc123.",
-    ],
-)
-def test_words_that_only_look_like_keys_stay(text: str) -> None:
-    assert errors.redact(text) == text
-
-
 words = st.one_of(st.none(), st.text(max_size=30), st.sampled_from(sorted(FAILURES)))
 
 

@@ -52,7 +52,7 @@ class ConfigDiffers(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused(Effect):
-    """The server refused an update and dropped all of `change`; the wanted configuration fell back to the confirmed one."""
+    """The server refused an update and dropped all of `change`; what is wanted fell back to what it confirmed."""
 
     change: Mapping[str, Any]
 

@@ -45,8 +45,8 @@ def identify(record: Record) -> str:
 def same_text(old: Record, new: Record) -> bool:
     """Whether an item may stay as it is: only a message whose text changed has to be made anew.
 
-    An item without text is one whose speech was never transcribed, and whatever replaced it here must not delete it there
-    (livekit/agents#2201).
+    An item without text is one whose speech was never transcribed, and whatever replaced it here must not delete it
+    there (livekit/agents#2201).
     """
     if old.item.type != "message" or new.item.type != "message" or not old.item.text:
         return True

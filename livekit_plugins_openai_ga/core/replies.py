@@ -1,8 +1,8 @@
 """Replies: asked for, waiting, in flight, given up. The one place that decides when a `response.create` may leave.
 
 GA allows one reply at a time in the default conversation and refuses another with
-`conversation_already_has_active_response` (livekit/agents#6817). So a request waits here until the conversation is free.
-Out-of-band replies ("asides", `conversation: "none"`) run beside it and never wait.
+`conversation_already_has_active_response` (livekit/agents#6817). So a request waits here until the conversation is
+free. Out-of-band replies ("asides", `conversation: "none"`) run beside it and never wait.
 """
 
 from __future__ import annotations
@@ -67,17 +67,15 @@ class Replies:
         return self._live.get(response_id)
 
     @property
-    def pending(self) -> bool:
-        """Whether a request waits or is on its way."""
-        return bool(self._queued or self._sent.keys() - self._given_up)
-
-    @property
     def free(self) -> bool:
-        """Whether the default conversation can take a request now."""
+        """Whether the default conversation can take a request now.
+
+        A request on its way that was given up does not count: a server that never answered it must not block the rest.
+        """
         return not (
             self._blocked
             or any(not reply.aside for reply in self._live.values())
-            or any(not request.aside for request in self._sent.values())
+            or any(not request.aside for key, request in self._sent.items() if key not in self._given_up)
         )
 
     def ask(self, request: Request) -> None:
@@ -99,6 +97,7 @@ class Replies:
         for request in self._queued:
             if request.key == key:
                 self._queued.remove(request)
+                self._blocked = False  # should the server be wrong about its active reply, the next request finds out
                 return None
         if key in self._sent:
             # Cancelling before response.created is a no-op, and the reply is made all the same (livekit/agents#6244).
@@ -138,7 +137,7 @@ class Replies:
         return key in self._sent
 
     def done(self, response_id: str) -> Reply | None:
-        """The server ended a reply; None when it never began here (livekit/agents has seen a done without a created)."""
+        """The server ended a reply; None when it never began here."""
         self._blocked = False
         return self._live.pop(response_id, None)
 

@@ -13,16 +13,21 @@ from typing import Any
 
 @dataclass(slots=True)
 class Turn:
-    """One user turn. `started_at` is wall-clock seconds; `parts` maps content index to the text so far."""
+    """One user turn. `started_at` is wall-clock seconds; `parts` maps content index to the text so far.
+
+    `committed` says that the server made an item of its audio. Some models transcribe before that; such audio is sent
+    again after a reconnect, and transcribed again.
+    """
 
     started_at: float | None = None
+    committed: bool = False
     parts: dict[int, str] = field(default_factory=dict)
 
 
 def confidence(logprobs: Sequence[Mapping[str, Any]] | None) -> float | None:
     """exp(mean logprob) of the tokens, 0.0 to 1.0; None when there are none. Never invented."""
-    values = [p["logprob"] for p in logprobs or () if isinstance(p.get("logprob"), (int, float))]
-    return math.exp(min(0.0, sum(values) / len(values))) if values else None
+    values = [value for p in logprobs or () if isinstance(value := p.get("logprob"), (int, float)) and -1e9 < value <= 0]
+    return math.exp(sum(values) / len(values)) if values else None
 
 
 class Turns:
@@ -30,10 +35,19 @@ class Turns:
 
     def __init__(self) -> None:
         self._open: dict[str, Turn] = {}
+        self._final: set[tuple[str, int]] = set()
 
     def started(self, item_id: str, now: float) -> None:
         """Speech began."""
         self._open.setdefault(item_id, Turn()).started_at = now
+
+    def committed(self, item_id: str) -> None:
+        """The turn's audio is an item now."""
+        self._open.setdefault(item_id, Turn()).committed = True
+
+    def is_final(self, item_id: str, content_index: int) -> bool:
+        """Whether the transcript is final already: whatever comes for it now is a duplicate, or too late."""
+        return (item_id, content_index) in self._final
 
     def grown(self, item_id: str, content_index: int, delta: str) -> str:
         """More text came; returns all of that part so far."""
@@ -43,6 +57,7 @@ class Turns:
 
     def finished(self, item_id: str, content_index: int) -> tuple[str | None, float | None]:
         """The transcript is final or failed; returns the partial text (None when there was none) and the start time."""
+        self._final.add((item_id, content_index))
         turn = self._open.get(item_id)
         if turn is None:
             return None, None
@@ -56,12 +71,16 @@ class Turns:
         self._open.pop(item_id, None)
 
     def drain(self) -> list[tuple[str, str, float | None]]:
-        """The connection is gone, and with it every final still due: (item id, partial text, start) of turns with text."""
+        """The connection is gone, and with it every final still due.
+
+        Returns (item id, partial text, start) of the turns that have text and whose audio will not be sent again.
+        """
         lost = [
             (item_id, text, turn.started_at)
             for item_id, turn in self._open.items()
+            if turn.committed
             for text in turn.parts.values()
-            if text
         ]
         self._open.clear()
+        self._final.clear()  # the next session makes its own ids
         return lost

@@ -42,9 +42,14 @@ def _object(payload: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _count(payload: Mapping[str, Any], key: str) -> int:
+def _number(payload: Mapping[str, Any], key: str) -> float:
     value = payload.get(key)
-    return int(value) if isinstance(value, (int, float)) else 0
+    # JSON has 1e999, which Python reads as infinity; the limit keeps that out, and NaN with it.
+    return value if isinstance(value, (int, float)) and 0 <= value < 1e15 else 0
+
+
+def _count(payload: Mapping[str, Any], key: str) -> int:
+    return int(_number(payload, key))
 
 
 def reply_usage(payload: Mapping[str, Any] | None) -> ReplyUsage | None:
@@ -76,8 +81,7 @@ def transcription_usage(payload: Mapping[str, Any] | None) -> TranscriptionUsage
     if payload is None or kind not in ("tokens", "duration"):
         return None
     if kind == "duration":
-        seconds = payload.get("seconds")
-        return TranscriptionUsage(seconds=float(seconds) if isinstance(seconds, (int, float)) else 0.0)
+        return TranscriptionUsage(seconds=float(_number(payload, "seconds")))
     return TranscriptionUsage(
         total=_count(payload, "total_tokens"),
         input=_count(payload, "input_tokens"),

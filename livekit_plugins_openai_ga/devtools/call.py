@@ -203,28 +203,28 @@ class Loudspeaker(io.AudioOutput):
 
     def _wake(self) -> None:
         if self._timer is None:
-            # It was silent: what comes now plays from now on.
-            self._free_at = self._now()
-            self._play()
+            self._play(resumes_at=self._now())
 
-    def _play(self) -> None:
-        """Called at `_free_at`: give out the next piece, end segments that are over, or fall silent."""
+    def _play(self, resumes_at: float | None = None) -> None:
+        """Give out the next piece, end segments that are over, or fall silent.
+
+        Called at `_free_at`, or after a silence at `resumes_at`.
+        """
         self._timer = None
         while self._segments:
             segment = self._segments[0]
             if segment.played < len(segment.pcm):
-                self._play_piece(segment)
+                self._play_piece(segment, self._free_at if resumes_at is None else resumes_at)
                 return
             if not segment.complete:
                 return
             self._segments.popleft()
             self._finish(segment, self._free_at, 0.0, interrupted=False)
 
-    def _play_piece(self, segment: _Segment) -> None:
+    def _play_piece(self, segment: _Segment, starts: float) -> None:
         piece = bytes(segment.pcm[segment.played : segment.played + _PIECE_BYTES])
-        starts = self._free_at
         segment.played += len(piece)
-        self._free_at += len(piece) / _BYTES_PER_SECOND
+        self._free_at = starts + len(piece) / _BYTES_PER_SECOND
         self._timer = asyncio.get_running_loop().call_at(self._zero + self._free_at, self._play)
         self._recording.add("agent", starts, piece)
         if segment.started is None:

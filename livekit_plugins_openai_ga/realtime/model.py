@@ -58,7 +58,7 @@ class RealtimeModel(llm.RealtimeModel):
 
         Args:
             model: default `gpt-realtime-2.1`. A model that is being shut down is named with its date and replacement.
-            voice: default `marin`; a voice's name, or `{"id": "voice_..."}` for a custom one. Fixed once the agent spoke.
+            voice: default `marin`; a name, or `{"id": "voice_..."}` for a custom one. Fixed once the agent spoke.
             modalities: `["audio"]` (default; a transcript comes along) or `["text"]`. Both together mean audio.
             tool_choice: `auto` (default), `none`, `required`, or one function.
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s); path prefixes and

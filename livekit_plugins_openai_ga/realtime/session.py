@@ -193,7 +193,7 @@ class RealtimeSession(Shell):
         self._supervisor.wake()
 
     def send_event(self, event: Any) -> None:
-        """Send a raw client event: a dict, or an object of the openai SDK. It leaves after the audio pushed before it."""
+        """Send a raw client event: a dict or an openai SDK object. It leaves after the audio pushed before it."""
         payload = event.model_dump(by_alias=True, exclude_unset=True) if hasattr(event, "model_dump") else dict(event)
         if self._over is None:
             self._outbox.put_foreign(payload)
@@ -217,12 +217,12 @@ class RealtimeSession(Shell):
             tool_choice: replaces the session's for this reply.
             tools: replace the session's for this reply.
             reasoning: replaces the session's for this reply, for example `{"effort": "low"}`.
-            out_of_band: leave the reply out of the conversation (`conversation: "none"`). It may run beside another one.
+            out_of_band: leave the reply out of the conversation (`conversation: "none"`); it may run beside another.
 
         Returns:
-            A future of the reply. It fails with RealtimeError when the server refuses it (with the server's code), when it
-            does not begin within `reply_timeout` seconds of being sent, or when the session ends. Cancelling the future
-            cancels the reply.
+            A future of the reply. It fails with RealtimeError when the server refuses it (with the server's code), when
+            it does not begin within `reply_timeout` seconds of being sent, or when the session ends. Cancelling the
+            future cancels the reply.
         """
         key = utils.shortuuid("response_create_")
         params: dict[str, Any] = {}
@@ -271,7 +271,7 @@ class RealtimeSession(Shell):
         self._do(self._conversation.truncate(message_id, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
 
     async def aclose(self) -> None:
-        """End the session: every stream and future ends, the socket closes. Never raises; takes at most about a second."""
+        """End the session: every stream and future ends, the socket closes. Never raises; takes a second at most."""
         if self._over is None:
             self._end(Failure(Kind.FATAL, "session_closed", "", "The session was closed.", "Open a new session."))
         self._main.cancel()

@@ -16,6 +16,14 @@ MAX_ID_LENGTH = 32
 
 Part = Mapping[str, Any]
 
+_PAYLOADS = {"input_image": "image_url", "input_audio": "audio"}
+"""Parts that go back as they are, when the server showed them with their payload."""
+
+
+def _text(part: Part) -> str:
+    text = part.get("text") or part.get("transcript")
+    return text if isinstance(text, str) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -43,7 +51,7 @@ class Item:
     @property
     def text(self) -> str:
         """All text of a message: written parts and transcripts of spoken ones, joined by newlines."""
-        return "\n".join(text for part in self.content if (text := part.get("text") or part.get("transcript")))
+        return "\n".join(text for part in self.content if (text := _text(part)))
 
     def with_text(self, text: str) -> Item:
         """The same message holding only `text`. This is how a spoken item is remembered once it was heard."""
@@ -52,10 +60,11 @@ class Item:
 
     def with_transcript(self, content_index: int, transcript: str) -> Item:
         """The same user message with the transcript of one audio part filled in."""
-        content = list(self.content)
-        while len(content) <= content_index:
-            content.append({"type": "input_audio", "transcript": None})
-        content[content_index] = {**content[content_index], "transcript": transcript}
+        content = [dict(part) for part in self.content]
+        if not 0 <= content_index < len(content):  # a gateway that shows spoken items without content
+            content_index = len(content)
+            content.append({"type": "input_audio"})
+        content[content_index]["transcript"] = transcript
         return replace(self, content=tuple(content))
 
 
@@ -72,10 +81,10 @@ def short_id(value: str) -> str:
 
 def _recreated_part(role: str, part: Part) -> Part | None:
     """The part as a client may send it: spoken parts come back as their text, which is all a client can give."""
-    kind = part.get("type")
-    if kind in ("input_text", "input_image") or (kind == "input_audio" and part.get("audio")):
+    payload = _PAYLOADS.get(str(part.get("type")))
+    if payload is not None and part.get(payload):
         return part
-    text = part.get("text") or part.get("transcript")
+    text = _text(part)
     if not text:
         return None
     # Replaying `output_audio` fails with missing_required_parameter (openai/openai-agents-js#963).

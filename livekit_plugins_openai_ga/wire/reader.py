@@ -45,7 +45,11 @@ def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
 
 
 def reader(cls: type[Any], prefix: str = "") -> Callable[[Any], Any]:
-    """How to read one dataclass from a JSON object. Null stands for the default wherever there is one."""
+    """How to read one dataclass from a JSON object. The default stands in for null, absence and a value of another type.
+
+    Only a field without a default makes an event unreadable: a `response.done` lost over an odd `usage` would leave the
+    reply open for ever.
+    """
     hints = get_type_hints(cls)
     plan: list[tuple[str, str, Callable[[Any], Any], Any, bool]] = []
     for f in fields(cls):
@@ -59,10 +63,17 @@ def reader(cls: type[Any], prefix: str = "") -> Callable[[Any], Any]:
         values: dict[str, Any] = {}
         for name, key, check, default, null_matters in plan:
             value = payload.get(key)
-            if value is not None or (null_matters and key in payload):
-                values[name] = check(value) if value is not None else None
-            elif default is MISSING:
-                raise Unreadable(f"'{prefix}{key}' is missing")
+            if value is None:
+                if default is MISSING:
+                    raise Unreadable(f"'{prefix}{key}' is missing")
+                if null_matters and key in payload:
+                    values[name] = None
+                continue
+            try:
+                values[name] = check(value)
+            except Unreadable:
+                if default is MISSING:
+                    raise
         return cls(**values)
 
     return read

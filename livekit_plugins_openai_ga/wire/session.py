@@ -50,7 +50,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") 
         if path in _BOXES:
             if inner := difference(before or {}, after or {}, path):
                 change[key] = inner
-        elif before != after or (key in new) != (key in old):
+        elif before != after or (key in new and key not in old):  # a null that was never sent still says something
             change[key] = after
     if change and not _path:
         change = {"type": new["type"], **change}
@@ -72,7 +72,7 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any], _path: str = "") -
 def _comparable(path: str, value: Any) -> Any:
     """Tools are compared by name: the server may fill in fields of its own."""
     if path == "tools" and isinstance(value, list):
-        return sorted(str(tool.get("name") or tool.get("server_label")) for tool in value)
+        return sorted(str(tool.get("name") or tool.get("server_label")) for tool in value if isinstance(tool, Mapping))
     return value
 
 

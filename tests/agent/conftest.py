@@ -13,10 +13,10 @@ import pytest
 from livekit.agents import Agent, AgentSession, llm
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
-from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
-from livekit_plugins_openai_ga.emulator import Emulator, speak
 
 from livekit import rtc
+from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga.emulator import Emulator, speak
 
 SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 300}
 

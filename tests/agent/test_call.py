@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from livekit.agents import Agent, function_tool
+
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn
 
 LONG = "This is a long answer that goes on and on, about the weather, the sea and the stars, until somebody stops it."

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from livekit.agents import APIConnectOptions, llm
+
 from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator
 

@@ -7,6 +7,7 @@ import logging
 
 import pytest
 from livekit.agents import APIStatusError, llm
+
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator.faults import (
     AlterOn,
@@ -78,7 +79,9 @@ async def test_http_refusals_carry_status_and_body_and_take_one_attempt(open_ses
 
 
 async def test_an_overloaded_server_is_tried_again(open_session, reading):
-    async with Emulator(Script([Turn(say="Hi.")]), faults=[RefuseHandshake(503), RefuseHandshake(429, nth=2)]) as server:
+    async with Emulator(
+        Script([Turn(say="Hi.")]), faults=[RefuseHandshake(503), RefuseHandshake(429, nth=2)]
+    ) as server:
         call = open_session(server)
         assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
         assert [error.recoverable for error in call.errors] == [True, True]
@@ -94,7 +97,9 @@ async def test_attempts_are_bounded_when_every_session_is_closed_at_once(open_se
 
 
 async def test_a_configuration_refused_at_the_start_ends_the_session_and_names_the_field(open_session):
-    fault = RejectOn("session.update", "unknown_parameter", "Unknown parameter: 'session.tools[0].x'.", "session.tools[0].x")
+    fault = RejectOn(
+        "session.update", "unknown_parameter", "Unknown parameter: 'session.tools[0].x'.", "session.tools[0].x"
+    )
     async with Emulator(faults=[fault]) as server:
         call = open_session(server)
         error = await final_error(call)
@@ -128,12 +133,17 @@ async def test_an_expired_session_is_replaced(open_session, reading):
         (b"\x00\x01binary", "malformed event"),
         ({"type": "response.sparkle", "event_id": "event_x"}, "unknown event"),
         ({"type": "response.done", "event_id": "event_x"}, "malformed event"),
-        ({"type": "response.output_audio.delta", "event_id": "e", "response_id": "r", "item_id": "i", "delta": "x"}, None),
+        (
+            {"type": "response.output_audio.delta", "event_id": "e", "response_id": "r", "item_id": "i", "delta": "x"},
+            None,
+        ),
         ({"type": "session.updated", "session": {"model": "x" * 10_000_000}}, None),
     ],
     ids=["bad json", "not an object", "binary", "unknown", "missing field", "stray delta", "10 MB"],
 )
-async def test_bytes_the_server_should_never_send_are_survived_and_counted(open_session, reading, caplog, data, counted):
+async def test_bytes_the_server_should_never_send_are_survived_and_counted(
+    open_session, reading, caplog, data, counted
+):
     script = Script([Turn(say="One."), Turn(say="Two.")])
     async with Emulator(script, faults=[InjectOn("response.created", data, times=2)]) as server:
         call = open_session(server)
@@ -171,7 +181,14 @@ async def test_beta_event_names_that_a_gateway_still_sends_are_understood(open_s
         Knobs(transcripts="before_done"),
         Knobs(transcripts="after_done"),
     ],
-    ids=["rate limits first", "transcript done first", "output item done first", "conversation.created", "early", "late"],
+    ids=[
+        "rate limits first",
+        "transcript done first",
+        "output item done first",
+        "conversation.created",
+        "early",
+        "late",
+    ],
 )
 async def test_the_order_of_events_may_differ(open_session, reading, knobs):
     async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), options=knobs) as server:

@@ -6,8 +6,9 @@ import logging
 
 import pytest
 from livekit.agents import llm
-from livekit_plugins_openai_ga import RealtimeModel, realtime
 from openai.types import realtime as oai
+
+from livekit_plugins_openai_ga import RealtimeModel, realtime
 
 
 def test_it_is_a_realtime_model_of_livekit_and_reachable_by_both_names():
@@ -23,7 +24,9 @@ def test_model_provider_and_label():
 
 def test_capabilities_follow_the_options():
     assert RealtimeModel(api_key="k").capabilities.can_disable_turn_detection
-    off = RealtimeModel(api_key="k", turn_detection=None, input_audio_transcription=None, modalities=["text"]).capabilities
+    off = RealtimeModel(
+        api_key="k", turn_detection=None, input_audio_transcription=None, modalities=["text"]
+    ).capabilities
     assert not off.turn_detection
     assert not off.user_transcription
     assert not off.audio_output

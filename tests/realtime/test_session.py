@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 
 import numpy as np
 import pytest
 from livekit.agents import function_tool, llm
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DropOn, FailResponse, RejectOn
 
 from livekit import rtc
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
+from livekit_plugins_openai_ga.emulator.faults import DropOn, FailResponse, RejectOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -180,7 +181,7 @@ async def test_a_spoken_turn_is_transcribed_piece_by_piece(open_session, reading
         await call.until(lambda: transcripts and transcripts[-1].is_final)
         texts = [t.transcript for t in transcripts]
         assert texts[-1] == "What time is it?"
-        assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+        assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
         assert transcripts[-1].turn_started_at is not None
         assert transcripts[-1].confidence is None  # nobody asked for logprobs
         assert call.events["input_speech_stopped"][0].user_transcription_enabled

@@ -1,0 +1,163 @@
+"""Writes a call down while it is held: what the session, the server and the loudspeaker report becomes a `Timeline`.
+
+Everything is dated on the clock of the call's recording, so the timeline and the WAV file can be laid side by side. A
+caller's turn is what the server took as one; its edges are where the caller was audible. What the agent said is what
+was heard of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import AgentSession, CloseEvent, ErrorEvent, UserInputTranscribedEvent
+from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
+from livekit.agents.voice import io
+from livekit.agents.voice.events import ToolCallEnded, ToolCallStarted, ToolExecutionUpdatedEvent
+
+from .. import models
+from ..core.usage import ReplyUsage
+from ..realtime import RealtimeSession
+from .call import CallerAudio, Loudspeaker
+from .timeline import Timeline
+
+NOT_TRANSCRIBED = "(not transcribed)"
+
+
+@dataclass(slots=True)
+class _CallerTurn:
+    started: float
+    stopped: float | None = None
+    text: str = NOT_TRANSCRIBED
+
+
+@dataclass(slots=True)
+class _ToolCall:
+    started: float
+    name: str
+    arguments: str
+    ended: float | None = None
+    result: str | None = None
+
+
+class Minutes:
+    """Takes the minutes of one call; `timeline` is complete after `close`."""
+
+    def __init__(self, caller: CallerAudio, loudspeaker: Loudspeaker, *, clock: Callable[[], float]) -> None:
+        """`clock`: seconds since the call's recording began."""
+        self.timeline = Timeline()
+        self.failure = ""
+        """Why the session ended, when it did by itself; "" otherwise."""
+        self._caller = caller
+        self._loudspeaker = loudspeaker
+        self._clock = clock
+        self._turns: dict[str, _CallerTurn] = {}
+        self._tools: dict[str, _ToolCall] = {}
+
+    def attend_session(self, session: AgentSession[Any], played: io.AudioOutput) -> None:
+        """Listen to an agent session. `played` is its audio output: the one that knows what text was heard."""
+        session.on("user_input_transcribed", self._transcribed)
+        session.on("tool_execution_updated", self._tool_updated)
+        session.on("error", self._error)
+        session.on("close", self._closed)
+        played.on("playback_finished", self._played)
+
+    def attend_model(self, session: RealtimeSession) -> None:
+        """Listen to the model's side: the server's own view of the turns, the connection and the bill."""
+        session.on("openai_server_event_received", self._server_event)
+        session.on("metrics_collected", self._billed)
+        session.on("session_reconnected", lambda _: self.note("reconnected"))
+
+    def note(self, text: str) -> None:
+        """Write down something that happens now."""
+        self.timeline.note(self._clock(), text)
+
+    def close(self) -> None:
+        """The call is over: write down what could only be known now."""
+        previous_end = 0.0
+        for turn in self._turns.values():
+            stopped = self._clock() if turn.stopped is None else turn.stopped
+            start, end = self._caller.turn(turn.started, stopped, after=previous_end)
+            previous_end = end
+            self.timeline.speech("caller", start, end, turn.text)
+        for call in self._tools.values():
+            self.timeline.tool_call(call.started, call.ended, call.name, call.arguments, call.result)
+        self._turns.clear()
+        self._tools.clear()
+        self.note("closed")
+
+    def _server_event(self, event: dict[str, Any]) -> None:
+        item_id = str(event.get("item_id"))
+        if event.get("type") == "input_audio_buffer.speech_started":
+            self._turns[item_id] = _CallerTurn(self._clock())
+        elif event.get("type") == "input_audio_buffer.speech_stopped" and item_id in self._turns:
+            self._turns[item_id].stopped = self._clock()
+
+    def _transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final and event.transcript and event.item_id in self._turns:
+            self._turns[event.item_id].text = event.transcript
+
+    def _played(self, event: io.PlaybackFinishedEvent) -> None:
+        if event.playback_position > 0:
+            heard = self._loudspeaker.heard[-1]
+            text = (event.synchronized_transcript or "").strip() or NOT_TRANSCRIBED
+            self.timeline.speech("agent", heard.start, heard.end, text, interrupted=heard.interrupted)
+
+    def _tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
+        update = event.update
+        if isinstance(update, ToolCallStarted):
+            call = update.function_call
+            self._tools[call.call_id] = _ToolCall(self._clock(), call.name, call.arguments)
+        elif isinstance(update, ToolCallEnded):
+            ended = self._tools.get(update.id.removesuffix("_final"))
+            if ended is not None:
+                ended.ended, ended.result = self._clock(), update.message or f"({update.status})"
+
+    def _error(self, event: ErrorEvent) -> None:
+        if getattr(event.error, "recoverable", False):
+            self.note(f"error: {_sentence(event.error)}")
+
+    def _closed(self, event: CloseEvent) -> None:
+        if event.error is not None:
+            self.failure = _sentence(event.error)
+            self.note(f"ended by an error: {self.failure}")
+
+    def _billed(self, metrics: RealtimeModelMetrics | STTMetrics) -> None:
+        model = (metrics.metadata.model_name if metrics.metadata else None) or ""
+        if isinstance(metrics, STTMetrics):
+            by_token = metrics.total_tokens > 0  # no price is known for those
+            self.timeline.usage(
+                {}, None if by_token else models.cost(model, ReplyUsage(seconds=metrics.audio_duration))
+            )
+            return
+        if not metrics.request_id:  # LiveKit reports each new connection as metrics without a response
+            return
+        usage = _usage(metrics)
+        tokens = {
+            "audio in": usage.input_audio,
+            "text in": usage.input_text,
+            "of these cached": usage.cached_audio + usage.cached_text,
+            "audio out": usage.output_audio,
+            "text out": usage.output_text,
+        }
+        self.timeline.usage(tokens, models.cost(model, usage))
+
+
+def _usage(metrics: RealtimeModelMetrics) -> ReplyUsage:
+    given, made = metrics.input_token_details, metrics.output_token_details
+    cached = given.cached_tokens_details or RealtimeModelMetrics.CachedTokenDetails()
+    return ReplyUsage(
+        input_text=given.text_tokens,
+        input_audio=given.audio_tokens,
+        input_image=given.image_tokens,
+        cached_text=cached.text_tokens,
+        cached_audio=cached.audio_tokens,
+        cached_image=cached.image_tokens,
+        output_text=made.text_tokens,
+        output_audio=made.audio_tokens,
+    )
+
+
+def _sentence(error: Any) -> str:
+    return str(getattr(getattr(error, "error", error), "message", error))
