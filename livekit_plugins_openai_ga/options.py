@@ -1,278 +1,30 @@
 """What the user asked for: one frozen `Options`, made from arguments and the environment, checked before any socket.
 
-Every value is normalised to its plain wire form (strings, numbers, dicts) on the way in, whatever it came as: the openai
-SDK's objects, the retired beta's objects, or plain dicts. The SDK itself is never imported. `FIELDS` is the one table of
-what a session can be told; the constructor, `update_options` and the session payload all read it.
+What a session can be told stands in `session_fields`; here is the rest (where to connect, how long, how often), and
+the session payload that comes out of both.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from livekit.agents import APIConnectOptions, llm
-from livekit.agents.types import NOT_GIVEN, NotGiven
+from livekit.agents.types import NotGiven
 
-from . import models
+from . import models, session_fields
 from .log import logger
+from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
+from .session_fields import FIELDS, number
+from .session_fields import tool_choice as tool_choice
 from .wire import endpoint, session
 from .wire.endpoint import Endpoint, Service
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_VOICE = "marin"
 DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
 """Seconds until a connection is replaced at a calm moment. The server ends every session after 60 minutes."""
-
-DEFAULT_TURN_DETECTION: Mapping[str, Any] = {
-    "type": "semantic_vad",
-    "eagerness": "medium",
-    "create_response": True,
-    "interrupt_response": True,
-}
-DEFAULT_TRANSCRIPTION: Mapping[str, Any] = {"model": models.DEFAULT_INPUT_TRANSCRIPTION}
-
-_EFFORTS = ("minimal", "low", "medium", "high", "xhigh")
-_DELAYS = _EFFORTS
-_VAD_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "server_vad": (
-        "threshold",
-        "prefix_padding_ms",
-        "silence_duration_ms",
-        "idle_timeout_ms",
-        "create_response",
-        "interrupt_response",
-    ),
-    "semantic_vad": ("eagerness", "create_response", "interrupt_response"),
-}
-
-
-def plain(value: Any) -> Any:
-    """The plain form of an SDK object, a mapping or a simple value. Fields that were not set, or are None, are left out."""
-    if hasattr(value, "model_dump"):
-        return value.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return value
-
-
-def _one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
-    allowed = tuple(allowed)
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not supported: use one of {', '.join(map(repr, allowed))}.")
-    return value
-
-
-def _number(name: str, value: Any, low: float, high: float | None = None) -> Any:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not fits or value < low or (high is not None and value > high):
-        limits = f"from {low:g} to {high:g}" if high is not None else f"of at least {low:g}"
-        raise ValueError(f"{name}={value!r} is not supported: use a number {limits}.")
-    return value
-
-
-def _object(name: str, value: Any) -> dict[str, Any]:
-    value = plain(value)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name}={value!r} is not supported: pass a dict or the openai SDK's object for it.")
-    return value
-
-
-def _known_fields(name: str, value: Mapping[str, Any], allowed: Iterable[str], of: str) -> None:
-    allowed = tuple(allowed)
-    for key in value:
-        if key not in allowed:
-            raise ValueError(f"{name}.{key} is not a field of {of}: use {', '.join(allowed)}.")
-
-
-def _modality(value: Any, options: Options) -> list[str]:
-    kinds = [value] if isinstance(value, str) else list(value)
-    if not kinds or any(kind not in ("text", "audio") for kind in kinds):
-        raise ValueError(f"modalities={value!r} is not supported: use ['audio'] or ['text'].")
-    if len(set(kinds)) == 2:
-        # The official plugin's default and documented example, so it must go on working.
-        logger.info("modalities=['text', 'audio']: GA replies in one modality; using ['audio'], which has a transcript")
-    return ["audio"] if "audio" in kinds else ["text"]
-
-
-def _voice(value: Any, options: Options) -> Any:
-    if isinstance(value, str) and value.startswith("voice_"):
-        return {"id": value}
-    if not isinstance(value, str):
-        custom = _object("voice", value)
-        if not isinstance(custom.get("id"), str):
-            raise ValueError("voice has no 'id': pass a voice name or {'id': 'voice_...'}.")
-        return custom
-    return _one_of("voice", value, session.VOICES) if options.is_native else value
-
-
-def _turn_detection(value: Any, options: Options) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    wanted = {key: item for key, item in _object("turn_detection", value).items() if item is not None}
-    kind = _one_of("turn_detection.type", wanted.get("type"), _VAD_FIELDS)
-    _known_fields("turn_detection", wanted, ("type", *_VAD_FIELDS[kind]), kind)
-    for key, low, high in (
-        ("threshold", 0, 1),
-        ("prefix_padding_ms", 0, None),
-        ("silence_duration_ms", 0, None),
-        ("idle_timeout_ms", 5000, 30000),
-    ):
-        if key in wanted:
-            _number(f"turn_detection.{key}", wanted[key], low, high)
-    if "eagerness" in wanted:
-        _one_of("turn_detection.eagerness", wanted["eagerness"], ("low", "medium", "high", "auto"))
-    if wanted.get("create_response") is False and wanted.get("interrupt_response") is not False:
-        logger.warning(
-            "turn_detection: create_response=False hands turn taking to the agent, but the server still cancels its "
-            "reply when the user speaks; pass interrupt_response=False as well"
-        )
-    return wanted
-
-
-def _transcription(value: Any, options: Options) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    wanted = {key: item for key, item in _object("input_audio_transcription", value).items() if item is not None}
-    fields = ("model", "language", "languages", "keywords", "prompt", "delay")
-    _known_fields("input_audio_transcription", wanted, fields, "a transcription")
-    if "model" not in wanted:
-        wanted = {"model": models.DEFAULT_INPUT_TRANSCRIPTION, **wanted}
-        if "language" in wanted:  # the default model takes a list
-            wanted["languages"] = [wanted.pop("language")]
-    if "delay" in wanted:
-        _one_of("input_audio_transcription.delay", wanted["delay"], _DELAYS)
-    model = models.find(wanted["model"])
-    if model is None:
-        return wanted
-    if options.is_native and model.use is not models.Use.TRANSCRIPTION:
-        raise ValueError(f"input_audio_transcription.model={model.id!r} does not transcribe: use 'gpt-transcribe'.")
-    for key in fields[1:]:
-        if key in wanted and key not in model.takes:
-            takes = ", ".join(sorted(model.takes & set(fields))) or "no further options"
-            raise ValueError(f"input_audio_transcription.{key} is not taken by {model.id}: it takes {takes}.")
-    _say_lifecycle("input_audio_transcription.model", model.id)
-    return wanted
-
-
-def _noise_reduction(value: Any, options: Options) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    wanted = {"type": value} if isinstance(value, str) else _object("input_audio_noise_reduction", value)
-    _one_of("input_audio_noise_reduction", wanted.get("type"), ("near_field", "far_field"))
-    return wanted
-
-
-def _speed(value: Any, options: Options) -> float:
-    return float(_number("speed", value, 0.25, 1.5))
-
-
-def _max_output_tokens(value: Any, options: Options) -> int | str:
-    if value is None or value == "inf":
-        return "inf"
-    model = models.find(options.model)
-    if not isinstance(value, int):
-        raise ValueError(f"max_output_tokens={value!r} is not supported: use a whole number or 'inf'.")
-    _number("max_output_tokens", value, 1, model.max_output_tokens if model else None)
-    return value
-
-
-def tool_choice(value: Any) -> Any:
-    """LiveKit's tool choice as GA takes it: `auto`, `none`, `required`, or `{"type": "function", "name": ...}`."""
-    if value is None:
-        return "auto"
-    if isinstance(value, str):
-        return _one_of("tool_choice", value, ("auto", "none", "required"))
-    wanted = _object("tool_choice", value)
-    name = wanted.get("name") or (wanted.get("function") or {}).get("name")
-    if wanted.get("type") == "function" and isinstance(name, str):
-        return {"type": "function", "name": name}
-    if wanted.get("type") == "mcp":
-        return wanted
-    raise ValueError("tool_choice is not supported: use 'auto', 'none', 'required' or a function by its name.")
-
-
-def _reasoning(value: Any, options: Options) -> dict[str, Any] | NotGiven | None:
-    if value is None:
-        return None
-    wanted = {"effort": value} if isinstance(value, str) else _object("reasoning", value)
-    _known_fields("reasoning", wanted, ("effort",), "reasoning")
-    if "effort" in wanted:
-        _one_of("reasoning.effort", wanted["effort"], _EFFORTS)
-    return wanted if options.takes_reasoning("reasoning") else NOT_GIVEN
-
-
-def _parallel_tool_calls(value: Any, options: Options) -> bool | NotGiven:
-    if not isinstance(value, bool):
-        raise ValueError(f"parallel_tool_calls={value!r} is not supported: use True or False.")
-    return value if options.takes_reasoning("parallel_tool_calls") else NOT_GIVEN
-
-
-def _truncation(value: Any, options: Options) -> Any:
-    value = plain(value)
-    if value is None or isinstance(value, str):
-        return _one_of("truncation", value or "auto", ("auto", "disabled"))
-    wanted = _object("truncation", value)
-    _one_of("truncation.type", wanted.get("type"), ("retention_ratio",))
-    _number("truncation.retention_ratio", wanted.get("retention_ratio"), 0, 1)
-    return wanted
-
-
-def _tracing(value: Any, options: Options) -> Any:
-    value = plain(value)
-    if value is not None and value != "auto" and not isinstance(value, dict):
-        raise ValueError("tracing is not supported as given: use 'auto', a dict, or None.")
-    return value
-
-
-def _prompt(value: Any, options: Options) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    wanted = _object("prompt", value)
-    if not isinstance(wanted.get("id"), str):
-        raise ValueError("prompt has no 'id': pass {'id': 'pmpt_...', 'version': ..., 'variables': {...}}.")
-    logger.warning("prompt: OpenAI shuts reusable prompts down on 2026-11-30; pass the text as instructions instead")
-    return wanted
-
-
-def _include(value: Any, options: Options) -> list[str] | None:
-    if value is None:
-        return None
-    return [_one_of("include", item, (session.LOGPROBS,)) for item in ([value] if isinstance(value, str) else value)]
-
-
-def _say_lifecycle(name: str, model: str) -> None:
-    if warning := models.lifecycle_warning(model):
-        logger.warning("%s: %s", name, warning)
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One thing a session can be told: how its value is checked and where it stands in the payload."""
-
-    check: Callable[[Any, Options], Any]
-    box: str  # "input", "output" or "session"
-    wire: str
-    default: Any = NOT_GIVEN
-
-
-FIELDS: Mapping[str, Field] = {
-    "modalities": Field(_modality, "session", "output_modalities", ["audio"]),
-    "voice": Field(_voice, "output", "voice", DEFAULT_VOICE),
-    "speed": Field(_speed, "output", "speed", 1.0),
-    "input_audio_transcription": Field(_transcription, "input", "transcription", dict(DEFAULT_TRANSCRIPTION)),
-    "input_audio_noise_reduction": Field(_noise_reduction, "input", "noise_reduction", None),
-    "turn_detection": Field(_turn_detection, "input", "turn_detection", dict(DEFAULT_TURN_DETECTION)),
-    "tool_choice": Field(lambda value, options: tool_choice(value), "session", "tool_choice", "auto"),
-    "max_output_tokens": Field(_max_output_tokens, "session", "max_output_tokens", "inf"),
-    "tracing": Field(_tracing, "session", "tracing"),
-    "truncation": Field(_truncation, "session", "truncation"),
-    "reasoning": Field(_reasoning, "session", "reasoning"),
-    "parallel_tool_calls": Field(_parallel_tool_calls, "session", "parallel_tool_calls"),
-    "prompt": Field(_prompt, "session", "prompt"),
-    "include": Field(_include, "session", "include"),
-}
 
 _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
 _ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
@@ -286,7 +38,7 @@ class Options:
     """Everything the user asked for. `values` holds the fields of `FIELDS` in wire form; NOT_GIVEN ones are absent."""
 
     model: str
-    base_url: str
+    base_url: str = field(repr=False)  # some gateways take a key in the query
     api_key: str = field(repr=False)
     conn_options: APIConnectOptions
     max_session_duration: float | None
@@ -325,15 +77,15 @@ class Options:
         if isinstance(max_session_duration, NotGiven):
             max_session_duration = DEFAULT_MAX_SESSION_DURATION
         if max_session_duration is not None:
-            _number("max_session_duration", max_session_duration, 1)
+            number("max_session_duration", max_session_duration, 1)
         options = cls(
             model=model,
             base_url=base_url,
             api_key=key,
             conn_options=conn_options,
             max_session_duration=max_session_duration,
-            heartbeat=float(_number("heartbeat", heartbeat, 0.1)),
-            reply_timeout=float(_number("reply_timeout", reply_timeout, 0.1)),
+            heartbeat=float(number("heartbeat", heartbeat, 0.1)),
+            reply_timeout=float(number("reply_timeout", reply_timeout, 0.1)),
             extra_headers=dict(extra_headers or {}),
             extra_query=dict(extra_query or {}),
             allow_insecure=allow_insecure,
@@ -381,7 +133,7 @@ class Options:
             raise ValueError(
                 f"model={self.model!r} cannot hold a conversation on the Realtime API: use '{models.DEFAULT_REALTIME}'."
             )
-        _say_lifecycle("model", self.model)
+        session_fields.say_lifecycle("model", self.model)
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given fields changed; NOT_GIVEN ones stay. Raises ValueError as `create` does."""
@@ -390,13 +142,15 @@ class Options:
             if isinstance(value, NotGiven):
                 continue
             checked = FIELDS[name].check(value, self)
-            if not isinstance(checked, NotGiven):
+            if isinstance(checked, NotGiven):  # the check says: better not sent at all
+                values.pop(name, None)
+            else:
                 values[name] = checked
         return replace(self, values=values)
 
     def reply_reasoning(self, value: Any) -> dict[str, Any]:
         """`reasoning` as one reply takes it; `{}` when the model does not reason."""
-        checked = _reasoning(value, self)
+        checked = FIELDS["reasoning"].check(value, self)
         return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
 
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_plugins_openai_ga import errors
-from livekit_plugins_openai_ga.errors import CLOSE_CODES, FAILURES, HTTP_STATUSES, Failure, Kind
+from livekit_plugins_openai_ga.errors import Failure, Kind
+from livekit_plugins_openai_ga.failures import CLOSE_CODES, FAILURES, HTTP_STATUSES, Row
 
 BENIGN, REQUEST, REPLY = Kind.BENIGN, Kind.REQUEST_FAILED, Kind.REPLY_FAILED
 RECONNECT, FATAL = Kind.RECONNECT, Kind.FATAL
@@ -309,7 +310,7 @@ def test_the_remedy_for_the_beta_names_header_and_gateway() -> None:
 
 
 @pytest.mark.parametrize("row", [*FAILURES.values(), *CLOSE_CODES.values(), *HTTP_STATUSES.values()])
-def test_every_row_has_a_meaning_and_a_remedy_in_a_sentence(row: errors.Row) -> None:
+def test_every_row_has_a_meaning_and_a_remedy_in_a_sentence(row: Row) -> None:
     for sentence in (row.meaning, row.remedy):
         assert sentence[0].isupper()
         assert sentence.endswith(".")

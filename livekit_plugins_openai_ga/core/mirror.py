@@ -1,8 +1,8 @@
-"""The conversation's items as the server has them: order, changes it has not acknowledged yet, replay.
+"""The conversation's items in the order in which the server has them, and what turns one order into another.
 
 `Mirror[T]` only needs to know that a value has an id; what the values are is the caller's business. It holds one list.
-An item that was asked for stands in it at once, marked as not yet acknowledged; an item whose deletion was asked for
-leaves at once. So two syncs in a row never repeat each other's work, and no lock is needed.
+An item that was asked for stands in it at once; an item whose deletion was asked for leaves at once. So two syncs in a
+row never repeat each other's work, and no lock is needed.
 """
 
 from __future__ import annotations
@@ -74,20 +74,26 @@ class Mirror(Generic[T]):
         """The id of the last item, or None."""
         return self._order[-1] if self._order else None
 
+    def before(self, item_id: str) -> str | None:
+        """The id an item stands behind; None when it is the first, or not here."""
+        at = self._order.index(item_id) if item_id in self._values else 0
+        return self._order[at - 1] if at else None
+
     def place(self, value: T, previous_id: str | None) -> str | None:
         """Put an item behind `previous_id` (None: first), moving it when it is here already.
 
-        An unknown `previous_id` means the end: the server can anchor an item to one it has just deleted. Returns the
-        id it now stands behind.
+        Behind an unknown id nothing can be put (the server can anchor an item to one whose deletion is on its way): the
+        item stays where it is, or goes to the end when it is new. Returns the id it now stands behind.
         """
         item_id = self._identify(value)
-        if item_id in self._values:
-            self._order.remove(item_id)
+        known = item_id in self._values
         self._values[item_id] = value
-        if previous_id is not None and previous_id not in self._values:
+        if previous_id is not None and (previous_id == item_id or previous_id not in self._values):
+            if known:
+                return self.before(item_id)
             previous_id = self.last_id
-        if previous_id == item_id:
-            previous_id = self.last_id
+        if known:
+            self._order.remove(item_id)
         if previous_id is None:
             self._order.insert(0, item_id)
         elif previous_id == self.last_id:
@@ -102,11 +108,6 @@ class Mirror(Generic[T]):
         if item_id in self._values:
             self._values[item_id] = value
 
-    def before(self, item_id: str) -> str | None:
-        """The id of the item in front of this one; None when it is the first."""
-        index = self._order.index(item_id)
-        return self._order[index - 1] if index else None
-
     def remove(self, item_id: str) -> T | None:
         """Take an item out; returns it, or None when it is not here."""
         value = self._values.pop(item_id, None)
@@ -114,20 +115,26 @@ class Mirror(Generic[T]):
             self._order.remove(item_id)
         return value
 
-    def sync(self, target: Sequence[T], same: Callable[[T, T], bool]) -> list[Change[T]]:
+    def sync(
+        self, target: Sequence[T], same: Callable[[T, T], bool], unique: Callable[[T], bool] = lambda value: False
+    ) -> list[Change[T]]:
         """Make this mirror equal to `target`; returns the changes that do the same on the server, in order.
 
         `same(old, new)` tells whether an item that stands in both may stay as it is. One that may not is deleted and
-        created again under its id.
+        created again under its id, and so is one that has to move, unless it is `unique(old)`: what could not be
+        created again stays where it is, out of order.
         """
         new = {self._identify(value): value for value in target}
         if len(self._order) <= len(new) and all(a == b for a, b in zip(self._order, new, strict=False)):
             kept = set(self._order)  # the usual case: nothing, or something at the end
         else:
             kept = _kept(self._order, list(new))
-        changes: list[Change[T]] = [Change(i, None) for i in self._order if i not in kept]
+        stuck = {i for i in self._order if i not in kept and i in new and unique(self._values[i])}
+        changes: list[Change[T]] = [Change(i, None) for i in self._order if i not in kept and i not in stuck]
         previous: str | None = None
         for item_id, value in new.items():
+            if item_id in stuck:
+                continue
             if item_id in kept and same(self._values[item_id], value):
                 previous = item_id
                 continue

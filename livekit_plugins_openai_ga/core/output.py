@@ -19,9 +19,6 @@ from .record import Record
 from .replies import Message, Replies, Reply
 from .usage import ReplyUsage
 
-PCM_BYTES_PER_MS = 48
-"""24 kHz, int16, mono."""
-
 Effects = list[fx.Effect]
 
 
@@ -40,13 +37,9 @@ class Output:
             ev.AudioDelta: self._audio,
         }
 
-    def received_ms(self, item_id: str) -> int | None:
-        """Speech received so far for an item, in ms; None when it is not a spoken reply of ours."""
-        for reply in self._replies:
-            if (message := reply.messages.get(item_id)) is not None:
-                return message.audio_bytes // PCM_BYTES_PER_MS
-        record = self._mirror.get(item_id)
-        return record.audio_ms if record is not None else None
+    def live(self, item_id: str) -> Message | None:
+        """The message that is this item, while its reply is being made."""
+        return next((reply.messages[item_id] for reply in self._replies if item_id in reply.messages), None)
 
     def end(
         self,
@@ -76,7 +69,7 @@ class Output:
         record = self._mirror.get(item_id)
         if record is not None and not reply.aside:
             if message.spoken:
-                record = replace(record, audio_ms=message.audio_bytes // PCM_BYTES_PER_MS)
+                record = replace(record, audio_ms=message.audio_ms)
             if not record.interrupted:
                 record = record.with_item(record.item.with_text(message.text))
             self._mirror.update(record)
@@ -85,7 +78,7 @@ class Output:
     def _find(self, event: Any) -> tuple[Reply, Message] | None:
         reply = self._replies.get(event.response_id)
         message = reply.messages.get(event.item_id) if reply is not None else None
-        return (reply, message) if reply is not None and message is not None else None
+        return (reply, message) if reply is not None and message is not None and not message.ended else None
 
     def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
@@ -102,7 +95,9 @@ class Output:
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
         found = self._find(event)
-        return self._is_spoken(found[0], event.item_id, found[1], event.part.type != "text") if found else []
+        # GA says `text` here; a gateway that renames too eagerly says what the item's content says.
+        spoken = event.part.type not in ("text", "output_text")
+        return self._is_spoken(found[0], event.item_id, found[1], spoken) if found else []
 
     def _written(self, event: ev.TextDelta, now: float) -> Effects:
         found = self._find(event)
@@ -116,7 +111,7 @@ class Output:
         return [] if reply.discarded else [*effects, fx.MessageText(reply.response_id, event.item_id, event.delta)]
 
     def _said(self, event: ev.AudioTranscriptDelta, now: float) -> Effects:
-        """The transcript usually leads the audio, so it does not count as first output: the caller hears nothing yet."""
+        """The transcript usually leads the audio, so it is no first output: the caller hears nothing yet."""
         found = self._find(event)
         if found is None:
             return []
@@ -148,12 +143,14 @@ class Output:
         if event.item.type == "message":
             message = reply.messages.get(event.item.id)
             return self._close(reply, event.item.id, message) if message is not None else []
-        if event.item.type != "function_call" or reply.discarded:
+        if event.item.type != "function_call":
             return []
         known = self._mirror.get(event.item.id)
         if known is not None:
             # The item arrived without its arguments; a replay needs them.
             self._mirror.update(replace(known, item=event.item))
+        if reply.discarded:
+            return []
         if event.item.status not in ("", "completed"):
             # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]

@@ -25,6 +25,10 @@ class Request:
     aside: bool
 
 
+PCM_BYTES_PER_MS = 48
+"""24 kHz, int16, mono."""
+
+
 @dataclass(slots=True)
 class Message:
     """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts PCM received."""
@@ -33,6 +37,11 @@ class Message:
     text: str = ""
     audio_bytes: int = 0
     ended: bool = False
+
+    @property
+    def audio_ms(self) -> int:
+        """Speech received so far, in whole ms."""
+        return self.audio_bytes // PCM_BYTES_PER_MS
 
 
 @dataclass(slots=True)

@@ -26,8 +26,9 @@ class Turn:
 
 def confidence(logprobs: Sequence[Mapping[str, Any]] | None) -> float | None:
     """exp(mean logprob) of the tokens, 0.0 to 1.0; None when there are none. Never invented."""
-    values = [value for p in logprobs or () if isinstance(value := p.get("logprob"), (int, float)) and -1e9 < value <= 0]
-    return math.exp(sum(values) / len(values)) if values else None
+    found = [p.get("logprob") for p in logprobs or ()]
+    values = [value for value in found if isinstance(value, (int, float)) and -1e9 < value < 1e9]  # JSON has 1e999
+    return math.exp(min(0.0, sum(values) / len(values))) if values else None
 
 
 class Turns:
@@ -70,16 +71,17 @@ class Turns:
         """The item is gone."""
         self._open.pop(item_id, None)
 
-    def drain(self) -> list[tuple[str, str, float | None]]:
+    def drain(self) -> list[tuple[str, int, str, float | None]]:
         """The connection is gone, and with it every final still due.
 
-        Returns (item id, partial text, start) of the turns that have text and whose audio will not be sent again.
+        Returns (item id, content index, partial text, start) of the turns that have text and whose audio will not be
+        sent again.
         """
         lost = [
-            (item_id, text, turn.started_at)
+            (item_id, content_index, text, turn.started_at)
             for item_id, turn in self._open.items()
             if turn.committed
-            for text in turn.parts.values()
+            for content_index, text in turn.parts.items()
         ]
         self._open.clear()
         self._final.clear()  # the next session makes its own ids

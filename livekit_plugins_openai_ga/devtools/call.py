@@ -186,7 +186,7 @@ class Loudspeaker(io.AudioOutput):
 
     def clear_buffer(self) -> None:
         """Stop now and forget what is queued."""
-        self.flush()
+        super().flush()
         now = self._now()
         unheard = max(0.0, self._free_at - now)
         if self._timer is not None:
@@ -195,7 +195,10 @@ class Loudspeaker(io.AudioOutput):
             self._recording.cut("agent", now)
         segments, self._segments = self._segments, deque()
         for segment in segments:
-            self._finish(segment, min(now, self._free_at), unheard, interrupted=True)
+            position = max(0.0, segment.played / _BYTES_PER_SECOND - unheard)
+            self._note(segment, min(now, self._free_at), interrupted=True)
+            # LiveKit clears before it has flushed the text of the audio, and warns when the answer is there at once.
+            asyncio.get_running_loop().call_soon(self._report, position, True)
             unheard = 0.0
 
     def _now(self) -> float:
@@ -219,7 +222,8 @@ class Loudspeaker(io.AudioOutput):
             if not segment.complete:
                 return
             self._segments.popleft()
-            self._finish(segment, self._free_at, 0.0, interrupted=False)
+            self._note(segment, self._free_at, interrupted=False)
+            self._report(segment.played / _BYTES_PER_SECOND, False)
 
     def _play_piece(self, segment: _Segment, starts: float) -> None:
         piece = bytes(segment.pcm[segment.played : segment.played + _PIECE_BYTES])
@@ -231,9 +235,9 @@ class Loudspeaker(io.AudioOutput):
             segment.started = starts
             self.on_playback_started(created_at=time.time())
 
-    def _finish(self, segment: _Segment, end: float, unheard: float, *, interrupted: bool) -> None:
-        """`unheard`: seconds of what was given to the loudspeaker that it had not yet played."""
-        position = max(0.0, segment.played / _BYTES_PER_SECOND - unheard)
+    def _note(self, segment: _Segment, end: float, *, interrupted: bool) -> None:
         if segment.started is not None:
             self.heard.append(Heard(segment.started, end, interrupted))
+
+    def _report(self, position: float, interrupted: bool) -> None:
         self.on_playback_finished(playback_position=position, interrupted=interrupted)

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import signal
@@ -22,8 +23,7 @@ from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from ..emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from ..options import DEFAULT_VOICE
-from ..realtime import RealtimeModel
+from ..realtime import RealtimeModel, RealtimeSession
 from .call import CallerAudio, Loudspeaker, caller_pcm
 from .minutes import Minutes
 from .wav import SAMPLE_RATE, CallRecording
@@ -31,6 +31,7 @@ from .wav import SAMPLE_RATE, CallRecording
 CALLER = Path(__file__).with_name("caller.wav")
 """The caller who comes with the package; caller.txt beside it says what is said when."""
 
+VOICE = "marin"
 TURN_DETECTION = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
 
 _GREETING = "Weather desk, good morning."
@@ -47,7 +48,7 @@ BUNDLED_SCRIPT = (
     Turn(heard="Hello, who am I talking to?", say="I am Iris, the assistant of the weather desk. How can I help?"),
     Turn(heard="What is the weather in Lisbon right now?", say=_LOOKING_UP, tool=_WEATHER),
     Turn(say=_NOW),
-    Turn(heard="Wait, stop. Tell me about tomorrow instead.", say="Tomorrow it will be sunny, with twenty one degrees."),
+    Turn(heard="Wait, stop. Tell me about tomorrow instead.", say="Tomorrow will be sunny, with twenty one degrees."),
     Turn(heard="Thank you, goodbye.", say="You are welcome. Goodbye!"),
 )
 """What the emulator hears and answers to the bundled caller."""
@@ -55,13 +56,15 @@ BUNDLED_SCRIPT = (
 _ANY_TURNS = (
     Turn(heard=_UNKNOWN, say=_LOOKING_UP, tool=_WEATHER),
     Turn(say=_NOW),
-    Turn(heard=_UNKNOWN, say="I hear that you are speaking. I am only an emulator, so I cannot tell what you say."),
+    Turn(heard=_UNKNOWN, say="I hear you. I am only an emulator, so I cannot tell what you say."),
 )
 ANY_SCRIPT = (Turn(say=_GREETING), *_ANY_TURNS * 30)
 """What the emulator answers to a recording it knows nothing about."""
 
-_REPLY_LATENCY = 0.35
-_LOOKUP_SECONDS = 0.4
+REPLY_LATENCY = 0.35
+"""Seconds until the emulator begins a reply."""
+LOOKUP_SECONDS = 0.4
+"""Seconds the tool takes."""
 _QUIET_SECONDS = 2.0
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -86,7 +89,7 @@ class WeatherDesk(Agent):
         Args:
             city: The city's name.
         """
-        await asyncio.sleep(_LOOKUP_SECONDS)
+        await asyncio.sleep(LOOKUP_SECONDS)
         return f"{city} now: 18 C, clear, light NW wind; tonight 12 C; tomorrow: 21 C, sunny."
 
 
@@ -131,16 +134,19 @@ async def _converse(
 ) -> None:
     agent = WeatherDesk()
     await session.start(agent, record=False)
-    minutes.attend_model(agent.realtime_llm_session)  # type: ignore[arg-type]
-    minutes.note(f"connected to {agent.realtime_llm_session.realtime_model.model}")
+    model_side = agent.realtime_llm_session
+    assert isinstance(model_side, RealtimeSession)
+    if minutes.failure:
+        return
+    minutes.attend_model(model_side)
+    minutes.note(f"connected to {model_side.realtime_model.model}")
     await session.generate_reply(instructions=f"Answer the phone. Say only: {_GREETING}").wait_for_playout()
     microphone.speak()
     await microphone.finished.wait()
     loop = asyncio.get_running_loop()
     quiet_since, deadline = loop.time(), loop.time() + _PATIENCE_SECONDS
     while loop.time() < min(quiet_since + _QUIET_SECONDS, deadline):
-        busy = agent.realtime_llm_session.has_active_generation or loudspeaker.playing  # type: ignore[attr-defined]
-        if busy or session.user_state == "speaking":
+        if model_side.has_active_generation or loudspeaker.playing or session.user_state == "speaking":
             quiet_since = loop.time()
         await asyncio.sleep(_POLL_SECONDS)
 
@@ -162,13 +168,13 @@ async def _first_of(*coroutines: Coroutine[Any, Any, object]) -> None:
 async def _other_end(live: bool, bundled: bool) -> AsyncIterator[RealtimeModel]:
     """Whom the caller talks to: OpenAI, or an emulator that runs as long as the call."""
     if live:
-        yield RealtimeModel(turn_detection=TURN_DETECTION)
+        yield RealtimeModel(voice=VOICE, turn_detection=TURN_DETECTION)
         return
     script = Script(BUNDLED_SCRIPT if bundled else ANY_SCRIPT)
     for text in {text for turn in script.turns for text in turn.texts}:
-        speak(text, DEFAULT_VOICE, 1.0)  # kept by the voice, so that the call does not wait for it
-    async with Emulator(script, options=Knobs(reply_latency=_REPLY_LATENCY)) as server:
-        yield RealtimeModel(base_url=server.base_url, api_key="emulator", turn_detection=TURN_DETECTION)
+        speak(text, VOICE, 1.0)  # kept by the voice, so that the call does not wait for it
+    async with Emulator(script, options=Knobs(reply_latency=REPLY_LATENCY)) as server:
+        yield RealtimeModel(base_url=server.base_url, api_key="emulator", voice=VOICE, turn_detection=TURN_DETECTION)
 
 
 async def _run(caller: bytes, *, live: bool, bundled: bool) -> tuple[CallRecording, Minutes, bool]:
@@ -187,6 +193,22 @@ async def _run(caller: bytes, *, live: bool, bundled: bool) -> tuple[CallRecordi
     return recording, minutes, hang_up.is_set()
 
 
+class _OnceEach(logging.Filter):
+    """The plugin and LiveKit each log the error that ends a session; once is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reasons: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to print it."""
+        _, _, reason = record.getMessage().partition(": ")
+        if record.levelno < logging.ERROR or not reason:
+            return True
+        known, self._reasons = reason in self._reasons, self._reasons | {reason}
+        return not known
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hold the call and print it. Returns 0, 1 when the call failed, 2 for bad arguments, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
@@ -203,17 +225,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    handler = logging.StreamHandler()
+    handler.addFilter(_OnceEach())
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", handlers=[handler])
     _announce(options.wav or CALLER, len(caller) / 2 / SAMPLE_RATE, live=options.live, bundled=options.wav is None)
     try:
         recording, minutes, interrupted = asyncio.run(_run(caller, live=options.live, bundled=options.wav is None))
-        recording.write(options.out)
+        if recording.seconds:
+            recording.write(options.out)
     except KeyboardInterrupt:
         return 130
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     print(minutes.timeline.render(min(shutil.get_terminal_size((100, 24)).columns, 160)))
-    print(f"\nThe call is in {options.out}: caller left, agent right, {recording.seconds:.1f} s.")
+    if recording.seconds:
+        print(f"\nThe call is in {options.out}: caller left, agent right, {recording.seconds:.1f} s.")
     if minutes.failure:
         print(f"The call failed: {minutes.failure}", file=sys.stderr)
         return 1
@@ -223,16 +250,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(out: str, *, live: bool) -> None:
     if live and not os.environ.get("OPENAI_API_KEY"):
         raise ValueError("OPENAI_API_KEY is not set: set it to your key to talk to OpenAI, or leave --live out.")
-    folder = Path(out).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"--out {out} cannot be written: {folder} is not a folder you can write to.")
+    path = Path(out)
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise ValueError(f"--out {out} cannot be written: name a file in a folder that you can write to.")
 
 
 def _announce(wav: str | Path, seconds: float, *, live: bool, bundled: bool) -> None:
     other = "OpenAI" if live else "the emulator"
     print(f"Playing {Path(wav).name} ({seconds:.0f} s) to {other}, in real time. Ctrl-C hangs up.")
     if not live:
-        print("The emulator's answers come from a script, and so do its tokens: a real call costs another sum.")
+        print("The emulator answers from a script and estimates its tokens: a real call costs something else.")
         if not bundled:
             print("It does not understand speech: it notices when you speak, and answers the same to everybody.")
         if importlib.util.find_spec("espeakng_loader") is None:

@@ -115,13 +115,20 @@ class Minutes:
                 ended.ended, ended.result = self._clock(), update.message or f"({update.status})"
 
     def _error(self, event: ErrorEvent) -> None:
+        sentence = _sentence(event.error)
         if getattr(event.error, "recoverable", False):
-            self.note(f"error: {_sentence(event.error)}")
+            self.note(f"error: {sentence}")
+        else:
+            self._failed(sentence)
 
     def _closed(self, event: CloseEvent) -> None:
         if event.error is not None:
-            self.failure = _sentence(event.error)
-            self.note(f"ended by an error: {self.failure}")
+            self._failed(_sentence(event.error))
+
+    def _failed(self, sentence: str) -> None:
+        if not self.failure:
+            self.failure = sentence
+            self.note(f"ended by an error: {sentence}")
 
     def _billed(self, metrics: RealtimeModelMetrics | STTMetrics) -> None:
         model = (metrics.metadata.model_name if metrics.metadata else None) or ""

@@ -18,13 +18,11 @@ from .faults import FaultPlan
 from .knobs import Knobs
 from .script import Script
 
-_session_numbers = itertools.count(1)
-
 
 class Channel:
     """The shared ground of a session. `config` is the session object as the server keeps it."""
 
-    def __init__(self, script: Script, knobs: Knobs, faults: FaultPlan, now: float) -> None:
+    def __init__(self, script: Script, knobs: Knobs, faults: FaultPlan, now: float, number: int) -> None:
         self.script = script
         self.knobs = knobs
         self.faults = faults
@@ -34,7 +32,7 @@ class Channel:
         self.config: Event = {}
         self.user_was_heard = False
         """Whether user input arrived that no response has taken up."""
-        self._number = next(_session_numbers)
+        self._number = number
         self._ids = itertools.count(1)
         self._actions: list[Action] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -53,7 +51,7 @@ class Channel:
         return settings or {}
 
     def new_id(self, prefix: str) -> str:
-        """An id as short and as opaque as the server's, unique over all sessions of the process."""
+        """An id as short as the server's; sessions with different numbers share none."""
         return f"{prefix}_{self._number:06x}{next(self._ids):010x}"
 
     def emit(self, event_type: str, **fields: Any) -> None:

@@ -35,6 +35,7 @@ class Item:
     status: str
     fields: dict[str, Any]
     audio: bytearray = field(default_factory=bytearray)
+    truncated: bool = False
 
     @property
     def is_model_audio(self) -> bool:
@@ -118,6 +119,10 @@ class Conversation:
                 f"Error adding item: an item with id '{item.id}' already exists.",
                 "item.id",
             )
+        call_id = item.fields.get("call_id")
+        if item.type == "function_call_output" and not self._has_call(call_id):
+            # Seen whenever the call was not replayed before its output (livekit/agents#3344).
+            raise Refused("invalid_tool_call_id", f"Tool call ID '{call_id}' not found in conversation.")
         if previous_item_id is None:
             self._items.append(item)
         elif previous_item_id == "root":
@@ -131,6 +136,9 @@ class Conversation:
                     "previous_item_id",
                 )
             self._items.insert(self._items.index(previous) + 1, item)
+
+    def _has_call(self, call_id: object) -> bool:
+        return any(item.type == "function_call" and item.fields["call_id"] == call_id for item in self._items)
 
     def delete(self, item_id: str) -> None:
         """Take the item out."""
@@ -168,5 +176,6 @@ class Conversation:
                 "audio_end_ms",
             )
         del item.audio[audio_end_ms * BYTES_PER_MS :]
+        item.truncated = True
         for part in item.fields["content"]:
             part.pop("transcript", None)

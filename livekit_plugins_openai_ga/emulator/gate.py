@@ -34,10 +34,13 @@ def admit(
     if "realtime=v1" in headers.get("openai-beta", ""):
         raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
     model = query.get("model", "")
+    transcribes = query.get("intent") == "transcription"
+    if transcribes and knobs.gateway_urls and _is_current(model, models.Use.TRANSCRIPTION):
+        return "transcription", ""
     if model:
         _check_model(model)
         return "realtime", model
-    if query.get("intent") == "transcription":
+    if transcribes:
         return "transcription", ""
     if query.get("call_id"):
         return "realtime", models.DEFAULT_REALTIME
@@ -59,11 +62,15 @@ def _check_key(authorization: str, knobs: Knobs) -> None:
 
 
 def _check_model(model_id: str) -> None:
-    model = models.find(model_id)
-    if model is None or model.use is not models.Use.REALTIME or model.stage is models.Stage.SHUT_DOWN:
+    if not _is_current(model_id, models.Use.REALTIME):
         raise Rejected(
             _SHAPE,
             "invalid_model",
             f'Model "{model_id}" is not supported in realtime mode. '
             "See https://platform.openai.com/docs/models for a list of supported models.",
         )
+
+
+def _is_current(model_id: str, use: models.Use) -> bool:
+    model = models.find(model_id)
+    return model is not None and model.use is use and model.stage is not models.Stage.SHUT_DOWN

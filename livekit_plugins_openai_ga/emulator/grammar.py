@@ -5,6 +5,7 @@ A checker is called with a value and its dotted path and raises `Refused`. Compo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,10 +50,11 @@ def anything(_value: Any, _path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string, of a greatest length or out of an enumeration."""
+    """A string: of a greatest length, out of an enumeration, or of a pattern's characters."""
 
     longest: int | None = None
     choices: tuple[str, ...] = ()
+    pattern: str = ""
 
     def __call__(self, value: Any, path: str) -> None:
         """Judge `value`, found at `path`."""
@@ -66,6 +68,13 @@ class Text:
                 "string_above_max_length",
                 f"Invalid '{path}': string too long. Expected a string with maximum length {self.longest}, "
                 f"but got a string with length {len(value)} instead.",
+                path,
+            )
+        if self.pattern and not re.search(self.pattern, value):
+            raise Refused(
+                "invalid_value",
+                f"Invalid '{path}': string does not match pattern. "
+                f"Expected a string that matches the pattern '{self.pattern}'.",
                 path,
             )
 

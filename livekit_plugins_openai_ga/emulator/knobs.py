@@ -38,6 +38,9 @@ class Knobs:
     max_message_bytes: int = 32 * 2**20
     api_keys: frozenset[str] | None = None
     """The keys accepted; None takes any non-empty one."""
+    gateway_urls: bool = True
+    """Take `?intent=transcription&model=...`, which clients send to any host but api.openai.com, as gateways do.
+    False refuses it with `invalid_model`, as OpenAI does."""
     rate_limits: Literal["after", "before", "never"] = "after"
     transcripts: Literal["async", "before_done", "after_done"] = "async"
     audio_done_first: bool = True

@@ -219,7 +219,8 @@ class Reply:
 
     def _play(self, pcm: bytes) -> None:
         assert self._open is not None
-        self._open.item.audio += pcm
+        if not self._open.item.truncated:
+            self._open.item.audio += pcm
         self.produced.audio_ms += len(pcm) / BYTES_PER_MS
         encoding = self.brief.format["type"]
         data = g711.encode(pcm, encoding) if encoding in g711.FORMATS else pcm
@@ -293,7 +294,10 @@ class Reply:
             self.channel.emit("response.output_text.done", **ids, content_index=0, text=said)
             part = {"type": "text", "text": said}
         else:
-            item.fields["content"] = [{"type": "output_audio", "transcript": said}]
+            content = {"type": "output_audio", "transcript": said}
+            if item.truncated:
+                del content["transcript"]
+            item.fields["content"] = [content]
             names = ["response.output_audio.done", "response.output_audio_transcript.done"]
             for name in names if self.channel.knobs.audio_done_first else reversed(names):
                 extra = {"transcript": said} if name.endswith("transcript.done") else {}

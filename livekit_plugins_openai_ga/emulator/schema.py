@@ -30,6 +30,9 @@ from .grammar import (
 )
 
 ID = Text(32)
+# A call id made of other characters is refused (livekit/agents#5652).
+_WORD = "^[a-zA-Z0-9_-]+$"
+CALL_ID = Text(32, pattern=_WORD)
 EVENT_ID = Text(512)
 
 _FORMAT = Variants(
@@ -96,7 +99,7 @@ _SPEED = Number(0.25, 1.5, integer=False)
 _MAX_TOKENS = Or(str, Text(choices=("inf",)), Number(1, 4096))
 _REASONING = nullable(Object({"effort": Text(choices=("minimal", "low", "medium", "high", "xhigh"))}))
 _FUNCTION_TOOL = Object(
-    {"type": anything, "name": Text(64), "description": Text(1024), "parameters": nullable(mapping)},
+    {"type": anything, "name": Text(64, pattern=_WORD), "description": Text(1024), "parameters": nullable(mapping)},
     ("type", "name"),
 )
 _MCP_TOOL = Object(
@@ -248,9 +251,9 @@ ITEM = Variants(
             },
         ),
         "function_call": Object(
-            {**_ITEM_COMMON, "name": Text(), "arguments": Text(), "call_id": ID}, ("name", "arguments")
+            {**_ITEM_COMMON, "name": Text(), "arguments": Text(), "call_id": CALL_ID}, ("name", "arguments")
         ),
-        "function_call_output": Object({**_ITEM_COMMON, "call_id": ID, "output": Text()}, ("call_id", "output")),
+        "function_call_output": Object({**_ITEM_COMMON, "call_id": CALL_ID, "output": Text()}, ("call_id", "output")),
         "mcp_approval_response": Object(
             {**_ITEM_COMMON, "approval_request_id": Text(), "approve": boolean, "reason": nullable(Text())},
             ("id", "approval_request_id", "approve"),

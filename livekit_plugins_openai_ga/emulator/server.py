@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ from .script import Script
 from .session import EmulatorSession
 
 PATHS = ("/v1/realtime",)
+# A client under test may be the one that hangs; nobody wants to wait ten seconds for its close frame.
+_CLOSE_TIMEOUT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Emulator:
             self._port,
             process_request=self._process_request,
             ping_interval=None,
+            close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
             logger=socket_logger,
         )
@@ -189,6 +193,7 @@ class Emulator:
             faults=self._faults,
             now=clock(),
             created_at=int(time.time()),
+            number=len(self.sessions) + 1,
         )
         self.sessions.append(session)
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
@@ -198,7 +203,8 @@ class Emulator:
             keepalive.cancel()
             await asyncio.gather(keepalive, return_exceptions=True)
             await line.connection.wait_closed()
-            session.connection_lost(line.connection.close_code or 1006, line.connection.close_reason or "")
+            ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
+            session.connection_lost(ended.code, ended.reason)
 
     async def _talk(self, line: _Line, session: EmulatorSession, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
@@ -226,6 +232,7 @@ class _Line:
 
     def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
+        self.closed: Close | None = None
         self._frozen = False
 
     async def perform(self, actions: Sequence[Action]) -> None:
@@ -237,8 +244,11 @@ class _Line:
             elif isinstance(action, SendRaw):
                 await self.connection.send(action.data)
             elif isinstance(action, Wait):
-                await asyncio.sleep(action.seconds)
+                # Not a plain sleep: whoever ends the connection need not wait for the end of it.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.connection.wait_closed(), action.seconds)
             elif isinstance(action, Close):
+                self.closed = action
                 await self.connection.close(action.code, action.reason)
             elif isinstance(action, Drop):
                 self.connection.transport.abort()
@@ -256,7 +266,7 @@ class _Line:
             try:
                 await asyncio.wait_for(await self.connection.ping(), timeout)
             except asyncio.TimeoutError:
-                await self.connection.close(1011, "keepalive ping timeout")
+                await self.perform([Close(1011, "keepalive ping timeout")])
                 return
 
 

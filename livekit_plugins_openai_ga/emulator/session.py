@@ -28,7 +28,11 @@ SessionType = Literal["realtime", "transcription"]
 
 
 class EmulatorSession:
-    """A `realtime` or `transcription` session; `created_at` is the unix time that `expires_at` counts from."""
+    """A `realtime` or `transcription` session.
+
+    `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
+    one server share none and a run can be repeated to the letter.
+    """
 
     def __init__(
         self,
@@ -40,9 +44,10 @@ class EmulatorSession:
         faults: FaultPlan | None = None,
         now: float = 0.0,
         created_at: int = 1_789_000_000,
+        number: int = 1,
     ) -> None:
         self.received: list[Event] = []
-        self._channel = channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now)
+        self._channel = channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         self.id = channel.new_id("sess")
         expires_at = created_at + int(channel.knobs.lifetime)
         channel.config = (

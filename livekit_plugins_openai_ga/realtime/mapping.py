@@ -14,6 +14,7 @@ from livekit.agents.metrics.base import Metadata
 
 from livekit import rtc
 
+from ..audio import InputAudio
 from ..core.effects import ReplyEnded
 from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
@@ -29,7 +30,7 @@ def _image_part(image: llm.ImageContent) -> Part | None:
     serialized = llm.utils.serialize_image(image)
     if serialized.external_url is not None or serialized.data_bytes is None:
         logger.error(
-            "image left out of the conversation: GA takes images inline only, so pass a frame or a data: URL, not a link",
+            "image left out of the conversation: GA takes no links to images; pass a frame or a data: URL",
             extra={"lk.pii.image_url": serialized.external_url},
         )
         return None
@@ -39,8 +40,9 @@ def _image_part(image: llm.ImageContent) -> Part | None:
 
 
 def _audio_part(audio: llm.AudioContent) -> Part:
-    data = base64.b64encode(rtc.combine_audio_frames(audio.frame).data).decode("ascii")
-    part = {"type": "input_audio", "audio": data}
+    source = InputAudio()  # the frames may have any rate; GA takes them for the session's 24 kHz mono
+    pcm = b"".join([*(chunk for frame in audio.frame for chunk in source.push(frame)), *source.flush()])
+    part = {"type": "input_audio", "audio": base64.b64encode(pcm).decode("ascii")}
     return {**part, "transcript": audio.transcript} if audio.transcript else part
 
 
@@ -59,7 +61,7 @@ def _parts(message: llm.ChatMessage) -> tuple[Part, ...]:
 
 
 def to_record(item: llm.ChatItem) -> Record | None:
-    """A chat item as the core remembers it; None for kinds that are LiveKit's own business (handoffs, config updates)."""
+    """A chat item as the core remembers it; None for LiveKit's own kinds (handoffs, configuration updates)."""
     if item.type == "message":
         role = "system" if item.role == "developer" else item.role
         wire = Item(short_id(item.id), "message", role=role, content=_parts(item))
@@ -167,7 +169,7 @@ def to_tools(tools: Sequence[llm.Tool]) -> tuple[list[dict[str, Any]], list[llm.
 
 
 def to_api_error(failure: Failure) -> APIError:
-    """A failure as LiveKit's error family. The message is the failure's whole sentence; `body` is the failure itself."""
+    """A failure in LiveKit's family of errors: the message is its whole sentence, `body` the failure itself."""
     retryable = failure.kind is not Kind.FATAL
     if failure.http_status is not None:
         return APIStatusError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import math
 import ssl
 import time
 from collections import deque
@@ -19,10 +20,10 @@ from typing import Any
 import websockets
 import websockets.version
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 
 from .. import errors
-from ..errors import Failure
+from ..errors import Failure, Kind
 from ..log import socket_logger
 from ..version import __version__
 from ..wire import server_events
@@ -69,15 +70,21 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
         try:
-            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except ValueError:
             return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _failure(exc: BaseException) -> Failure:
+    if isinstance(exc, InvalidProxyStatus):
+        status = exc.response.status_code
+        text = ("A proxy on the way refused the connection.", "Check the proxy settings (https_proxy, no_proxy).")
+        refused = Kind.RECONNECT if status in (408, 429) or status >= 500 else Kind.FATAL
+        return Failure(refused, f"proxy_{status}", "", *text)
     if isinstance(exc, InvalidStatus):
         response = exc.response
         return errors.from_http(
@@ -123,35 +130,43 @@ class Link:
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
             raise LinkFailed(_failure(exc)) from exc
         link = cls(socket)
+        # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
+        opening = asyncio.ensure_future(link._handshake())
         try:
-            await asyncio.wait_for(link._handshake(), max(0.1, timeout - (time.monotonic() - started)))
-        except asyncio.TimeoutError as exc:
-            await link.close()
-            raise LinkFailed(errors.from_exception(exc)) from exc
+            left = max(0.1, timeout - (time.monotonic() - started))
+            done, _ = await asyncio.wait({opening}, timeout=left)
+            if not done:
+                raise LinkFailed(link._unanswered())
+            opening.result()
         except BaseException:
+            opening.cancel()
             await link.close()
             raise
         return link
 
     async def _handshake(self) -> None:
+        """Wait for `session.created`. What came before it stays in line for `receive`."""
         waiting: list[Payload | Malformed] = []
         while True:
-            payload = await self.receive()
-            if not isinstance(payload, Malformed):
-                if payload.get("type") == "session.created":
-                    session = payload.get("session")
-                    self.session = session if isinstance(session, dict) else {}
-                    self._early.extend([*waiting, payload])
-                    return
-                if payload.get("type") == "error":
-                    # The close that says how bad it is comes right behind; a server that leaves the socket open
-                    # after refusing to begin is given up all the same.
-                    await asyncio.wait_for(self._drain(), ERROR_CLOSE_GAP_S)
+            try:
+                # The close that says how bad an error is comes right behind it. A server that refuses to begin and
+                # leaves the socket open is given up all the same.
+                gap = ERROR_CLOSE_GAP_S if self._last_error is not None else None
+                payload = await asyncio.wait_for(self.receive(), gap)
+            except asyncio.TimeoutError:
+                raise LinkFailed(self._unanswered()) from None
             waiting.append(payload)
+            if not isinstance(payload, Malformed) and payload.get("type") == "session.created":
+                session = payload.get("session")
+                self.session = session if isinstance(session, dict) else {}
+                self._early.extend(waiting)
+                return
 
-    async def _drain(self) -> None:
-        while True:
-            await self.receive()
+    def _unanswered(self) -> Failure:
+        """Why a session did not begin on an open socket: the server's error if it sent one."""
+        if self._last_error is None:
+            return errors.from_exception(TimeoutError("no session.created came"))
+        return errors.from_close(None, "", last_error=self._last_error[1], connecting=True)
 
     async def receive(self) -> Payload | Malformed:
         """The next frame, parsed. Raises `LinkFailed` when the socket is gone, also after a clean close."""

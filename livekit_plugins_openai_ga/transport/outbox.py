@@ -4,15 +4,17 @@ Two lanes. The control lane (configuration, items, cancels) leaves at once, also
 turn lane keeps its order: user audio, commits, and the replies asked for behind them; it waits for the configuration.
 
 Audio that was sent stays here until the server has put it into an item, so that it can be sent again after a
-reconnect. What is kept is bounded in ms of audio; beyond the bound the oldest goes, and is counted. Nothing is copied:
-a chunk is encoded once and its event is what is kept.
+reconnect. What is kept is bounded in ms of audio; beyond the bound the oldest goes, and what is lost by that is
+counted. Nothing is copied: a chunk is encoded once and its event is what is kept. Sizes are counted in bytes, which
+add up exactly.
 """
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..wire import client_events
@@ -28,17 +30,24 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`ms` of audio (0 for anything else). `end_ms` is its end in this connection's audio, once sent."""
+    """`size` is bytes of audio (0 for anything else); `end` is where it ends in this connection's audio, once sent."""
 
     event: Event
-    ms: float = 0.0
     kind: str = "event"  # "audio", "commit", "clear", "reply" or "event"
-    end_ms: float = 0.0
+    size: int = 0
+    end: int = 0
+    again: bool = False  # was sent on an earlier connection
 
 
 @dataclass(slots=True)
 class AudioCount:
-    """Milliseconds of user audio, over the whole life of the session."""
+    """Milliseconds of user audio, over the whole life of the session.
+
+    Attributes:
+        sent: what left, `replayed` included.
+        replayed: what left again, because the connection went before the server had put it into an item.
+        dropped: what a reconnect could not bring back, or never left at all.
+    """
 
     sent: float = 0.0
     replayed: float = 0.0
@@ -50,64 +59,69 @@ class Outbox:
 
     def __init__(self, *, keep_ms: float = 30_000) -> None:
         self.audio = AudioCount()
-        self._keep_ms = keep_ms
+        self._keep = int(keep_ms * BYTES_PER_MS)
         self._control: deque[Event] = deque()
         self._turn: deque[_Entry] = deque()
-        self._waiting_ms = 0.0  # audio in the turn lane
+        self._waiting = 0  # bytes of audio in the turn lane
         self._kept: deque[_Entry] = deque()  # sent on this connection, not in an item yet
-        self._kept_ms = 0.0
-        self._position_ms = 0.0  # audio sent on this connection
-        self._commits: deque[float] = deque()  # where the commits on their way were made
+        self._kept_size = 0
+        self._gap = (0, 0)  # audio that fell out of `_kept`, from and to; lost if this connection goes now
+        self._position = 0  # bytes of audio sent on this connection
+        self._commits: deque[int] = deque()  # where the commits on their way were made
         self._open = False
         self._idle = False  # the server detects turns, and nobody speaks
 
     def put(self, event: Event, *, in_turn: bool = False) -> None:
         """Queue an event of the core. It is forgotten when the connection goes: the core makes it anew."""
         if in_turn:
-            self._turn.append(_Entry(event, kind="reply"))
+            self._turn.append(_Entry(event, "reply"))
         else:
             self._control.append(event)
 
     def put_foreign(self, event: Event) -> None:
-        """Queue an event of the application's own. It keeps its place behind earlier audio and survives a reconnect."""
+        """Queue an event of the application's own. It keeps its place behind earlier audio and survives a reconnect.
+
+        Raises TypeError or ValueError for what JSON cannot hold: here the caller sees it, later it would end the call.
+        """
+        json.dumps(event)
         self._turn.append(_Entry(event))
 
     def put_audio(self, pcm: bytes) -> None:
         """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
-        ms = len(pcm) / BYTES_PER_MS
-        self._turn.append(_Entry(client_events.audio_append(b64encode(pcm).decode("ascii")), ms, "audio"))
-        self._waiting_ms += ms
-        while self._waiting_ms > self._keep_ms:
-            self._drop_oldest_waiting()
+        event = client_events.audio_append(b64encode(pcm).decode("ascii"))
+        self._turn.append(_Entry(event, "audio", len(pcm)))
+        self._waiting += len(pcm)
+        self._bound_waiting()
 
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
-        self._turn.append(_Entry(event, kind="commit"))
+        self._turn.append(_Entry(event, "commit"))
 
     def put_clear(self, event: Event) -> None:
-        """Forget user audio that no item has: here at once, at the server when the event arrives."""
-        self._turn = deque(entry for entry in self._turn if entry.kind not in ("audio", "commit"))
-        self._waiting_ms = 0.0
-        self._forget_kept()
-        self._turn.append(_Entry(event, kind="clear"))
+        """Forget user audio that no commit has claimed: here at once, at the server when the event arrives."""
+        committed = _last_commit(self._turn)
+        fresh = [entry for entry in list(self._turn)[committed:] if entry.kind != "audio"]
+        self._turn = deque([*list(self._turn)[:committed], *fresh])
+        self._waiting = sum(entry.size for entry in self._turn)
+        if not committed:  # else everything sent so far belongs to the commit that still waits
+            self._kept = deque(list(self._kept)[: _last_commit(self._kept)])
+            self._kept_size = sum(entry.size for entry in self._kept)
+            if not self._kept:
+                self._gap = (0, 0)
+        self._turn.append(_Entry(event, "clear"))
 
-    def _drop_oldest_waiting(self) -> None:
-        for index, entry in enumerate(self._turn):
-            if entry.kind == "audio":
-                del self._turn[index]
-                self._waiting_ms -= entry.ms
-                self.audio.dropped += entry.ms
-                return
-
-    def _forget_kept(self) -> None:
-        self._kept.clear()
-        self._kept_ms = 0.0
-        self._commits.clear()
+    def _bound_waiting(self) -> None:
+        while self._waiting > self._keep:
+            index = next(index for index, entry in enumerate(self._turn) if entry.kind == "audio")
+            size = self._turn[index].size
+            del self._turn[index]
+            self._waiting -= size
+            self.audio.dropped += size / BYTES_PER_MS
 
     @property
     def waiting_ms(self) -> float:
         """User audio that has not left yet, in ms."""
-        return self._waiting_ms
+        return self._waiting / BYTES_PER_MS
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
@@ -117,24 +131,26 @@ class Outbox:
             return None
         entry = self._turn.popleft()
         if entry.kind == "audio":
-            self._waiting_ms -= entry.ms
-            self._position_ms += entry.ms
-            self.audio.sent += entry.ms
-            self._keep(_Entry(entry.event, entry.ms, entry.kind, self._position_ms))
+            self._waiting -= entry.size
+            self._position += entry.size
+            self.audio.sent += entry.size / BYTES_PER_MS
+            self.audio.replayed += entry.size / BYTES_PER_MS if entry.again else 0.0
         elif entry.kind == "commit":
-            self._commits.append(self._position_ms)
-            self._keep(_Entry(entry.event, 0.0, entry.kind, self._position_ms))
+            self._commits.append(self._position)
+        if entry.kind in ("audio", "commit"):
+            self._kept.append(replace(entry, end=self._position, again=True))
+            self._kept_size += entry.size
+            self._bound_kept()
         return entry.event
 
-    def _keep(self, entry: _Entry) -> None:
-        self._kept.append(entry)
-        self._kept_ms += entry.ms
-        limit = min(IDLE_KEEP_MS, self._keep_ms) if self._idle else self._keep_ms
-        while self._kept_ms > limit:
+    def _bound_kept(self) -> None:
+        limit = min(IDLE_KEEP_MS * BYTES_PER_MS, self._keep) if self._idle else self._keep
+        while self._kept_size > limit:
             oldest = self._kept.popleft()
-            self._kept_ms -= oldest.ms
-            # In silence nothing is lost; while someone speaks, this audio could not be brought back any more.
-            self.audio.dropped += 0.0 if self._idle else oldest.ms
+            self._kept_size -= oldest.size
+            if not self._idle:  # in silence nothing is lost by this
+                start, end = self._gap
+                self._gap = (start if start < end else oldest.end - oldest.size, oldest.end)
 
     def listen(self, *, idle: bool) -> None:
         """Tell whether the server detects turns and nobody speaks right now."""
@@ -142,12 +158,16 @@ class Outbox:
 
     def taken(self, until_ms: float | None) -> None:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way."""
-        if until_ms is None:
-            if not self._commits:
-                return
-            until_ms = self._commits.popleft()
-        while self._kept and self._kept[0].end_ms <= until_ms:
-            self._kept_ms -= self._kept.popleft().ms
+        if until_ms is not None:
+            until = int(until_ms * BYTES_PER_MS)
+        elif self._commits:
+            until = self._commits.popleft()
+        else:
+            return
+        while self._kept and self._kept[0].end <= until:
+            self._kept_size -= self._kept.popleft().size
+        start, end = self._gap
+        self._gap = (min(max(start, until), end), end)
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
@@ -157,10 +177,16 @@ class Outbox:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control.clear()
-        self.audio.replayed += self._kept_ms
+        self.audio.dropped += (self._gap[1] - self._gap[0]) / BYTES_PER_MS
         self._turn = deque(entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear"))
-        self._waiting_ms += self._kept_ms
-        self._forget_kept()
-        self._position_ms = 0.0
-        while self._waiting_ms > self._keep_ms:
-            self._drop_oldest_waiting()
+        self._waiting += self._kept_size
+        self._kept.clear()
+        self._kept_size = self._position = 0
+        self._gap = (0, 0)
+        self._commits.clear()
+        self._bound_waiting()
+
+
+def _last_commit(entries: deque[_Entry]) -> int:
+    """How many entries there are up to the last commit, that one included."""
+    return max((index + 1 for index, entry in enumerate(entries) if entry.kind == "commit"), default=0)

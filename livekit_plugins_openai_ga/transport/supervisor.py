@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..errors import Failure, Kind
+from ..log import logger
 from ..wire.server_events import Malformed
 from .link import Link, LinkFailed, Payload
 from .outbox import Event, Outbox
@@ -103,6 +104,7 @@ class Supervisor:
         self._calm = asyncio.Event()
         self._calm.set()
         self._hangup: asyncio.Future[None] | None = None
+        self._told_dropped = 0.0
 
     def wake(self) -> None:
         """There is something in the outbox."""
@@ -147,6 +149,7 @@ class Supervisor:
     async def _serve(self, link: Link) -> Failure | None:
         """Read and write until the link fails (returns why) or is due for its planned change (returns None)."""
         self._hangup = asyncio.get_running_loop().create_future()
+        self._tell_dropped()
         self._peer.link_opened(link)
         tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
         try:
@@ -166,6 +169,11 @@ class Supervisor:
                 self._hangup.exception()
             self._hangup = None
             await link.close()
+
+    def _tell_dropped(self) -> None:
+        dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped
+        if dropped > 0:
+            logger.warning("%.1f s of user audio were lost: there was no connection for too long", dropped / 1000)
 
     async def _read(self, link: Link) -> None:
         while True:

@@ -45,7 +45,7 @@ def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
 
 
 def reader(cls: type[Any], prefix: str = "") -> Callable[[Any], Any]:
-    """How to read one dataclass from a JSON object. The default stands in for null, absence and a value of another type.
+    """How to read one dataclass from a JSON object. A default stands in for null, absence and a value of another type.
 
     Only a field without a default makes an event unreadable: a `response.done` lost over an odd `usage` would leave the
     reply open for ever.

@@ -47,7 +47,6 @@ class Response:
     id: str
     status: str = ""
     status_details: StatusDetails | None = None
-    output: tuple[Part, ...] = ()
     conversation_id: str | None = field(default="", metadata={"null": True})  # null: an out-of-band reply
     metadata: Mapping[str, Any] | None = None
     usage: Mapping[str, Any] | None = None
@@ -98,15 +97,6 @@ class ItemAdded(ServerEvent):
     """An item entered the conversation. Assistant items arrive empty."""
 
     type: ClassVar[str] = "conversation.item.added"
-    item: Item
-    previous_item_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ItemDone(ServerEvent):
-    """An item is final."""
-
-    type: ClassVar[str] = "conversation.item.done"
     item: Item
     previous_item_id: str | None = None
 
@@ -284,7 +274,6 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         SessionUpdated,
         Error,
         ItemAdded,
-        ItemDone,
         ItemDeleted,
         TranscriptionDelta,
         TranscriptionCompleted,
@@ -309,6 +298,7 @@ _PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
+    "conversation.item.done": "an item of a reply has a done event in its response; others arrive complete",
     "conversation.item.truncated": "the cut was made here when it was asked for",
     "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",

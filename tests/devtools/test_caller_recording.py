@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from livekit import rtc
 from livekit_plugins_openai_ga.audio import SAMPLE_RATE, InputAudio
+from livekit_plugins_openai_ga.devtools.demo import CALLER
 from livekit_plugins_openai_ga.devtools.wav import read_wav
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 TIMES = [
     (float(start), float(end))
-    for start, end in re.findall(r"^([\d.]+)-([\d.]+) s", (EXAMPLES / "caller.txt").read_text(), re.MULTILINE)
+    for start, end in re.findall(r"^([\d.]+)-([\d.]+) s", CALLER.with_suffix(".txt").read_text(), re.MULTILINE)
 ]
 
 
 def test_speech_is_where_the_text_says_and_silence_elsewhere() -> None:
-    samples, rate = read_wav(EXAMPLES / "caller.wav")
+    samples, rate = read_wav(CALLER)
     assert samples.shape[1] == 1
     assert len(TIMES) == 4
     silent = np.ones(len(samples), dtype=bool)
@@ -33,7 +32,7 @@ def test_speech_is_where_the_text_says_and_silence_elsewhere() -> None:
 
 def test_no_pause_inside_a_sentence_ends_the_turn() -> None:
     """Server VAD takes 500 ms of silence as the end of a turn."""
-    samples, rate = read_wav(EXAMPLES / "caller.wav")
+    samples, rate = read_wav(CALLER)
     for start, end in TIMES:
         said = samples[round(start * rate) : round(end * rate), 0].astype(float)
         blocks = said[: len(said) // (rate // 50) * (rate // 50)].reshape(-1, rate // 50)
@@ -42,7 +41,7 @@ def test_no_pause_inside_a_sentence_ends_the_turn() -> None:
 
 
 def test_a_session_takes_it_whole() -> None:
-    samples, rate = read_wav(EXAMPLES / "caller.wav")
+    samples, rate = read_wav(CALLER)
     audio, sent = InputAudio(), 0
     for at in range(0, len(samples), rate // 50):
         part = samples[at : at + rate // 50]

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from livekit_plugins_openai_ga.emulator import Knobs, Script, ToolCall, Turn
+from livekit_plugins_openai_ga.emulator import Knobs, Script, ToolCall, Turn, g711
 from livekit_plugins_openai_ga.emulator.script import SCRIPT_IS_OVER
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
@@ -175,7 +175,7 @@ def test_clear_forgets_the_audio_and_the_speech_in_it(talk, speech):
     assert t.session.items == []
 
 
-@pytest.mark.parametrize("audio", ["not base64!", "AAA=", ""])
+@pytest.mark.parametrize("audio", ["not base64!", "AAAA", ""])
 def test_append_takes_only_base64_pcm(talk, audio):
     error = error_of(talk()("input_audio_buffer.append", audio=audio))
     assert (error["code"], error["param"]) == ("invalid_value", "audio")
@@ -361,6 +361,30 @@ def message(item_id, text="Hi", role="user", kind="input_text"):
     return {"id": item_id, "type": "message", "role": role, "content": [{"type": kind, "text": text}]}
 
 
+def test_truncating_while_it_is_spoken_keeps_what_was_heard(talk):
+    t = talk(Script([Turn(say="word " * 40)]))
+    t("response.create")
+    t.run(0.3)
+    item_id = t.session.items[-1]["id"]
+    t("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=300)
+    t.run()
+    assert t.session.conversation.find(item_id).audio_ms == 300
+    assert t.session.items[-1]["content"] == [{"type": "output_audio"}]
+
+
+def test_a_tool_output_needs_its_call(talk):
+    t = talk()
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "{}"}
+    error = error_of(t("conversation.item.create", item=output))
+    assert (error["code"], error["message"]) == (
+        "invalid_tool_call_id",
+        "Tool call ID 'call_1' not found in conversation.",
+    )
+    call = {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    t("conversation.item.create", item=call)
+    assert t("conversation.item.create", item=output)[0]["type"] == "conversation.item.added"
+
+
 def test_items_are_placed_where_the_client_says(talk):
     t = talk()
     t("conversation.item.create", item=message("b"))
@@ -492,7 +516,8 @@ def test_knobs_reorder(talk, names, speech, knobs, first, second):
     t = talk(Script([Turn(heard="Hi", say="Hello.")]), knobs=Knobs(speak=synthetic, **knobs))
     t.configure(audio={"input": {"transcription": {"model": "gpt-transcribe"}}})
     types = names(t.hear(speech()) + t.run())
-    assert types.index(first) < types.index(second)
+    # The last of each name: the reply's, not the user turn's.
+    assert types[::-1].index(first) > types[::-1].index(second)
 
 
 def test_conversation_created_is_sent_only_on_request(talk, names):
@@ -503,8 +528,6 @@ def test_conversation_created_is_sent_only_on_request(talk, names):
 
 @pytest.mark.parametrize("encoding", ["audio/pcmu", "audio/pcma"])
 def test_telephone_formats_are_heard_and_spoken(talk, names, speech, encoding):
-    from livekit_plugins_openai_ga.emulator import g711
-
     t = talk(Script([Turn(heard="Hi", say="Hello.")]))
     box = {"format": {"type": encoding}}
     t.configure(audio={"input": box, "output": box})
@@ -512,7 +535,8 @@ def test_telephone_formats_are_heard_and_spoken(talk, names, speech, encoding):
     assert names(events)[:5] == USER_TURN
     delta = base64.b64decode(pick(events, "response.output_audio.delta")[0]["delta"])
     assert len(delta) == 200 * 8
-    spoken = g711.decode(b"".join(base64.b64decode(e["delta"]) for e in pick(events, "response.output_audio.delta")), encoding)
+    deltas = [base64.b64decode(event["delta"]) for event in pick(events, "response.output_audio.delta")]
+    spoken = g711.decode(b"".join(deltas), encoding)
     assert abs(len(spoken) - len(synthetic("Hello."))) <= 6
 
 
@@ -520,7 +544,7 @@ def test_two_sessions_share_the_script_and_no_ids(talk):
     script = Script([Turn(say="First."), Turn(say="Second.")])
     texts = []
     ids: set[str] = set()
-    for t in (talk(script), talk(script)):
+    for t in (talk(script, number=1), talk(script, number=2)):
         events = t("response.create") + t.run()
         texts.append(pick(events, "response.output_audio_transcript.done")[0]["transcript"])
         assert not ids & {event["event_id"] for event in t.session.sent}

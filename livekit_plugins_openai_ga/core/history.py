@@ -1,0 +1,184 @@
+"""The conversation's items at the server: changes on their way, the requests that wait for them, replay.
+
+The mirror shows every change at once, as if the server had made it already. The server answers changes in order; one it
+refuses is taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import Failure, Kind
+from ..wire import client_events, items
+from ..wire import server_events as ev
+from . import effects as fx
+from .mirror import Change, Mirror
+from .record import Record, identify, same_text
+
+Effects = list[fx.Effect]
+
+_NOBODY = ""
+"""The key of changes that no request waits for. LiveKit is not told of their items: it has them."""
+
+_SHOWN = frozenset({"message", "function_call", "function_call_output"})
+"""Other items are the server's own (lists and calls of MCP servers); whoever syncs never heard of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A change on its way, and the key of the request it belongs to."""
+
+    change: Change[Record]
+    key: str
+
+
+def _is_lost_if_deleted(record: Record) -> bool:
+    return items.create_payload(record.item) is None
+
+
+class History:
+    """Every item from request to acknowledgement, on one connection after another."""
+
+    def __init__(self) -> None:
+        self.mirror: Mirror[Record] = Mirror(identify)
+        self._serial = 0
+        self._sent: dict[str, _Sent] = {}  # by event id, in the order in which the server answers
+        self._waits: dict[str, set[str]] = {}  # request key -> event ids not answered yet
+
+    def opened(self) -> Effects:
+        """A new connection, whose session has no items: creates all that can be created."""
+        keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
+        self._sent.clear()
+        self._waits = {key: set() for key in self._waits}
+        effects: Effects = []
+        for record in list(self.mirror):
+            if _is_lost_if_deleted(record):
+                self.mirror.remove(record.id)
+                continue
+            if record.audio_ms is not None:  # it comes back as text, so there is no speech to cut any more
+                self.mirror.update(replace(record, audio_ms=None))
+            # Appended, not anchored: one refused item must not take those behind it with it.
+            effects.append(self._send(Change(record.id, record), keys.get(record.id, _NOBODY), append=True))
+        return effects + self._settle()
+
+    def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
+        """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
+        wanted = [record for record in map(self._already_known, target) if self._can_be(record)]
+        changes = self.mirror.sync(wanted, same_text, _is_lost_if_deleted)
+        self._waits[key] = set()
+        effects: Effects = []
+        for change in changes:
+            if connected:
+                effects.append(self._send(change, key))
+            elif change.value is not None:  # sent by `opened`
+                self._expect(change, key)
+        return effects + self._settle()
+
+    def rewrite(self, record: Record, *, connected: bool) -> Effects:
+        """Replace an item by `record`, or take it out when that has nothing to show."""
+        previous = self.mirror.before(record.id)
+        changes: list[Change[Record]] = [Change(record.id, None)]
+        if _is_lost_if_deleted(record):
+            self.mirror.remove(record.id)
+        else:
+            self.mirror.update(record)
+            changes.append(Change(record.id, record, previous))
+        return [self._send(change, _NOBODY) for change in changes] if connected else []
+
+    def abandon(self) -> list[str]:
+        """The session is over; returns the requests that will never be answered."""
+        keys = list(self._waits)
+        self._waits.clear()
+        self._sent.clear()
+        return keys
+
+    # -- what the server says ------------------------------------------------------------------------------------
+
+    def knows(self, event_id: str | None) -> bool:
+        """Whether this event is a change on its way."""
+        return event_id in self._sent
+
+    def added(self, event: ev.ItemAdded, now: float) -> Effects:
+        """An item of ours was acknowledged, or the server made one."""
+        item, previous = event.item, event.previous_item_id
+        key = self._answered(item.id, created=True)
+        known = self.mirror.get(item.id)
+        if key is None and (known is not None or item.type not in _SHOWN):
+            return []  # also from a gateway that sends conversation.item.created as well as .added
+        if previous is not None and self._is_created_anew(previous):
+            previous = item.id  # where that one stood says nothing about where this one will: see Mirror.place
+        if key is None:
+            known = Record(item, now)
+        behind = self.mirror.place(known, previous) if known is not None else None
+        told: Effects = [fx.ItemPlaced(behind, known)] if known is not None and key != _NOBODY else []
+        return told + self._settle()
+
+    def deleted(self, item_id: str) -> Effects:
+        """An item is gone."""
+        if self._answered(item_id, created=False) is None:
+            self.mirror.remove(item_id)
+        return self._settle()
+
+    def refused(self, event_id: str, failure: Failure) -> Effects:
+        """The server refused a change. The request goes on without it: an item is not worth failing a turn over."""
+        sent = self._sent.pop(event_id)
+        self._waits.get(sent.key, set()).discard(event_id)
+        change = sent.change
+        if failure.kind is Kind.BENIGN or failure.code == "item_delete_invalid_item_id":
+            return self._settle()  # it is as it was wanted
+        if change.value is None:
+            return [fx.Report(failure), *self._settle()]
+        anchor = change.previous_id
+        if anchor is not None and (anchor not in self.mirror or self._is_created_anew(anchor)):
+            # The refused one is the anchor, or an anchor of the anchor.
+            if (record := self.mirror.get(change.item_id)) is None:
+                return self._settle()
+            return [self._send(Change(record.id, record, self.mirror.before(record.id)), sent.key)]
+        self.mirror.remove(change.item_id)
+        return [fx.Report(failure), *self._settle()]
+
+    # -- bookkeeping ---------------------------------------------------------------------------------------------
+
+    def _already_known(self, record: Record) -> Record:
+        """Keep what is known of an item that stays: `record` was made from a copy that LiveKit held meanwhile."""
+        known = self.mirror.get(record.id)
+        return known if known is not None and same_text(known, record) else record
+
+    def _can_be(self, record: Record) -> bool:
+        """Whether the server has this item, or can be given it; an empty one is a placeholder of LiveKit's."""
+        return self.mirror.get(record.id) is record or not _is_lost_if_deleted(record)
+
+    def _expect(self, change: Change[Record], key: str) -> str:
+        self._serial += 1
+        event_id = f"item_{self._serial}"
+        self._sent[event_id] = _Sent(change, key)
+        if key in self._waits:
+            self._waits[key].add(event_id)
+        return event_id
+
+    def _send(self, change: Change[Record], key: str, *, append: bool = False) -> fx.Send:
+        event_id = self._expect(change, key)
+        if change.value is None:
+            return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
+        payload = items.create_payload(change.value.item) or {}
+        previous = None if append else change.previous_id or "root"
+        return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
+
+    def _is_created_anew(self, item_id: str) -> bool:
+        return any(s.change.item_id == item_id and s.change.value is not None for s in self._sent.values())
+
+    def _answered(self, item_id: str, *, created: bool) -> str | None:
+        """The server answered the oldest change of this item; returns the request it belongs to, None without one."""
+        for event_id, sent in self._sent.items():
+            if sent.change.item_id == item_id and (sent.change.value is not None) == created:
+                del self._sent[event_id]
+                self._waits.get(sent.key, set()).discard(event_id)
+                return sent.key
+        return None
+
+    def _settle(self) -> Effects:
+        done = [key for key, open_events in self._waits.items() if not open_events]
+        for key in done:
+            del self._waits[key]
+        return [fx.Settled(key) for key in done]

@@ -1,0 +1,107 @@
+"""The configuration: updates are answered in order, a refused one takes its wish with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livekit_plugins_openai_ga.core.config import Config
+
+FIRST = {"type": "realtime", "instructions": "a", "audio": {"output": {"voice": "marin"}}}
+
+
+def confirmed() -> Config:
+    config = Config(FIRST)
+    config.opened("e0")
+    config.accepted()
+    return config
+
+
+def want(config: Config, event_id: str, key: str | None = None, **options: Any) -> Any:
+    config.want({**config.wanted, **options})
+    return config.next_update(event_id, key)
+
+
+def test_a_new_connection_is_told_everything() -> None:
+    config = confirmed()
+    want(config, "e1", instructions="b")
+    config.accepted()
+    assert config.opened("e2").change == {**FIRST, "instructions": "b"}
+    assert config.confirmed is None
+
+
+def test_only_what_differs_from_what_was_sent_is_sent() -> None:
+    config = confirmed()
+    assert want(config, "e1", instructions="b").change == {"type": "realtime", "instructions": "b"}
+    assert want(config, "e2", tools=[]).change == {"type": "realtime", "tools": []}
+    assert config.sent == {**FIRST, "instructions": "b", "tools": []}
+
+
+def test_updates_are_confirmed_in_the_order_in_which_they_were_sent() -> None:
+    config = confirmed()
+    want(config, "e1", "k1", instructions="b")
+    want(config, "e2", "k2", instructions="c")
+    assert [config.accepted().keys, config.accepted().keys] == [("k1",), ("k2",)]  # type: ignore[union-attr]
+    assert config.accepted() is None
+    assert config.confirmed == {**FIRST, "instructions": "c"}
+
+
+def test_a_request_for_what_is_on_its_way_waits_for_it() -> None:
+    config = confirmed()
+    want(config, "e1", "k1", instructions="b")
+    assert want(config, "e2", "k2", instructions="b") is None
+    assert config.is_waited_for("k2")
+    update = config.accepted()
+    assert update is not None
+    assert update.keys == ("k1", "k2")
+    assert not config.is_waited_for("k2")
+
+
+def test_a_request_for_what_is_there_waits_for_nothing() -> None:
+    config = confirmed()
+    assert want(config, "e1", "k1") is None
+    assert not config.is_waited_for("k1")
+
+
+def test_a_refused_update_leaves_the_others_standing() -> None:
+    config = confirmed()
+    want(config, "e1", "k1", instructions="b")
+    want(config, "e2", "k2", tools=["t"])
+    update = config.refused("e1", "session.instructions")
+    assert update is not None
+    assert update.keys == ("k1",)
+    assert config.wanted == {**FIRST, "tools": ["t"]}
+    config.accepted()
+    assert config.confirmed == config.wanted
+
+
+def test_a_refusal_without_an_event_id_is_the_oldest_updates_when_it_names_the_session() -> None:
+    config = confirmed()
+    want(config, "e1", instructions="b")
+    assert config.refused(None, "item.content") is None
+    assert config.refused("other", "session.instructions") is None
+    update = config.refused(None, "session.instructions")
+    assert update is not None
+    assert update.event_id == "e1"
+    assert config.refused(None, "session.instructions") is None
+
+
+def test_requests_survive_a_lost_connection_and_end_with_the_next_configuration() -> None:
+    config = confirmed()
+    want(config, "e1", "k1", instructions="b")
+    config.wait("k2")
+    assert config.opened("e2").keys == ("k1", "k2")
+
+
+def test_what_was_wanted_before_the_first_confirmation_stays_wanted_after_a_refusal() -> None:
+    config = Config(FIRST)
+    config.opened("e0")
+    config.refused("e0", None)
+    assert config.wanted == FIRST
+
+
+def test_giving_up_names_every_open_request() -> None:
+    config = confirmed()
+    want(config, "e1", "k1", instructions="b")
+    config.wait("k2")
+    assert config.abandon() == ["k1", "k2"]
+    assert config.abandon() == []

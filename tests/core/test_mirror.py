@@ -1,0 +1,117 @@
+"""The mirror: any order can be turned into any other, and the server's placements are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livekit_plugins_openai_ga.core.mirror import Change, Mirror
+
+ids = st.lists(st.sampled_from("abcdefgh"), unique=True)
+versions = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 1))
+Value = tuple[str, int]
+
+
+def identify(value: Value) -> str:
+    return value[0]
+
+
+def same(old: Value, new: Value) -> bool:
+    return old == new
+
+
+def mirror_of(values: Sequence[Value]) -> Mirror[Value]:
+    mirror: Mirror[Value] = Mirror(identify)
+    for value in values:
+        mirror.place(value, mirror.last_id)
+    return mirror
+
+
+def apply(server: list[Value], changes: Sequence[Change[Value]]) -> None:
+    """Do to a list what a server does with the changes; fails where a server would refuse one."""
+    for change in changes:
+        names = [identify(value) for value in server]
+        if change.value is None:
+            del server[names.index(change.item_id)]
+            continue
+        assert change.item_id not in names
+        server.insert(0 if change.previous_id is None else names.index(change.previous_id) + 1, change.value)
+
+
+@given(ids, ids, versions)
+def test_the_changes_of_a_sync_turn_the_servers_items_into_the_target(
+    before: list[str], after: list[str], version: dict[str, int]
+) -> None:
+    server = [(item_id, 0) for item_id in before]
+    target = [(item_id, version.get(item_id, 0)) for item_id in after]
+    mirror = mirror_of(server)
+    apply(server, mirror.sync(target, same))
+    assert server == target == list(mirror)
+
+
+@given(ids, ids)
+def test_as_many_items_as_possible_stay(before: list[str], after: list[str]) -> None:
+    changes = mirror_of([(i, 0) for i in before]).sync([(i, 0) for i in after], same)
+    untouched = [i for i in before if i in after and not any(change.item_id == i for change in changes)]
+    moved = [i for i in after if i in before and i not in untouched]
+    assert [i for i in after if i in untouched] == untouched
+    for item_id in moved:  # none of those that were moved could have stayed with the others
+        both = {*untouched, item_id}
+        assert [i for i in before if i in both] != [i for i in after if i in both]
+
+
+@given(ids, ids, st.sets(st.sampled_from("abcdefgh")))
+def test_what_cannot_be_created_again_is_never_touched_by_a_move(
+    before: list[str], after: list[str], unique: set[str]
+) -> None:
+    server = [(item_id, 0) for item_id in before]
+    mirror = mirror_of(server)
+    changes = mirror.sync([(item_id, 0) for item_id in after], same, lambda value: value[0] in unique)
+    apply(server, changes)
+    assert server == list(mirror)
+    assert {identify(value) for value in server} == set(after)
+    assert not {change.item_id for change in changes} & unique & set(before) & set(after)
+
+
+@given(ids, ids)
+def test_a_second_sync_has_nothing_to_do(before: list[str], after: list[str]) -> None:
+    mirror = mirror_of([(i, 0) for i in before])
+    target = [(i, 0) for i in after]
+    mirror.sync(target, same)
+    assert mirror.sync(target, same) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.none() | st.sampled_from("abcdexyz"))))
+def test_the_servers_placements_are_followed(placements: list[tuple[str, str | None]]) -> None:
+    mirror: Mirror[Value] = Mirror(identify)
+    for item_id, previous in placements:
+        was_here = item_id in mirror
+        stood = mirror.before(item_id)
+        can_follow = previous is None or (previous in mirror and previous != item_id)
+        behind = mirror.place((item_id, 0), previous)
+        assert behind == mirror.before(item_id)
+        if can_follow:
+            assert behind == previous
+        elif was_here:
+            assert behind == stood
+        else:
+            assert mirror.last_id == item_id
+    assert len(mirror) == len(list(mirror)) == len({item_id for item_id, _ in placements})
+
+
+def test_an_item_is_replaced_where_it_stands() -> None:
+    mirror = mirror_of([("a", 0), ("b", 0)])
+    mirror.update(("a", 1))
+    mirror.update(("c", 1))
+    assert list(mirror) == [("a", 1), ("b", 0)]
+    assert mirror.get("a") == ("a", 1)
+    assert "c" not in mirror
+
+
+def test_what_is_taken_out_is_handed_back_once() -> None:
+    mirror = mirror_of([("a", 0), ("b", 0)])
+    assert mirror.remove("a") == ("a", 0)
+    assert mirror.remove("a") is None
+    assert (list(mirror), mirror.last_id, mirror.before("b")) == ([("b", 0)], "b", None)

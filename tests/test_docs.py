@@ -1,0 +1,34 @@
+"""What the README and the docs show is what the code is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from livekit_plugins_openai_ga import failures
+from livekit_plugins_openai_ga.devtools import errors_page
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_readme_shows_the_example_that_is_there():
+    assert (ROOT / "examples" / "agent.py").read_text().strip() in README
+
+
+def test_the_errors_page_is_written_from_the_tables():
+    command = "python -m livekit_plugins_openai_ga.devtools.errors_page > docs/errors.md"
+    assert (ROOT / "docs" / "errors.md").read_text() == errors_page.page(), f"run: {command}"
+
+
+def test_the_readmes_errors_say_what_the_tables_say():
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", README, re.M)
+    assert len(rows) >= 8
+    for code, meaning, remedy in rows:
+        assert (failures.FAILURES[code].meaning, failures.FAILURES[code].remedy) == (meaning, remedy)
+
+
+def test_every_file_the_docs_link_to_exists():
+    for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,410 @@
+"""What leaves, in which order, and which audio comes back after a reconnect. 48 bytes are one millisecond."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, Outbox
+
+
+def pcm(ms: float, mark: int = 0) -> bytes:
+    return bytes([mark]) * int(ms * BYTES_PER_MS)
+
+
+def event(name: str) -> dict[str, Any]:
+    return {"type": name}
+
+
+def drain(outbox: Outbox) -> list[str]:
+    """What leaves now: names of events, and audio as `audio <mark>`."""
+    left = []
+    while (sent := outbox.next()) is not None:
+        if sent["type"] == "input_audio_buffer.append":
+            left.append(f"audio {base64.b64decode(sent['audio'])[0]}")
+        else:
+            left.append(sent["type"])
+    return left
+
+
+def ready(**given: Any) -> Outbox:
+    outbox = Outbox(**given)
+    outbox.configured()
+    return outbox
+
+
+# -- lanes --------------------------------------------------------------------------------------------------------
+
+
+def test_audio_leaves_as_an_append_of_its_base64() -> None:
+    outbox = ready()
+    outbox.put_audio(b"\x01\x02" * 480)
+    assert outbox.next() == {
+        "type": "input_audio_buffer.append",
+        "audio": base64.b64encode(b"\x01\x02" * 480).decode(),
+    }
+    assert outbox.next() is None
+
+
+def test_configuration_leaves_before_the_session_is_configured_and_turns_wait() -> None:
+    outbox = Outbox()
+    outbox.put_audio(pcm(20, 1))
+    outbox.put(event("reply"), in_turn=True)
+    outbox.put(event("session.update"))
+    outbox.put(event("item"))
+    assert drain(outbox) == ["session.update", "item"]
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "reply"]
+
+
+def test_control_overtakes_waiting_audio() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    outbox.put(event("cancel"))
+    assert drain(outbox) == ["cancel", "audio 1"]
+
+
+def test_a_reply_and_an_applications_event_keep_their_place_behind_audio_and_commit() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    outbox.put_foreign(event("foreign"))
+    outbox.put_audio(pcm(20, 2))
+    outbox.put_commit(event("commit"))
+    outbox.put(event("reply"), in_turn=True)
+    assert drain(outbox) == ["audio 1", "foreign", "audio 2", "commit", "reply"]
+
+
+@pytest.mark.parametrize("bad", [{"type": object()}, {"type": b"x"}])
+def test_an_event_that_is_not_json_is_refused_where_it_is_made(bad: dict[str, Any]) -> None:
+    outbox = ready()
+    with pytest.raises(TypeError):
+        outbox.put_foreign(bad)
+    assert outbox.next() is None
+
+
+# -- what a lost connection leaves behind ---------------------------------------------------------------------------
+
+
+def test_audio_that_no_item_has_is_sent_again_before_newer_audio() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    outbox.put_audio(pcm(20, 2))
+    assert drain(outbox) == ["audio 1", "audio 2"]
+    outbox.put_audio(pcm(20, 3))
+    outbox.lost()
+    outbox.put_audio(pcm(20, 4))
+    assert drain(outbox) == []
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "audio 2", "audio 3", "audio 4"]
+    assert (outbox.audio.sent, outbox.audio.replayed, outbox.audio.dropped) == (120.0, 40.0, 0.0)
+
+
+def test_what_the_core_makes_anew_is_forgotten_and_an_applications_event_is_not() -> None:
+    outbox = Outbox()
+    outbox.put(event("session.update"))
+    outbox.put(event("reply"), in_turn=True)
+    outbox.put_foreign(event("foreign"))
+    outbox.put_clear(event("clear"))
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["foreign"]
+
+
+def test_what_has_left_does_not_leave_again_unless_it_is_audio_or_its_commit() -> None:
+    outbox = ready()
+    outbox.put_foreign(event("foreign"))
+    outbox.put_audio(pcm(120, 1))
+    outbox.put_commit(event("commit"))
+    outbox.put(event("reply"), in_turn=True)
+    drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "commit"]
+
+
+def test_a_second_loss_brings_the_same_audio_back_once_more() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    for _ in range(3):
+        assert drain(outbox) == ["audio 1"]
+        outbox.lost()
+        outbox.configured()
+    assert drain(outbox) == ["audio 1"]
+    assert outbox.audio.replayed == 60.0
+
+
+# -- what the server has -------------------------------------------------------------------------------------------
+
+
+def test_audio_up_to_the_end_of_a_turn_needs_no_keeping() -> None:
+    outbox = ready()
+    for mark in (1, 2, 3):
+        outbox.put_audio(pcm(20, mark))
+    drain(outbox)
+    outbox.taken(50)  # in the middle of the third chunk, which therefore stays
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3"]
+
+
+def test_a_confirmed_commit_takes_the_audio_before_it() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(120, 1))
+    outbox.put_commit(event("commit 1"))
+    outbox.put_audio(pcm(120, 2))
+    outbox.put_commit(event("commit 2"))
+    outbox.put_audio(pcm(20, 3))
+    drain(outbox)
+    outbox.taken(None)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 2", "commit 2", "audio 3"]
+    outbox.taken(None)
+    outbox.taken(None)  # a commit of the server's own: it tells nothing about ours
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3"]
+
+
+def test_milliseconds_of_the_server_count_from_the_start_of_its_own_connection() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100, 1))
+    drain(outbox)
+    outbox.taken(100)
+    outbox.lost()
+    outbox.put_audio(pcm(20, 2))
+    outbox.put_audio(pcm(20, 3))
+    outbox.configured()
+    drain(outbox)
+    outbox.taken(20)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3"]
+
+
+# -- bounds --------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_audio_is_bounded_and_the_oldest_goes_first() -> None:
+    outbox = Outbox(keep_ms=50)
+    for mark in (1, 2, 3):
+        outbox.put_audio(pcm(20, mark))
+        outbox.put_foreign(event(f"foreign {mark}"))
+    assert outbox.waiting_ms == 40.0
+    assert outbox.audio.dropped == 20.0
+    outbox.configured()
+    assert drain(outbox) == ["foreign 1", "audio 2", "foreign 2", "audio 3", "foreign 3"]
+
+
+def test_kept_audio_is_bounded_and_counts_as_dropped_only_when_the_connection_goes() -> None:
+    outbox = ready(keep_ms=50)
+    for mark in (1, 2, 3, 4):
+        outbox.put_audio(pcm(20, mark))
+        drain(outbox)
+    assert outbox.audio.dropped == 0.0
+    outbox.lost()
+    assert outbox.audio.dropped == 40.0
+    outbox.configured()
+    assert drain(outbox) == ["audio 3", "audio 4"]
+
+
+def test_a_long_turn_that_reaches_its_item_drops_nothing() -> None:
+    outbox = ready(keep_ms=50)
+    for mark in (1, 2, 3, 4):
+        outbox.put_audio(pcm(20, mark))
+        drain(outbox)
+    outbox.put_commit(event("commit"))
+    drain(outbox)
+    outbox.taken(None)
+    outbox.lost()
+    assert outbox.audio.dropped == 0.0
+
+
+def test_kept_and_waiting_audio_share_one_bound_after_a_loss() -> None:
+    outbox = ready(keep_ms=60)
+    for mark in (1, 2, 3):
+        outbox.put_audio(pcm(20, mark))
+    drain(outbox)
+    outbox.put_audio(pcm(20, 4))
+    outbox.lost()
+    assert (outbox.waiting_ms, outbox.audio.dropped) == (60.0, 20.0)
+    outbox.configured()
+    assert drain(outbox) == ["audio 2", "audio 3", "audio 4"]
+
+
+@pytest.mark.parametrize("keep_ms", [0, 5])
+def test_a_bound_below_one_chunk_keeps_nothing_and_ends(keep_ms: float) -> None:
+    outbox = ready(keep_ms=keep_ms)
+    outbox.put_audio(pcm(20, 1))
+    assert drain(outbox) == []
+    assert outbox.audio.dropped == 20.0
+
+
+def test_in_silence_a_short_tail_is_kept_and_the_rest_is_no_loss() -> None:
+    outbox = ready()
+    outbox.listen(idle=True)
+    for mark in range(1, 41):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    kept = drain(outbox)
+    assert len(kept) == IDLE_KEEP_MS / 100
+    assert kept[-1] == "audio 40"
+    assert outbox.audio.dropped == 0.0
+
+
+def test_speech_is_kept_whole() -> None:
+    outbox = ready()
+    outbox.listen(idle=True)
+    outbox.put_audio(pcm(100, 1))
+    drain(outbox)
+    outbox.listen(idle=False)
+    for mark in range(2, 42):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == [f"audio {mark}" for mark in range(1, 42)]
+
+
+# -- clearing ------------------------------------------------------------------------------------------------------
+
+
+def test_cleared_audio_never_leaves_again() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    drain(outbox)
+    outbox.put_audio(pcm(20, 2))
+    outbox.put_foreign(event("foreign"))
+    outbox.put_clear(event("clear"))
+    assert outbox.waiting_ms == 0.0
+    outbox.put_audio(pcm(20, 3))
+    assert drain(outbox) == ["foreign", "clear", "audio 3"]
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3"]
+
+
+def test_clearing_leaves_a_turn_alone_whose_commit_still_waits() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(60, 1))
+    drain(outbox)
+    outbox.put_audio(pcm(60, 2))
+    outbox.put_commit(event("commit"))
+    outbox.put_audio(pcm(20, 3))
+    outbox.put_clear(event("clear"))
+    assert outbox.waiting_ms == 60.0
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "audio 2", "commit"]
+
+
+def test_clearing_leaves_a_turn_alone_whose_commit_is_on_its_way() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(120, 1))
+    outbox.put_commit(event("commit 1"))
+    outbox.put_audio(pcm(20, 2))
+    drain(outbox)
+    outbox.put_clear(event("clear"))
+    outbox.put_audio(pcm(120, 3))
+    outbox.put_commit(event("commit 2"))
+    assert drain(outbox) == ["clear", "audio 3", "commit 2"]
+    outbox.taken(None)  # the first commit
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3", "commit 2"]
+
+
+# -- the promise ---------------------------------------------------------------------------------------------------
+
+
+class AudioNeverGoesMissing(RuleBasedStateMachine):
+    """Whatever happens, each chunk is in an item, waits, is kept, or is counted as dropped; and none leaves twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(keep_ms=10)
+        self.sizes: list[int] = []
+        self.on_this_connection: list[int] = []
+        self.confirmed: set[int] = set()
+        self.commits: list[int] = []  # chunks sent when a commit left
+        self.is_open = False
+
+    @rule(size=st.integers(1, 60))
+    def push(self, size: int) -> None:
+        mark = len(self.sizes)
+        self.sizes.append(4 * size)
+        self.outbox.put_audio(mark.to_bytes(4, "big") * size)
+
+    @rule()
+    def commit(self) -> None:
+        self.outbox.put_commit(event("commit"))
+
+    @rule()
+    def configure(self) -> None:
+        self.is_open = True
+        self.outbox.configured()
+
+    @rule(count=st.integers(1, 20))
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            if (sent := self.outbox.next()) is None:
+                return
+            assert self.is_open
+            if sent["type"] == "commit":
+                self.commits.append(len(self.on_this_connection))
+            else:
+                mark = int.from_bytes(base64.b64decode(sent["audio"])[:4], "big")
+                assert mark not in self.confirmed
+                assert not self.on_this_connection or mark > self.on_this_connection[-1]  # in order, and once
+                self.on_this_connection.append(mark)
+
+    @precondition(lambda self: self.commits)
+    @rule()
+    def server_confirms_a_commit(self) -> None:
+        self.confirmed |= set(self.on_this_connection[: self.commits.pop(0)])
+        self.outbox.taken(None)
+
+    @rule()
+    def lose(self) -> None:
+        self.outbox.lost()
+        self.is_open = False
+        self.on_this_connection, self.commits = [], []
+
+    @invariant()
+    def waiting_is_bounded(self) -> None:
+        assert 0 <= self.outbox.waiting_ms <= 10
+
+    def teardown(self) -> None:
+        self.lose()
+        self.configure()
+        self.send(10_000)
+        total = sum(self.sizes)
+        arrived = sum(self.sizes[mark] for mark in self.confirmed | set(self.on_this_connection))
+        assert round(self.outbox.audio.dropped * BYTES_PER_MS) == total - arrived
+
+
+TestAudioNeverGoesMissing = AudioNeverGoesMissing.TestCase
+
+
+@given(chunks=st.lists(st.integers(1, 2000), max_size=40), drops=st.sets(st.integers(0, 40)))
+def test_everything_sent_counts_as_sent_and_what_came_again_as_replayed(chunks: list[int], drops: set[int]) -> None:
+    outbox = ready(keep_ms=1_000_000)
+    left = replays = 0
+    for index, size in enumerate(chunks):
+        outbox.put_audio(bytes(size))
+        if index in drops:
+            outbox.lost()
+            outbox.configured()
+            replays += sum(chunks[:index])
+        while outbox.next() is not None:
+            left += 1
+    assert round(outbox.audio.sent * BYTES_PER_MS) == sum(chunks) + replays
+    assert round(outbox.audio.replayed * BYTES_PER_MS) == replays
+    assert left >= len(chunks)

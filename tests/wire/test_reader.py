@@ -1,0 +1,88 @@
+"""Filling dataclasses from JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from livekit_plugins_openai_ga.wire.reader import Unreadable, reader
+
+
+@dataclass(frozen=True)
+class Inner:
+    name: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Outer:
+    id: str
+    inner: Inner
+    maybe: Inner | None = None
+    seconds: float | None = None
+    parts: tuple[Mapping[str, Any], ...] = ()
+    words: tuple[Any, ...] | None = None
+    code: str = field(default="", metadata={"any": True})
+    other: str | None = field(default=None, metadata={"wire": "wire_name"})
+    nullable: str | None = field(default="", metadata={"null": True})
+
+
+read = reader(Outer)
+LEAST: dict[str, Any] = {"id": "a", "inner": {"name": "n"}}
+
+
+def test_what_is_there_is_read_and_what_is_not_has_its_default() -> None:
+    assert read(LEAST) == Outer("a", Inner("n"))
+    assert read({**LEAST, "inner": {"name": "n", "size": 3}, "more": 1}) == Outer("a", Inner("n", 3))
+
+
+def test_nested_objects_lists_and_optional_values() -> None:
+    full = {**LEAST, "maybe": {"name": "m"}, "parts": [{"a": 1}], "words": ["x", 1], "seconds": 2}
+    assert read(full) == Outer("a", Inner("n"), Inner("m"), 2, ({"a": 1},), ("x", 1))
+
+
+def test_a_field_can_have_another_name_on_the_wire() -> None:
+    assert read({**LEAST, "wire_name": "x", "other": "y"}).other == "x"
+
+
+def test_a_value_of_any_type_can_be_taken_as_text() -> None:
+    assert read({**LEAST, "code": 42}).code == "42"
+
+
+def test_null_is_the_default_unless_it_matters() -> None:
+    assert read({**LEAST, "parts": None, "nullable": None}) == Outer("a", Inner("n"), nullable=None)
+    assert read(LEAST).nullable == ""
+
+
+@pytest.mark.parametrize(
+    ("payload", "problem"),
+    [
+        ({"inner": {"name": "n"}}, "'id' is missing"),
+        ({"id": None, "inner": {"name": "n"}}, "'id' is missing"),
+        ({"id": 1, "inner": {"name": "n"}}, "'id' has the wrong type"),
+        ({"id": "a", "inner": {}}, "'inner.name' is missing"),
+        ({"id": "a", "inner": "n"}, "'inner' is not an object"),
+        ({"id": "a", "inner": {"name": 7}}, "'inner.name' has the wrong type"),
+    ],
+)
+def test_a_field_without_a_default_must_be_right(payload: dict[str, Any], problem: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{problem}$"):
+        read(payload)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"parts": {}},
+        {"parts": ["text"]},
+        {"maybe": {}},
+        {"maybe": 3},
+        {"seconds": "2"},
+        {"inner": {"name": "n", "size": ""}},
+    ],
+)
+def test_a_field_with_a_default_never_loses_the_object(odd: dict[str, Any]) -> None:
+    assert read({**LEAST, **odd}) == Outer("a", Inner("n"))
