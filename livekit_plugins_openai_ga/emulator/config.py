@@ -75,6 +75,22 @@ def transcription(session_id: str, expires_at: int, knobs: Knobs) -> Event:
     }
 
 
+def translation(model: str, session_id: str, expires_at: int) -> Event:
+    """A fresh `translation` session."""
+    return {
+        "type": "translation",
+        "id": session_id,
+        "model": model,
+        "expires_at": expires_at,
+        "audio": {"input": {"transcription": None, "noise_reduction": None}, "output": {"language": "es"}},
+    }
+
+
+def translation_updated(session: Event, change: Mapping[str, Any]) -> Event:
+    """A translation session with a validated `change` applied."""
+    return _merge(session, change)
+
+
 def updated(session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_locked: bool) -> Event:
     """`session` with a validated `change` applied. Raises `Refused`; then nothing of the change holds."""
     if change["type"] != session["type"]:

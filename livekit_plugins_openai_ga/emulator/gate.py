@@ -30,9 +30,7 @@ def admit(
     query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs
 ) -> tuple[Literal["realtime", "transcription"], str]:
     """The type and model of the session that the handshake asks for; header names are lower case. Raises `Rejected`."""
-    _check_key(headers.get("authorization", ""), knobs)
-    if "realtime=v1" in headers.get("openai-beta", ""):
-        raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
+    _check_credentials(headers, knobs)
     model = query.get("model", "")
     transcribes = query.get("intent") == "transcription"
     if transcribes and knobs.gateway_urls and _is_current(model, models.Use.TRANSCRIPTION):
@@ -49,6 +47,23 @@ def admit(
         "missing_model",
         "You must provide a model parameter, for example wss://api.openai.com/v1/realtime?model=gpt-realtime-1.5",
     )
+
+
+def admit_translation(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs) -> str:
+    """The model of the translation session that the handshake asks for; raises `Rejected`."""
+    _check_credentials(headers, knobs)
+    model = query.get("model", "")
+    if not model:
+        raise Rejected(_SHAPE, "missing_model", "You must provide a model parameter.")
+    if not _is_current(model, models.Use.TRANSLATION):
+        raise Rejected(_SHAPE, "invalid_model", f'Model "{model}" is not supported for translation.')
+    return model
+
+
+def _check_credentials(headers: Mapping[str, str], knobs: Knobs) -> None:
+    _check_key(headers.get("authorization", ""), knobs)
+    if "realtime=v1" in headers.get("openai-beta", ""):
+        raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
 
 
 def _check_key(authorization: str, knobs: Knobs) -> None:

@@ -201,6 +201,44 @@ _TRANSCRIPTION_SESSION = Object(
 )
 SESSION = Variants("type", {"realtime": _REALTIME_SESSION, "transcription": _TRANSCRIPTION_SESSION})
 
+# The 13 documented languages and some more that were seen accepted; three-letter codes as a rule are not.
+_LANGUAGES = (
+    "es",
+    "pt",
+    "fr",
+    "ja",
+    "ru",
+    "zh",
+    "de",
+    "ko",
+    "hi",
+    "id",
+    "vi",
+    "it",
+    "en",
+    "ar",
+    "nl",
+    "pl",
+    "tr",
+    "uk",
+)
+# No `type` and no `model`: this is the one session object that is not tagged.
+_TRANSLATION_SESSION = Object(
+    {
+        "audio": Object(
+            {
+                "input": Object(
+                    {
+                        "transcription": nullable(Object({"model": Text()}, ("model",))),
+                        "noise_reduction": _NOISE_REDUCTION,
+                    }
+                ),
+                "output": Object({"language": Text(choices=_LANGUAGES)}),
+            }
+        )
+    }
+)
+
 _ITEM_COMMON: dict[str, Check] = {
     "type": anything,
     "id": ID,
@@ -301,16 +339,21 @@ EVENTS: dict[str, Check] = {
     "response.create": _event(response=nullable(RESPONSE)),
     "response.cancel": _event(response_id=Text()),
 }
-# The two events of translation sessions are in the shared list of the parser and mean nothing elsewhere.
-TRANSLATION_ONLY = ("session.close", "session.input_audio_buffer.append")
-TRANSCRIPTION_EVENTS = (
-    "session.update",
-    "input_audio_buffer.append",
-    "input_audio_buffer.commit",
-    "input_audio_buffer.clear",
-    "conversation.item.delete",
-    "conversation.item.retrieve",
-)
+# One parser serves all kinds of session, so it knows every name; what a name is good for depends on the session.
+_TRANSLATION_ONLY = ("session.close", "session.input_audio_buffer.append")
+_LEGAL: dict[str, tuple[str, ...]] = {
+    "realtime": tuple(name for name in EVENTS if name not in _TRANSLATION_ONLY),
+    "transcription": (
+        "session.update",
+        "input_audio_buffer.append",
+        "input_audio_buffer.commit",
+        "input_audio_buffer.clear",
+        "conversation.item.delete",
+        "conversation.item.retrieve",
+    ),
+    "translation": ("session.update", *_TRANSLATION_ONLY),
+}
+_TRANSLATION_EVENTS: dict[str, Check] = {**EVENTS, "session.update": _event(("session",), session=_TRANSLATION_SESSION)}
 
 
 def check(event: Any, session_type: str) -> None:
@@ -324,9 +367,8 @@ def check(event: Any, session_type: str) -> None:
         raise wrong_type("type", "a string", name)
     if name not in EVENTS:
         raise wrong_value("type", name, tuple(EVENTS))
-    allowed = TRANSCRIPTION_EVENTS if session_type == "transcription" else tuple(EVENTS)
-    if name not in allowed or name in TRANSLATION_ONLY:
-        legal = tuple(event_name for event_name in allowed if event_name not in TRANSLATION_ONLY)
-        message = f"Event '{name}' is not allowed in a {session_type} session. Allowed are: {enumeration(legal)}."
+    if name not in _LEGAL[session_type]:
+        legal = enumeration(_LEGAL[session_type])
+        message = f"Event '{name}' is not allowed in a {session_type} session. Allowed are: {legal}."
         raise Refused("invalid_value", message, "type")
-    EVENTS[name](event, "")
+    (_TRANSLATION_EVENTS if session_type == "translation" else EVENTS)[name](event, "")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -19,14 +20,18 @@ from websockets.http11 import Request, Response
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send, SendRaw, Wait
 from .faults import Fault, FaultPlan
-from .gate import Rejected, admit
+from .gate import Rejected, admit, admit_translation
 from .knobs import Knobs
 from .script import Script
 from .session import EmulatorSession
+from .translating import TranslationSession
 
-PATHS = ("/v1/realtime",)
+_TRANSLATIONS = "/v1/realtime/translations"
+PATHS = ("/v1/realtime", _TRANSLATIONS)
 # A client under test may be the one that hangs; nobody wants to wait ten seconds for its close frame.
 _CLOSE_TIMEOUT = 1.0
+
+Session = EmulatorSession | TranslationSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Emulator:
     ) -> None:
         self.script = script or Script()
         self.knobs = options or Knobs()
-        self.sessions: list[EmulatorSession] = []
+        self.sessions: list[Session] = []
         self.handshakes: list[Handshake] = []
         self._host = host
         self._port = port
@@ -179,22 +184,10 @@ class Emulator:
     async def _serve_line(self, line: _Line, handshake: Handshake) -> None:
         clock = asyncio.get_running_loop().time
         try:
-            if fault := self._faults.handshake_rejection():
-                raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
-            session_type, model = admit(handshake.query, handshake.headers, self.knobs)
+            session = self._admit(handshake, clock())
         except Rejected as rejected:
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
-        session = EmulatorSession(
-            self.script,
-            model=model,
-            session_type=session_type,
-            knobs=self.knobs,
-            faults=self._faults,
-            now=clock(),
-            created_at=int(time.time()),
-            number=len(self.sessions) + 1,
-        )
         self.sessions.append(session)
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
@@ -206,7 +199,23 @@ class Emulator:
             ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
             session.connection_lost(ended.code, ended.reason)
 
-    async def _talk(self, line: _Line, session: EmulatorSession, clock: Callable[[], float]) -> None:
+    def _admit(self, handshake: Handshake, now: float) -> Session:
+        if fault := self._faults.handshake_rejection():
+            raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
+        shared: dict[str, Any] = {
+            "knobs": self.knobs,
+            "faults": self._faults,
+            "now": now,
+            "created_at": int(time.time()),
+            "number": len(self.sessions) + 1,
+        }
+        if handshake.path == _TRANSLATIONS:
+            model = admit_translation(handshake.query, handshake.headers, self.knobs)
+            return TranslationSession(self.script, model=model, **shared)
+        session_type, model = admit(handshake.query, handshake.headers, self.knobs)
+        return EmulatorSession(self.script, model=model, session_type=session_type, **shared)
+
+    async def _talk(self, line: _Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
         self._changed.set()
         incoming = asyncio.ensure_future(line.connection.recv())

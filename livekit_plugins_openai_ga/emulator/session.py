@@ -1,33 +1,30 @@
-"""One emulated GA session: client frames in, actions for the socket out.
+"""One emulated `realtime` or `transcription` session: what each client event does to it.
 
-A pure state machine. It owns no socket, no clock and no task: time comes in as `now` (seconds on any clock that only
-goes forward), and `next_deadline` says when `tick` has something to do, so the same object runs behind a real
-WebSocket and in a test with virtual time.
+The user's side is in `listening`, the model's in `responding`; here they meet, over the conversation between them.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-from . import config, schema
-from .actions import Action, Close, Event
+from . import config
+from .actions import Event
 from .channel import Channel
 from .conversation import Conversation, Item, Refused
 from .faults import FaultPlan
+from .framing import FramedSession
 from .knobs import Knobs
 from .listening import Listening
 from .reply import Reply
 from .responding import Responding
 from .script import Script
 
-SESSION_EXPIRED = "Your session hit the maximum duration of 60 minutes."
 SessionType = Literal["realtime", "transcription"]
 
 
-class EmulatorSession:
+class EmulatorSession(FramedSession):
     """A `realtime` or `transcription` session.
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
@@ -46,18 +43,17 @@ class EmulatorSession:
         created_at: int = 1_789_000_000,
         number: int = 1,
     ) -> None:
-        self.received: list[Event] = []
-        self._channel = channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
-        self.id = channel.new_id("sess")
+        channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
+        session_id = channel.new_id("sess")
         expires_at = created_at + int(channel.knobs.lifetime)
         channel.config = (
-            config.transcription(self.id, expires_at, channel.knobs)
+            config.transcription(session_id, expires_at, channel.knobs)
             if session_type == "transcription"
-            else config.realtime(model, self.id, expires_at, channel.knobs)
+            else config.realtime(model, session_id, expires_at, channel.knobs)
         )
         self._responding = Responding(channel, on_ending=self._reply_is_ending, on_idle=self._await_user)
         self._listening = Listening(channel, on_speech=self._responding.interrupt, on_turn=self._responding.answer_turn)
-        self._handlers: dict[str, Callable[[Event], None]] = {
+        handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._listening.append,
             "input_audio_buffer.commit": self._listening.commit,
@@ -69,18 +65,7 @@ class EmulatorSession:
             "response.create": self._responding.create,
             "response.cancel": self._responding.cancel,
         }
-
-    # What there is to see.
-
-    @property
-    def config(self) -> Event:
-        """The session object as the server keeps it."""
-        return self._channel.config
-
-    @property
-    def sent(self) -> list[Event]:
-        """The server events sent so far, in order; the client's are `received`."""
-        return self._channel.sent
+        super().__init__(channel, handlers)
 
     @property
     def conversation(self) -> Conversation:
@@ -97,79 +82,10 @@ class EmulatorSession:
         """The response under way in the default conversation."""
         return self._responding.active
 
-    @property
-    def closed(self) -> Close | None:
-        """How the session ended, 1006 when the connection broke; None while it lives."""
-        return self._channel.closed
-
-    # In and out.
-
-    def start(self, now: float) -> list[Action]:
-        """What a healthy handshake is followed by."""
-        channel = self._channel
-        channel.advance(now)
-        channel.after(channel.faults.lifetime(channel.knobs.lifetime), self._expire)
-        channel.emit("session.created", session=channel.config)
-        if channel.knobs.conversation_created:
-            conversation = {"id": channel.conversation.id, "object": "realtime.conversation"}
-            channel.emit("conversation.created", conversation=conversation)
-        return channel.flush()
-
-    def receive(self, frame: str | bytes, now: float) -> list[Action]:
-        """Take one frame from the client."""
-        self._channel.advance(now)
-        if self._channel.closed is None:
-            self._take(frame)
-        return self._channel.flush()
-
-    def tick(self, now: float) -> list[Action]:
-        """Do what is due by `now`."""
-        self._channel.advance(now)
-        return self._channel.flush()
-
-    def next_deadline(self) -> float | None:
-        """When `tick` is next needed; None when nothing is pending."""
-        return self._channel.next_deadline()
-
-    def connection_lost(self, code: int, reason: str) -> None:
-        """The connection is gone, by the client or by an accident; nothing is sent any more."""
-        self._channel.do(Close(code, reason))
-        self._channel.flush()
-
-    def _expire(self) -> None:
-        self._error(Refused("session_expired", SESSION_EXPIRED), None)
-        self._channel.do(Close(1001, SESSION_EXPIRED))
-
-    def _take(self, frame: str | bytes) -> None:
-        event_id = None
-        faults = self._channel.faults
-        try:
-            event = _parse(frame)
-            if isinstance(event, dict):
-                self.received.append(event)
-                given = event.get("event_id")
-                event_id = given if isinstance(given, str) else None
-                actions, refusal, lost = faults.on_receive(event)
-                for action in actions:
-                    self._channel.do(action)
-                if refusal:
-                    raise refusal
-                if lost or self._channel.closed is not None:
-                    return
-            schema.check(event, self.config["type"])
-            self._handlers[event["type"]](event)
-        except Refused as refused:
-            self._error(refused, event_id)
-
-    def _error(self, refusal: Refused, event_id: str | None) -> None:
-        error = {
-            "type": refusal.error_type,
-            "code": refusal.code,
-            "message": refusal.message,
-            "param": refusal.param,
-            "event_id": event_id,
-        }
-        self._channel.emit("error", error=error)
+    def _started(self) -> None:
+        if self._channel.knobs.conversation_created:
+            conversation = {"id": self.conversation.id, "object": "realtime.conversation"}
+            self._channel.emit("conversation.created", conversation=conversation)
 
     # Session and items.
 
@@ -226,15 +142,6 @@ class EmulatorSession:
     def _activity(self) -> tuple[bool, int]:
         """Changes whenever the user speaks or an item comes in."""
         return self._listening.buffer.speaking, len(self._channel.conversation)
-
-
-def _parse(frame: str | bytes) -> Any:
-    if isinstance(frame, bytes):
-        raise Refused("invalid_event", "Expected a text WebSocket message; binary frames are not supported.")
-    try:
-        return json.loads(frame)
-    except ValueError as exc:
-        raise Refused("invalid_json", f"Invalid event: failed to parse JSON value. {exc}") from None
 
 
 def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:

@@ -141,9 +141,9 @@ class RealtimeSession(Shell):
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
         for result in await asyncio.gather(*waits, return_exceptions=True):
-            if isinstance(result, llm.RealtimeError):
+            if isinstance(result, llm.RealtimeError) and self._over is None:
                 logger.error("the agent starts without a part of its setup: %s", result)
-            elif isinstance(result, BaseException):
+            elif isinstance(result, BaseException) and not isinstance(result, llm.RealtimeError):
                 raise result
 
     def update_options(self, *, tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN, **given: Any) -> None:

@@ -62,6 +62,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._uncommitted_ms = 0.0
         self._counts: Counter[str] = Counter()
         self._over: Failure | None = None
+        self._confirmation: asyncio.TimerHandle | None = None
 
         self._outbox = Outbox()
         connect = self._options.conn_options
@@ -110,6 +111,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
+        self._stop_waiting_for_confirmation()
         self._do(self._conversation.abandon(failure, time.time()))
 
     # -- the connection (transport.supervisor.Peer) --------------------------------------------------------------
@@ -131,6 +133,10 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration and history."""
         self._do(self._conversation.opened(time.time()))
+        # A gateway that never confirms would leave the agent silent for ever.
+        timeout = self._options.conn_options.timeout
+        overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
+        self._confirmation = asyncio.get_running_loop().call_later(timeout, self._supervisor.hang_up, overdue)
 
     def link_received(self, payload: dict[str, Any] | Malformed) -> None:
         """Handle one frame. An application's listener that raises must not end the call."""
@@ -146,6 +152,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
         self._speaking = False
+        self._stop_waiting_for_confirmation()
         self._do(self._conversation.closed(time.time()))
         self._listen()
 
@@ -171,7 +178,13 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._outbox.put(effect.event, in_turn=effect.in_turn)
         self._supervisor.wake()
 
+    def _stop_waiting_for_confirmation(self) -> None:
+        if self._confirmation is not None:
+            self._confirmation.cancel()
+            self._confirmation = None
+
     def _ready(self, effect: fx.Ready) -> None:
+        self._stop_waiting_for_confirmation()
         self._outbox.configured()
         self._supervisor.confirmed()
         self._supervisor.wake()

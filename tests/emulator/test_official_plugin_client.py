@@ -74,27 +74,26 @@ async def test_a_spoken_conversation_with_a_tool():
 
 async def test_a_transcription_stream():
     script = Script([Turn(heard="What is the weather?"), Turn(heard="Thank you.")])
-    async with Emulator(script, options=Knobs(speak=synthetic)) as server:
-        async with utils.http_context.open():
-            recognizer = openai.STT(
-                model="gpt-4o-transcribe",
-                language="en",
-                base_url=server.base_url,
-                api_key="sk-test",
-                use_realtime=True,
-            )
-            stream = recognizer.stream()
-            for _ in range(2):
-                pcm = synthetic("What is the weather?") + bytes(48 * 1500)
-                for start in range(0, len(pcm) - 959, 960):
-                    stream.push_frame(rtc.AudioFrame(pcm[start : start + 960], 24000, 1, 480))
-            finals = []
-            async for event in stream:
-                if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
-                    finals.append(event.alternatives[0].text)
-                    if len(finals) == 2:
-                        break
-            assert finals == ["What is the weather?", "Thank you."]
-            assert server.sent("error") == []
-            await stream.aclose()
-            await recognizer.aclose()
+    async with Emulator(script, options=Knobs(speak=synthetic)) as server, utils.http_context.open():
+        recognizer = openai.STT(
+            model="gpt-4o-transcribe",
+            language="en",
+            base_url=server.base_url,
+            api_key="sk-test",
+            use_realtime=True,
+        )
+        stream = recognizer.stream()
+        for _ in range(2):
+            pcm = synthetic("What is the weather?") + bytes(48 * 1500)
+            for start in range(0, len(pcm) - 959, 960):
+                stream.push_frame(rtc.AudioFrame(pcm[start : start + 960], 24000, 1, 480))
+        finals = []
+        async for event in stream:
+            if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
+                finals.append(event.alternatives[0].text)
+                if len(finals) == 2:
+                    break
+        assert finals == ["What is the weather?", "Thank you."]
+        assert server.sent("error") == []
+        await stream.aclose()
+        await recognizer.aclose()

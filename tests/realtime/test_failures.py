@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from livekit.agents import APIStatusError, llm
+from livekit.agents import APIConnectOptions, APIStatusError, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator.faults import (
@@ -18,6 +18,7 @@ from livekit_plugins_openai_ga.emulator.faults import (
     RefuseHandshake,
     RejectHandshake,
     RejectOn,
+    SwallowOn,
 )
 
 FOREVER = 1000
@@ -113,6 +114,15 @@ async def test_a_bad_voice_on_a_gateway_is_named_by_the_server(open_session):
         error = await final_error(call)
         assert "breeze" in str(error.error)
         assert "session.audio.output.voice" in str(error.error)
+
+
+async def test_a_server_that_never_confirms_the_configuration_is_left(open_session, reading):
+    options = APIConnectOptions(max_retry=1, retry_interval=0.05, timeout=0.3)
+    async with Emulator(Script([Turn(say="Hi.")]), faults=[SwallowOn("session.updated")]) as server:
+        call = open_session(server, conn_options=options)
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+        assert len(server.handshakes) == 2
+        assert "did not confirm the configuration" in str(call.errors[0].error)
 
 
 async def test_an_expired_session_is_replaced(open_session, reading):

@@ -225,6 +225,21 @@ def test_a_long_turn_that_reaches_its_item_drops_nothing() -> None:
     assert outbox.audio.dropped == 0.0
 
 
+def test_a_confirmed_turn_is_no_loss_and_what_came_after_it_is() -> None:
+    outbox = ready(keep_ms=50)
+    outbox.put_audio(pcm(40, 1))
+    outbox.put_commit(event("commit"))
+    drain(outbox)
+    for mark in (2, 3, 4, 5):
+        outbox.put_audio(pcm(20, mark))
+        drain(outbox)
+    outbox.taken(None)
+    outbox.lost()
+    outbox.configured()
+    assert outbox.audio.dropped == 40.0
+    assert drain(outbox) == ["audio 4", "audio 5"]
+
+
 def test_kept_and_waiting_audio_share_one_bound_after_a_loss() -> None:
     outbox = ready(keep_ms=60)
     for mark in (1, 2, 3):
@@ -364,6 +379,14 @@ class AudioNeverGoesMissing(RuleBasedStateMachine):
                 assert mark not in self.confirmed
                 assert not self.on_this_connection or mark > self.on_this_connection[-1]  # in order, and once
                 self.on_this_connection.append(mark)
+
+    @rule(sizes=st.lists(st.integers(30, 60), min_size=1, max_size=6), commit_after=st.integers(0, 6))
+    def talk(self, sizes: list[int], commit_after: int) -> None:
+        for index, size in enumerate(sizes):
+            self.push(size)
+            if index == commit_after:
+                self.commit()
+            self.send(10)
 
     @precondition(lambda self: self.commits)
     @rule()
