@@ -73,6 +73,11 @@ REFUSED_UPDATES = [
     ),
     (audio_input(transcription={"model": "gpt-transcribe", "language": "en"}), "invalid_value", f"{ASR}.language"),
     (audio_input(transcription={"model": "whisper-1", "keywords": ["a"]}), "invalid_value", f"{ASR}.keywords"),
+    (
+        audio_input(transcription={"model": "gpt-transcribe", "language": "en", "languages": ["en"]}),
+        "invalid_value",
+        f"{ASR}.languages",
+    ),
     (audio_input(transcription={"model": "gpt-realtime-2.1"}), "invalid_value", f"{ASR}.model"),
     (
         audio_input(transcription={"model": "gpt-live-transcribe", "delay": "bogus"}),
@@ -99,6 +104,10 @@ REFUSED_UPDATES = [
         "session.tools[0].function",
     ),
     ({"tools": [{"type": "function", "name": "two words"}]}, "invalid_value", "session.tools[0].name"),
+    ({"tools": "all"}, "invalid_type", "session.tools"),
+    ({"tools": [{"type": "function", "name": "f", "parameters": "{}"}]}, "invalid_type", "session.tools[0].parameters"),
+    ({"tool_choice": {"type": 5}}, "invalid_type", "session.tool_choice.type"),
+    ({"parallel_tool_calls": "yes"}, "invalid_type", "session.parallel_tool_calls"),
     ({"tool_choice": "maybe"}, "invalid_value", "session.tool_choice"),
     ({"truncation": {"type": "retention_ratio"}}, "missing_required_parameter", "session.truncation.retention_ratio"),
     ({"include": ["everything"]}, "invalid_value", "session.include[0]"),
@@ -298,6 +307,12 @@ REFUSED_EVENTS = [
         "string_above_max_length",
         "response.metadata.k",
     ),
+    (
+        {"type": "response.create", "response": {"metadata": {str(n): "" for n in range(17)}}},
+        "object_above_max_properties",
+        "response.metadata",
+    ),
+    ({"type": "response.create", "response": {"metadata": []}}, "invalid_type", "response.metadata"),
     ({"type": "response.create", "response": {"conversation": "other"}}, "invalid_value", "response.conversation"),
     (
         {"type": "response.create", "response": {"input": [{"type": "item_reference"}]}},

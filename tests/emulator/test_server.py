@@ -80,6 +80,20 @@ async def test_an_intent_opens_a_transcription_session(query):
         assert (await receive(client))["session"]["type"] == "transcription"
 
 
+async def test_a_call_is_joined_without_a_model():
+    async with Emulator() as server, dial(server, "?call_id=rtc_1") as client:
+        assert (await receive(client))["session"]["type"] == "realtime"
+
+
+async def test_garbage_and_delays_reach_the_client():
+    planned = [faults.InjectOn("session.created", "{garbage"), faults.DelayOn("session.created", 0.05)]
+    async with Emulator(faults=planned) as server, dial(server) as client:
+        assert await client.recv() == "{garbage"
+        begin = asyncio.get_running_loop().time()
+        assert (await receive(client))["type"] == "session.created"
+        assert asyncio.get_running_loop().time() - begin > 0.03
+
+
 async def test_other_paths_are_not_found():
     async with Emulator() as server:
         with pytest.raises(InvalidStatus) as refused:

@@ -451,6 +451,24 @@ def test_a_stalled_reply_never_ends_but_can_be_cancelled(talk, names):
     assert names(t("response.cancel"))[-1] == "response.done"
 
 
+def test_a_quiet_hour_moves_the_clock_and_not_the_memory(talk, names, speech):
+    t = talk(Script([Turn(heard="Hi", say="Hello.")]))
+    for _ in range(15):
+        t.append(bytes(48 * 10_000))
+    started = t.append(speech())[0]
+    # 100 ms of silence in front of the speech, 300 ms of padding.
+    assert started["audio_start_ms"] == pytest.approx(150_000 + 100 - 300, abs=40)
+    assert t.session.conversation.find(t.session.items[0]["id"]).audio_ms < 3000
+
+
+def test_an_image_is_billed_as_input(talk):
+    t = talk(Script([Turn(say="A cat.")]))
+    image = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+    t("conversation.item.create", item={"type": "message", "role": "user", "content": [image]})
+    done = pick(t("response.create") + t.run(), "response.done")[0]["response"]
+    assert done["usage"]["input_token_details"]["image_tokens"] > 0
+
+
 def test_usage_counts_heard_and_spoken_audio_and_what_is_cached(talk, speech):
     t = talk(Script([Turn(heard="Hi", say="Hello."), Turn(heard="So", say="Yes.")]))
     first = pick(t.hear(speech()) + t.run(), "response.done")[0]["response"]["usage"]
