@@ -52,14 +52,12 @@ class History:
         self._sent.clear()
         self._waits = {key: set() for key in self._waits}
         effects: Effects = []
-        for record in list(self.mirror):
-            if _is_lost_if_deleted(record):
-                self.mirror.remove(record.id)
-                continue
-            if record.audio_ms is not None:  # it comes back as text, so there is no speech to cut any more
+        for change in self.mirror.restart(lambda record: not _is_lost_if_deleted(record)):
+            record = self.mirror.get(change.item_id)
+            if record is not None:  # it comes back as text, so there is no speech to cut any more
                 self.mirror.update(replace(record, audio_ms=None))
             # Appended, not anchored: one refused item must not take those behind it with it.
-            effects.append(self._send(Change(record.id, record), keys.get(record.id, _NOBODY), append=True))
+            effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
         return effects + self._settle()
 
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
@@ -77,13 +75,11 @@ class History:
 
     def rewrite(self, record: Record, *, connected: bool) -> Effects:
         """Replace an item by `record`, or take it out when that has nothing to show."""
-        previous = self.mirror.before(record.id)
         changes: list[Change[Record]] = [Change(record.id, None)]
-        if _is_lost_if_deleted(record):
-            self.mirror.remove(record.id)
-        else:
-            self.mirror.update(record)
-            changes.append(Change(record.id, record, previous))
+        if not _is_lost_if_deleted(record):
+            changes.append(Change(record.id, record, self.mirror.before(record.id)))
+        for change in changes:
+            self.mirror.change(change)
         return [self._send(change, _NOBODY) for change in changes] if connected else []
 
     def abandon(self) -> list[str]:
@@ -101,41 +97,44 @@ class History:
 
     def added(self, event: ev.ItemAdded, now: float) -> Effects:
         """An item of ours was acknowledged, or the server made one."""
-        item, previous = event.item, event.previous_item_id
-        key = self._answered(item.id, created=True)
+        item = event.item
+        sent = self._answered(item.id, created=True)
         known = self.mirror.get(item.id)
-        if key is None and (known is not None or item.type not in _SHOWN):
-            return []  # also from a gateway that sends conversation.item.created as well as .added
-        if previous is not None and self._is_created_anew(previous):
-            previous = item.id  # where that one stood says nothing about where this one will: see Mirror.place
-        if key is None:
-            known = Record(item, now)
-        behind = self.mirror.place(known, previous) if known is not None else None
-        told: Effects = [fx.ItemPlaced(behind, known)] if known is not None and key != _NOBODY else []
+        if sent is None and (known is not None or item.type not in _SHOWN):
+            return []  # a gateway can send conversation.item.created as well as .added
+        record = known or Record(item, now)
+        behind = self.mirror.added(record, event.previous_item_id, sent.change if sent is not None else None)
+        shown = sent is None or (known is not None and sent.key != _NOBODY)
+        told: Effects = [fx.ItemPlaced(behind, record)] if shown else []
         return told + self._settle()
 
     def deleted(self, item_id: str) -> Effects:
         """An item is gone."""
-        if self._answered(item_id, created=False) is None:
-            self.mirror.remove(item_id)
+        sent = self._answered(item_id, created=False)
+        self.mirror.removed(item_id, sent.change if sent is not None else None)
         return self._settle()
 
     def refused(self, event_id: str, failure: Failure) -> Effects:
         """The server refused a change. The request goes on without it: an item is not worth failing a turn over."""
         sent = self._sent.pop(event_id)
         self._waits.get(sent.key, set()).discard(event_id)
-        change = sent.change
-        if failure.kind is Kind.BENIGN or failure.code == "item_delete_invalid_item_id":
-            return self._settle()  # it is as it was wanted
+        change, anchor = sent.change, sent.change.previous_id
+        record, before = self.mirror.get(change.item_id), self.mirror.before(change.item_id)
         if change.value is None:
-            return [fx.Report(failure), *self._settle()]
-        anchor = change.previous_id
-        if anchor is not None and (anchor not in self.mirror or self._is_created_anew(anchor)):
-            # The refused one is the anchor, or an anchor of the anchor.
-            if (record := self.mirror.get(change.item_id)) is None:
+            self.mirror.removed(change.item_id, change)
+            gone = failure.code == "item_delete_invalid_item_id"
+            return [*([] if gone else [fx.Report(failure)]), *self._settle()]
+        if failure.kind is Kind.BENIGN:  # it is there, as it was wanted
+            self.mirror.added(change.value, before, change)
+            return self._settle()
+        self.mirror.refused(change)
+        if anchor is not None and (anchor not in self.mirror or self.mirror.is_pending(anchor)):
+            # The refused one is the anchor, or an anchor of the anchor. This one goes behind what is left.
+            if record is None:
                 return self._settle()
-            return [self._send(Change(record.id, record, self.mirror.before(record.id)), sent.key)]
-        self.mirror.remove(change.item_id)
+            again = Change(record.id, record, before)
+            self.mirror.change(again)
+            return [self._send(again, sent.key)]
         return [fx.Report(failure), *self._settle()]
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------
@@ -165,16 +164,13 @@ class History:
         previous = None if append else change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
 
-    def _is_created_anew(self, item_id: str) -> bool:
-        return any(s.change.item_id == item_id and s.change.value is not None for s in self._sent.values())
-
-    def _answered(self, item_id: str, *, created: bool) -> str | None:
-        """The server answered the oldest change of this item; returns the request it belongs to, None without one."""
+    def _answered(self, item_id: str, *, created: bool) -> _Sent | None:
+        """The server answered the oldest change of this item, if there is one."""
         for event_id, sent in self._sent.items():
             if sent.change.item_id == item_id and (sent.change.value is not None) == created:
                 del self._sent[event_id]
                 self._waits.get(sent.key, set()).discard(event_id)
-                return sent.key
+                return sent
         return None
 
     def _settle(self) -> Effects:

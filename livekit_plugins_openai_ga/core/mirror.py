@@ -1,8 +1,9 @@
 """The conversation's items in the order in which the server has them, and what turns one order into another.
 
-`Mirror[T]` only needs to know that a value has an id; what the values are is the caller's business. It holds one list.
-An item that was asked for stands in it at once; an item whose deletion was asked for leaves at once. So two syncs in a
-row never repeat each other's work, and no lock is needed.
+`Mirror[T]` only needs to know that a value has an id; what the values are is the caller's business. An item that was
+asked for stands in it at once; an item whose deletion was asked for leaves at once. So two syncs in a row never repeat
+each other's work, and no lock is needed. Behind that stands what the server has said so far: the order shown is always
+that, followed by the changes it has not answered yet, and so it stays right when the server adds items in between.
 """
 
 from __future__ import annotations
@@ -48,6 +49,15 @@ def _kept(old: Sequence[str], new: Sequence[str]) -> set[str]:
     return kept
 
 
+def _insert(order: list[str], item_id: str, previous_id: str | None) -> None:
+    if previous_id is None:
+        order.insert(0, item_id)
+    elif order[-1:] == [previous_id] or previous_id not in order:
+        order.append(item_id)
+    else:
+        order.insert(order.index(previous_id) + 1, item_id)
+
+
 class Mirror(Generic[T]):
     """Ordered items by id. `identify(value)` gives the id."""
 
@@ -55,6 +65,8 @@ class Mirror(Generic[T]):
         self._identify = identify
         self._values: dict[str, T] = {}
         self._order: list[str] = []
+        self._server: list[str] = []  # what the server has said so far
+        self._pending: list[Change[T]] = []  # what it has not answered, in the order in which it will
 
     def __len__(self) -> int:
         return len(self._order)
@@ -79,41 +91,22 @@ class Mirror(Generic[T]):
         at = self._order.index(item_id) if item_id in self._values else 0
         return self._order[at - 1] if at else None
 
-    def place(self, value: T, previous_id: str | None) -> str | None:
-        """Put an item behind `previous_id` (None: first), moving it when it is here already.
-
-        Behind an unknown id nothing can be put (the server can anchor an item to one whose deletion is on its way): the
-        item stays where it is, or goes to the end when it is new. Returns the id it now stands behind.
-        """
-        item_id = self._identify(value)
-        known = item_id in self._values
-        self._values[item_id] = value
-        if previous_id is not None and (previous_id == item_id or previous_id not in self._values):
-            if known:
-                return self.before(item_id)
-            previous_id = self.last_id
-        if known:
-            self._order.remove(item_id)
-        if previous_id is None:
-            self._order.insert(0, item_id)
-        elif previous_id == self.last_id:
-            self._order.append(item_id)
-        else:
-            self._order.insert(self._order.index(previous_id) + 1, item_id)
-        return previous_id
-
     def update(self, value: T) -> None:
         """Replace an item's value where it stands; nothing happens when it is not here."""
         item_id = self._identify(value)
         if item_id in self._values:
             self._values[item_id] = value
 
-    def remove(self, item_id: str) -> T | None:
-        """Take an item out; returns it, or None when it is not here."""
-        value = self._values.pop(item_id, None)
-        if value is not None:
-            self._order.remove(item_id)
-        return value
+    # -- what is asked for ---------------------------------------------------------------------------------------
+
+    def change(self, change: Change[T]) -> None:
+        """A change goes to the server. It shows at once."""
+        self._pending.append(change)
+        if self._values.pop(change.item_id, None) is not None:
+            self._order.remove(change.item_id)
+        if change.value is not None:
+            self._values[change.item_id] = change.value
+            _insert(self._order, change.item_id, change.previous_id)
 
     def sync(
         self, target: Sequence[T], same: Callable[[T, T], bool], unique: Callable[[T], bool] = lambda value: False
@@ -135,16 +128,67 @@ class Mirror(Generic[T]):
         for item_id, value in new.items():
             if item_id in stuck:
                 continue
-            if item_id in kept and same(self._values[item_id], value):
-                previous = item_id
-                continue
-            if item_id in kept:
-                changes.append(Change(item_id, None))
-            changes.append(Change(item_id, value, previous))
+            if item_id not in kept or not same(self._values[item_id], value):
+                if item_id in kept:
+                    changes.append(Change(item_id, None))
+                changes.append(Change(item_id, value, previous))
             previous = item_id
         for change in changes:
-            if change.value is None:
-                self.remove(change.item_id)
-            else:
-                self.place(change.value, change.previous_id)
+            self.change(change)
         return changes
+
+    def restart(self, survives: Callable[[T], bool]) -> list[Change[T]]:
+        """The server has a new conversation: returns the changes that bring back the items that can be."""
+        values = [value for value in self if survives(value)]
+        self._values, self._order, self._server, self._pending = {}, [], [], []
+        for value in values:
+            self.change(Change(self._identify(value), value, self.last_id))
+        return list(self._pending)
+
+    # -- what the server says ------------------------------------------------------------------------------------
+
+    def added(self, value: T, previous_id: str | None, answered: Change[T] | None = None) -> str | None:
+        """The server has put an item behind `previous_id` (None: first; unknown: last), by itself or as the answer to a
+        change, whose item is known already. Returns the id it stands behind.
+        """
+        item_id = self._identify(value)
+        if item_id in self._server:
+            self._server.remove(item_id)
+        _insert(self._server, item_id, previous_id)
+        if answered is None:
+            self._values[item_id] = value
+        else:
+            self._pending.remove(answered)
+        if answered is None or answered.previous_id != previous_id:
+            self._arrange()
+        return self.before(item_id)
+
+    def removed(self, item_id: str, answered: Change[T] | None = None) -> None:
+        """The server has taken an item out."""
+        if item_id in self._server:
+            self._server.remove(item_id)
+        if answered is not None:
+            self._pending.remove(answered)
+        if not self.is_pending(item_id) and self._values.pop(item_id, None) is not None:
+            self._arrange()
+
+    def refused(self, change: Change[T]) -> None:
+        """The server will not create this item; it is taken out, unless a later change creates it."""
+        self._pending.remove(change)
+        if not self.is_pending(change.item_id):
+            self._values.pop(change.item_id, None)
+        self._arrange()
+
+    def is_pending(self, item_id: str) -> bool:
+        """Whether the creation of this item is on its way."""
+        return any(change.item_id == item_id and change.value is not None for change in self._pending)
+
+    def _arrange(self) -> None:
+        """What the server has, and then what it will make of the changes on their way."""
+        order = list(self._server)
+        for change in self._pending:
+            if change.item_id in order:
+                order.remove(change.item_id)
+            if change.value is not None:
+                _insert(order, change.item_id, change.previous_id)
+        self._order = [item_id for item_id in order if item_id in self._values]

@@ -20,7 +20,7 @@ STEP_MS = 20
 _STEP_BYTES = STEP_MS * BYTES_PER_MS
 # Three loud steps in a row: a click or a chunk boundary is not speech.
 _ONSET_STEPS = 3
-# The longest wait of each eagerness (ga-protocol 3.4) is a cap on a classifier the emulator does not have; these are
+# The longest wait of each eagerness is a cap on a classifier the emulator does not have; these are
 # its own shorter pauses, in the same order.
 _EAGERNESS_SILENCE_MS = {"low": 1200, "medium": 600, "auto": 600, "high": 300}
 _SEMANTIC_PREFIX_MS = 300

@@ -25,7 +25,7 @@ def same(old: Value, new: Value) -> bool:
 def mirror_of(values: Sequence[Value]) -> Mirror[Value]:
     mirror: Mirror[Value] = Mirror(identify)
     for value in values:
-        mirror.place(value, mirror.last_id)
+        mirror.added(value, mirror.last_id)
     return mirror
 
 
@@ -87,15 +87,11 @@ def test_a_second_sync_has_nothing_to_do(before: list[str], after: list[str]) ->
 def test_the_servers_placements_are_followed(placements: list[tuple[str, str | None]]) -> None:
     mirror: Mirror[Value] = Mirror(identify)
     for item_id, previous in placements:
-        was_here = item_id in mirror
-        stood = mirror.before(item_id)
         can_follow = previous is None or (previous in mirror and previous != item_id)
-        behind = mirror.place((item_id, 0), previous)
+        behind = mirror.added((item_id, 0), previous)
         assert behind == mirror.before(item_id)
         if can_follow:
             assert behind == previous
-        elif was_here:
-            assert behind == stood
         else:
             assert mirror.last_id == item_id
     assert len(mirror) == len(list(mirror)) == len({item_id for item_id, _ in placements})
@@ -110,8 +106,36 @@ def test_an_item_is_replaced_where_it_stands() -> None:
     assert "c" not in mirror
 
 
-def test_what_is_taken_out_is_handed_back_once() -> None:
+def test_what_the_server_takes_out_is_gone() -> None:
     mirror = mirror_of([("a", 0), ("b", 0)])
-    assert mirror.remove("a") == ("a", 0)
-    assert mirror.remove("a") is None
+    mirror.removed("a")
+    mirror.removed("a")
     assert (list(mirror), mirror.last_id, mirror.before("b")) == ([("b", 0)], "b", None)
+    assert mirror.get("a") is None
+
+
+def test_changes_show_at_once_and_a_refused_one_is_taken_back() -> None:
+    mirror = mirror_of([("a", 0)])
+    change = Change("b", ("b", 0), None)
+    mirror.change(change)
+    assert (list(mirror), mirror.is_pending("b")) == ([("b", 0), ("a", 0)], True)
+    mirror.refused(change)
+    assert (list(mirror), mirror.is_pending("b")) == ([("a", 0)], False)
+
+
+def test_a_change_on_its_way_keeps_its_place_when_the_server_adds_something() -> None:
+    mirror = mirror_of([("a", 0)])
+    change = Change("b", ("b", 0), "a")
+    mirror.change(change)
+    mirror.added(("c", 0), "a")
+    assert [item_id for item_id, _ in mirror] == ["a", "b", "c"]
+    assert mirror.added(("b", 0), "a", change) == "a"
+    assert [item_id for item_id, _ in mirror] == ["a", "b", "c"]
+
+
+def test_a_new_conversation_gets_what_survives_in_order() -> None:
+    mirror = mirror_of([("a", 0), ("b", 1), ("c", 0)])
+    mirror.change(Change("d", ("d", 0), "c"))
+    changes = mirror.restart(lambda value: value[1] == 0)
+    assert [(change.item_id, change.previous_id) for change in changes] == [("a", None), ("c", "a"), ("d", "c")]
+    assert [item_id for item_id, _ in mirror] == ["a", "c", "d"]
