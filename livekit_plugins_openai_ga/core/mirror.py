@@ -192,3 +192,4 @@ class Mirror(Generic[T]):
             if change.value is not None:
                 _insert(order, change.item_id, change.previous_id)
         self._order = [item_id for item_id in order if item_id in self._values]
+        self._values = {item_id: self._values[item_id] for item_id in self._order}

@@ -127,7 +127,7 @@ class ReplyStreams:
     def message_started(self, effect: fx.MessageStarted) -> None:
         """A message opened."""
         reply = self._replies.get(effect.response_id)
-        if reply is None:
+        if reply is None or effect.item_id in reply.open:
             return
         message = reply.open[effect.item_id] = _Message(spoken=self._spoken)
         reply.messages.send_nowait(

@@ -36,6 +36,9 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 CLOSE_TIMEOUT_S = 0.4
 """How long a close waits for the peer's answer. A frozen peer must not hold up the end of a call."""
 
+WRITE_LIMIT_BYTES = 32 * 1024
+"""With more than this in the send buffer, sending waits for the peer to read."""
+
 ERROR_CLOSE_GAP_S = 1.0
 """An error and the close it announces arrive in the same millisecond; within this time they belong together."""
 
@@ -103,6 +106,8 @@ class Link:
         self._socket = socket
         self._early: deque[Payload | Malformed] = deque()
         self._last_error: tuple[float, Failure] | None = None
+        self._stuck: Failure | None = None
+        self._watch: asyncio.Task[None] | None = None
         self.session: Mapping[str, Any] = {}
 
     @classmethod
@@ -124,6 +129,7 @@ class Link:
                 ping_interval=heartbeat,
                 ping_timeout=heartbeat,
                 close_timeout=CLOSE_TIMEOUT_S,
+                write_limit=WRITE_LIMIT_BYTES,
                 logger=socket_logger,
                 ssl=_tls() if endpoint.url.startswith("wss:") else None,
             )
@@ -142,6 +148,8 @@ class Link:
             opening.cancel()
             await link.close()
             raise
+        if heartbeat is not None:
+            link._watch = asyncio.ensure_future(link._watch_sending(heartbeat))
         return link
 
     async def _handshake(self) -> None:
@@ -189,6 +197,8 @@ class Link:
             self._last_error = (time.monotonic(), failure)
 
     def _closed(self, exc: ConnectionClosed) -> Failure:
+        if self._stuck is not None:
+            return self._stuck
         close = exc.rcvd or exc.sent
         recent = self._last_error
         if recent is not None and time.monotonic() - recent[0] > ERROR_CLOSE_GAP_S:
@@ -207,6 +217,29 @@ class Link:
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from exc
 
+    async def _watch_sending(self, heartbeat: float) -> None:
+        """End a link whose send buffer is full and does not move for `heartbeat` seconds.
+
+        The library's pings, and the close after a missing pong, wait for room in that buffer, so they notice nothing.
+        """
+        before = 0
+        while True:
+            await asyncio.sleep(heartbeat)
+            waiting = self._socket.transport.get_write_buffer_size()
+            if waiting > WRITE_LIMIT_BYTES and waiting == before:
+                self._stuck = errors.from_exception(TimeoutError(f"The peer took no data for {heartbeat:g} s."))
+                self._socket.transport.abort()
+                return
+            before = waiting
+
     async def close(self) -> None:
         """Close the socket; returns within about a second even when the peer is frozen."""
-        await self._socket.close()
+        if self._watch is not None:
+            self._watch.cancel()
+        closing = asyncio.ensure_future(self._socket.close())
+        try:
+            await asyncio.wait({closing}, timeout=1.5 * CLOSE_TIMEOUT_S)
+        finally:
+            # With a full send buffer the library waits for the peer to read, whatever its close timeout.
+            self._socket.transport.abort()
+        await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
