@@ -77,12 +77,14 @@ def test_a_refused_update_leaves_the_others_standing() -> None:
 def test_a_refusal_without_an_event_id_is_the_oldest_updates_when_it_names_the_session() -> None:
     config = confirmed()
     want(config, "e1", instructions="b")
+    want(config, "e2", tools=[])
     assert config.refused(None, "item.content") is None
     assert config.refused("other", "session.instructions") is None
     update = config.refused(None, "session.instructions")
     assert update is not None
     assert update.event_id == "e1"
-    assert config.refused(None, "session.instructions") is None
+    assert config.refused(None, "session.tools") is not None
+    assert config.refused(None, "session.tools") is None
 
 
 def test_requests_survive_a_lost_connection_and_end_with_the_next_configuration() -> None:

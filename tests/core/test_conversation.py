@@ -85,6 +85,21 @@ def test_a_request_that_changes_nothing_is_done_at_once(talk: Any) -> None:
     assert talk.configures("k1") == [fx.Settled("k1")]
 
 
+def test_a_request_for_what_is_on_its_way_waits_for_it(talk: Any) -> None:
+    talk.configures(instructions="be brief")
+    assert talk.configures("k1", instructions="be brief") == []
+    talk.says("session.updated", session={})
+    assert talk.all(fx.Settled) == [fx.Settled("k1")]
+
+
+def test_a_change_nobody_waits_for_settles_nothing(talk: Any) -> None:
+    talk.configures()
+    talk.loses_connection()
+    talk.configures(instructions="be brief")
+    talk.ready()
+    assert talk.all(fx.Settled) == []
+
+
 def test_a_request_made_while_disconnected_is_done_with_the_next_configuration(new: Any) -> None:
     assert new.configures("k1", instructions="be brief") == []
     new.ready()
@@ -209,6 +224,7 @@ def test_a_failed_transcript_leaves_the_partial_one_final(talk: Any) -> None:
     talk.says("conversation.item.input_audio_transcription.failed", item_id="u2", error=error)
     assert [effect.item_id for effect in talk.all(fx.TranscriptionFailed)] == ["u1", "u2"]
     assert talk.all(fx.Transcript)[1:] == [fx.Transcript("u1", "hel", True)]
+    assert talk.texts == {"u1": "hel", "u2": ""}
 
 
 def test_text_of_one_turn_never_leaks_into_the_next(talk: Any) -> None:
@@ -299,6 +315,16 @@ def test_a_written_message_that_was_read_to_its_end_stays(talk: Any) -> None:
     talk.ends("r1")
     assert talk.truncates("a1", 0, "one", spoken=False) == []
     assert talk.truncates("unknown", 0, "one") == []
+
+
+def test_a_written_message_is_cut_as_text_whatever_it_is_taken_for(talk: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.writes("r1", "a1", "one two")
+    talk.ends("r1")
+    talk.forget()
+    talk.truncates("a1", 300, "one")
+    assert [event["type"].split(".")[-1] for event in talk.sent] == ["delete", "create"]
 
 
 def test_speech_that_a_reconnect_brought_back_as_text_is_cut_as_text(talk: Any) -> None:

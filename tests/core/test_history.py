@@ -75,6 +75,14 @@ def test_what_is_not_in_the_target_is_deleted(talk: Any, message: Any) -> None:
     assert (talk.texts, talk.all(fx.Settled)) == ({}, [fx.Settled("k1")])
 
 
+def test_an_item_deleted_before_it_was_acknowledged_is_not_told(talk: Any, message: Any) -> None:
+    talk.syncs("k1", [message("a")])
+    talk.syncs("k2", [])
+    talk.acknowledges()
+    assert talk.effects == [fx.Settled("k1"), fx.Settled("k2")]
+    assert talk.texts == {}
+
+
 def test_an_empty_message_is_not_created(talk: Any, message: Any) -> None:
     """LiveKit keeps placeholders of turns whose text it does not have yet."""
     talk.syncs("k1", [message("placeholder", "")])

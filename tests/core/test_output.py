@@ -120,6 +120,7 @@ def test_a_complete_call_is_made_once_and_can_be_replayed(talk: Any) -> None:
     call(talk, "r1", "f1", "completed")
     talk.says("response.function_call_arguments.done", response_id="r1", item_id="f1", arguments="{}")
     talk.ends("r1")
+    assert "MessageStarted" not in talk.told
     (called,) = talk.all(fx.FunctionCalled)
     assert (called.response_id, called.item.call_id, called.item.arguments) == ("r1", "call_1", '{"a": 1}')
     talk.loses_connection()

@@ -209,6 +209,22 @@ def test_a_pending_request_survives_a_reconnect_and_is_sent_once(talk: Any) -> N
     assert "Settled" not in talk.told
 
 
+def test_a_busy_server_is_forgotten_with_its_connection(talk: Any) -> None:
+    talk.asks("k1")
+    talk.refuses({"event_id": "k1"}, "conversation_already_has_active_response")
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == ["k1", "k1"]
+
+
+def test_a_refusal_of_what_was_given_up_is_told_to_nobody(talk: Any) -> None:
+    talk.asks("k1")
+    talk.gives_up("k1")
+    talk.forget()
+    talk.refuses({"event_id": "k1"}, "invalid_value")
+    assert talk.effects == []
+
+
 def test_requests_keep_their_order_over_a_reconnect(talk: Any) -> None:
     talk.asks("k1")
     talk.asks("k2")

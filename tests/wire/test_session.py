@@ -106,6 +106,11 @@ def test_a_value_the_server_replaced_is_named_by_its_path() -> None:
     assert mismatches(PAYLOAD, kept) == {"audio.output.voice": ("marin", "alloy")}
 
 
+def test_an_object_the_server_answers_with_null_is_named() -> None:
+    kept = merge(PAYLOAD, {"audio": {"input": {"turn_detection": None}}})
+    assert mismatches(PAYLOAD, kept) == {"audio.input.turn_detection": (VAD, None)}
+
+
 def test_what_is_not_echoed_is_no_mismatch() -> None:
     asked = {"audio": {"input": {"transcription": {"model": "m", "delay": "low"}}}}
     assert mismatches(asked, {"audio": {"input": {"transcription": {"model": "m"}}}}) == {}
@@ -114,6 +119,8 @@ def test_what_is_not_echoed_is_no_mismatch() -> None:
 @pytest.mark.parametrize(
     ("kept", "differs"),
     [
+        ([{"type": "mcp", "server_label": "f"}], False),
+        ([{"type": "mcp", "server_label": "g"}], True),
         ([{"type": "function", "name": "f", "strict": False}], False),
         ([], True),
         ([{"type": "function", "name": "g"}], True),
