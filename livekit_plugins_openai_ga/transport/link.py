@@ -130,7 +130,7 @@ class Link:
                 ping_timeout=heartbeat,
                 close_timeout=CLOSE_TIMEOUT_S,
                 write_limit=WRITE_LIMIT_BYTES,
-                logger=__import__("logging").getLogger("websockets.client"),
+                logger=socket_logger,
                 ssl=_tls() if endpoint.url.startswith("wss:") else None,
             )
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:

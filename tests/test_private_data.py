@@ -1,0 +1,155 @@
+"""What people say, and keys, stay out of the logs: whole sessions at DEBUG, good and bad, with every record read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from livekit.agents import APIConnectOptions, llm
+
+from livekit import rtc
+from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn, speak
+from livekit_plugins_openai_ga.emulator.faults import AlterOn, DropOn, FailTranscription, Fault, InjectOn, RejectOn
+from livekit_plugins_openai_ga.log import socket_logger
+
+KEY = "sk-proj-verysecretkey1234567890"
+HEADER = "headersecret"
+PRIVATE = {
+    "key": KEY,
+    "header": HEADER,
+    "instructions": "instructionsecret",
+    "history": "historysecret",
+    "user": "usersecret",
+    "reply": "replysecret",
+    "arguments": "argumentsecret",
+    "output": "outputsecret",
+    "image": "imagesecret",
+}
+VAD = {"type": "server_vad", "silence_duration_ms": 300}
+
+
+@pytest.fixture(autouse=True)
+def _everything_at_debug(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """As an application does that sets all there is to DEBUG, the loggers of libraries and the event loop included."""
+    levels = {}
+    names = ["websockets", "websockets.client", "websockets.server", "asyncio", "livekit", "livekit.agents"]
+    for name in ["", *names, "livekit.plugins.openai_ga", socket_logger.name]:
+        caplog.set_level(logging.DEBUG, logger=name)
+    for name in logging.root.manager.loggerDict:
+        levels[name] = logging.getLogger(name).level
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@llm.function_tool
+async def look_up(question: str) -> str:
+    """Answer a question."""
+    return question
+
+
+def no_secret_in(records: list[logging.LogRecord]) -> None:
+    for record in records:
+        public = {name: value for name, value in record.__dict__.items() if not name.startswith("lk.pii.")}
+        text = f"{record.getMessage()} {logging.Formatter().format(record)} {public!r}"
+        for what, secret in PRIVATE.items():
+            assert secret not in text, f"{what} in a record of {record.name}: {record.msg!r}"
+        assert KEY not in repr(record.__dict__), "a key is nobody's private data to log"
+
+
+async def talk(session: RealtimeSession) -> None:
+    """Set everything up, hear a spoken turn, call a tool, give its output, hear the answer."""
+    calls: asyncio.Queue[llm.GenerationCreatedEvent] = asyncio.Queue()
+    session.on("generation_created", calls.put_nowait)
+    context = llm.ChatContext.empty()
+    picture = llm.ImageContent(image="https://example.com/imagesecret")
+    context.add_message(role="user", content=["historysecret", picture])
+    await session._update_session(instructions="instructionsecret", chat_ctx=context, tools=[look_up])
+    pcm = speak("usersecret", "alloy") + bytes(48000)
+    for start in range(0, len(pcm), 960):
+        piece = pcm[start : start + 960]
+        session.push_audio(rtc.AudioFrame(piece, 24000, 1, len(piece) // 2))
+    for _ in range(2):
+        reply = await asyncio.wait_for(calls.get(), 8)
+        async for message in reply.message_stream:
+            async for _text in message.text_stream:
+                pass
+            async for _frame in message.audio_stream:
+                pass
+        async for call in reply.function_stream:
+            context = session.chat_ctx.copy()
+            context.items.append(
+                llm.FunctionCallOutput(call_id=call.call_id, name=call.name, output="outputsecret", is_error=False)
+            )
+            await session.update_chat_ctx(context)
+            session.generate_reply(instructions="instructionsecret")
+
+
+SCRIPT = [
+    Turn(heard="usersecret", tool=ToolCall("look_up", {"question": "argumentsecret"})),
+    Turn(say="replysecret and more of it."),
+]
+FAULTS: dict[str, list[Fault]] = {
+    "nothing goes wrong": [],
+    "the connection drops": [DropOn("input_audio_buffer.append", nth=3)],
+    "the server mishears": [FailTranscription()],
+    "the server keeps other values": [AlterOn("session.updated", {"session": {"instructions": "other"}})],
+    "an item is refused": [RejectOn("conversation.item.create", "invalid_value", "Invalid value.", param="item.x")],
+    "the server sends rubbish": [
+        InjectOn("response.created", '{"type":"response.output_audio_transcript.delta","delta":"replysecret"}'),
+        InjectOn("response.created", '{"usersecret'),
+        InjectOn("response.created", {"type": "response.new_thing", "text": "replysecret"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+async def test_a_session_at_debug_level_logs_no_secret(case: str, caplog: pytest.LogCaptureFixture) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    async with Emulator(Script(SCRIPT), faults=FAULTS[case]) as server:
+        model = RealtimeModel(
+            api_key=KEY,
+            base_url=server.base_url,
+            extra_headers={"X-Gateway-Key": HEADER},
+            turn_detection=VAD,
+            conn_options=APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=3.0),
+        )
+        session = model.session()
+        try:
+            await talk(session)
+        finally:
+            await session.aclose()
+        # The secrets did pass through; else there would be nothing to hide.
+        assert any("argumentsecret" in repr(event) for event in server.sent("response.function_call_arguments.done"))
+        assert any("outputsecret" in repr(event) for event in server.received("conversation.item.create"))
+        assert server.handshakes[0].headers["x-gateway-key"] == HEADER
+    no_secret_in(caplog.records)
+    assert any(record.name == "livekit.plugins.openai_ga" for record in caplog.records)
+
+
+async def test_a_key_that_the_server_quotes_is_neither_logged_nor_told(caplog: pytest.LogCaptureFixture) -> None:
+    message = f"Incorrect API key provided: {KEY}. You can find your API key in your settings."
+    fault = RejectOn("session.update", "invalid_api_key", message)
+    async with Emulator(faults=[fault]) as server:
+        session = RealtimeModel(api_key=KEY, base_url=server.base_url).session()
+        told: asyncio.Queue[Any] = asyncio.Queue()
+        session.on("error", told.put_nowait)
+        error = await asyncio.wait_for(told.get(), 5)
+        await session.aclose()
+    assert KEY not in repr(error)
+    assert KEY not in repr(error.error)
+    assert "invalid_api_key" in str(error.error)
+    no_secret_in(caplog.records)
+
+
+def test_the_socket_logger_cannot_be_talked_into_debug(caplog: pytest.LogCaptureFixture) -> None:
+    socket_logger.debug("> Authorization: Bearer %s", KEY)
+    socket_logger.info("connection open")
+    assert caplog.records == []
+    socket_logger.error("something is wrong")
+    assert len(caplog.records) == 1
