@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
-
 from livekit import rtc
+from numpy.typing import NDArray
 
 SAMPLE_RATE = 24000
 NUM_CHANNELS = 1

@@ -102,8 +102,8 @@ class Options:
             Service.REALTIME,
             model=self.model,
             api_key=self.api_key,
-            headers=self.extra_headers,
-            query=self.extra_query,
+            extra_headers=self.extra_headers,
+            extra_query=self.extra_query,
             allow_insecure=self.allow_insecure,
         )
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from livekit import rtc
 from numpy.typing import NDArray
 
-from livekit import rtc
 from livekit_plugins_openai_ga.audio import BYTES_PER_MS, SAMPLE_RATE, InputAudio, frame_from_pcm
 
 RATES = [8000, 11025, 12000, 16000, 22050, 32000, 44100, 48000, 96000]

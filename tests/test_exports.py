@@ -10,9 +10,9 @@ from pathlib import Path
 import livekit.plugins.openai as official
 import pytest
 from livekit.agents import Plugin, llm
+from livekit.plugins import openai_ga
 
 import livekit_plugins_openai_ga as package
-from livekit.plugins import openai_ga
 from livekit_plugins_openai_ga import realtime
 from livekit_plugins_openai_ga.log import logger
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 
-from livekit import rtc
 from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import AlterOn, DropOn, FailTranscription, Fault, InjectOn, RejectOn

@@ -221,20 +221,21 @@ class Conversation:
     # -- user turns ----------------------------------------------------------------------------------------------
 
     def _speech_started(self, event: ev.SpeechStarted, now: float) -> Effects:
-        if event.item_id:
-            self.turns.started(event.item_id, now)
-        return [fx.SpeechStarted(event.item_id, event.audio_start_ms)]
+        self.turns.started(event.item_id, now)
+        return [fx.SpeechStarted(event.item_id)]
 
     def _item_deleted(self, event: ev.ItemDeleted, now: float) -> Effects:
         self.turns.forget(event.item_id)
         return self.history.deleted(event.item_id)
 
     def _audio_committed(self, event: ev.AudioCommitted, now: float) -> Effects:
-        self.turns.committed(event.item_id)
-        return [fx.AudioTaken(None)]
+        # A commit in the middle of speech is answered without a speech_stopped.
+        stopped: Effects = [fx.SpeechStopped(event.item_id)] if self.turns.committed(event.item_id) else []
+        return [*stopped, fx.AudioTaken(None)]
 
     def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:
-        return [fx.SpeechStopped(event.item_id, event.audio_end_ms), fx.AudioTaken(event.audio_end_ms)]
+        self.turns.stopped()
+        return [fx.SpeechStopped(event.item_id), fx.AudioTaken(event.audio_end_ms)]
 
     def _transcription_delta(self, event: ev.TranscriptionDelta, now: float) -> Effects:
         if not event.delta or self.turns.is_final(event.item_id, event.content_index):

@@ -89,18 +89,16 @@ class ItemPlaced(Effect):
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted(Effect):
-    """Server turn detection heard the user. ms of this connection's audio."""
+    """Server turn detection heard the user."""
 
     item_id: str
-    audio_start_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped(Effect):
-    """Server turn detection heard the user fall silent. ms of this connection's audio."""
+    """The user fell silent, or the turn was committed in the middle of speech."""
 
     item_id: str
-    audio_end_ms: int
 
 
 @dataclass(frozen=True, slots=True)

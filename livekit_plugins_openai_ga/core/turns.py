@@ -37,14 +37,30 @@ class Turns:
     def __init__(self) -> None:
         self._open: dict[str, Turn] = {}
         self._final: set[tuple[str, int]] = set()
+        self._speaking: str | None = None  # the item of the speech that goes on
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the server hears somebody speak."""
+        return self._speaking is not None
 
     def started(self, item_id: str, now: float) -> None:
         """Speech began."""
-        self._open.setdefault(item_id, Turn()).started_at = now
+        self._speaking = item_id
+        if item_id:
+            self._open.setdefault(item_id, Turn()).started_at = now
 
-    def committed(self, item_id: str) -> None:
-        """The turn's audio is an item now."""
+    def stopped(self) -> None:
+        """Speech ended."""
+        self._speaking = None
+
+    def committed(self, item_id: str) -> bool:
+        """The turn's audio is an item now. Returns whether its speech still went on: that was its end, then."""
         self._open.setdefault(item_id, Turn()).committed = True
+        cut_short = self._speaking == item_id
+        if cut_short:
+            self._speaking = None
+        return cut_short
 
     def is_final(self, item_id: str, content_index: int) -> bool:
         """Whether the transcript is final already: whatever comes for it now is a duplicate, or too late."""
@@ -84,5 +100,6 @@ class Turns:
             for content_index, text in turn.parts.items()
         ]
         self._open.clear()
+        self._speaking = None
         self._final.clear()  # the next session makes its own ids
         return lost

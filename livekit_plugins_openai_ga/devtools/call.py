@@ -13,10 +13,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
+from livekit import rtc
 from livekit.agents.voice import io
 from numpy.typing import NDArray
-
-from livekit import rtc
 
 from ..audio import BYTES_PER_SAMPLE, SAMPLE_RATE, InputAudio
 from .wav import CallRecording, read_wav

@@ -17,9 +17,9 @@ WHAT_HAPPENS = {
 
 _INTRO = """# What each error means
 
-An error reaches you as LiveKit's `error` event with an `APIError`, or as the `RealtimeError` a call ends with. Its text is
-the code, the server's own message, what it means and what to do. `error.body` is the same as an object with `code`, `message`,
-`param`, `meaning` and `remedy`. `recoverable=False` means that the session is over.
+An error reaches you as LiveKit's `error` event with an `APIError`, or as the `RealtimeError` a call ends with. Its text
+is the code, the server's own message, what it means and what to do. `error.body` is the same as an object with `code`,
+`message`, `param`, `meaning` and `remedy`. `recoverable=False` means that the session is over.
 """
 
 

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from livekit import rtc
 from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 from livekit.agents.metrics.base import Metadata
-
-from livekit import rtc
 
 from ..audio import InputAudio
 from ..core.effects import ReplyEnded

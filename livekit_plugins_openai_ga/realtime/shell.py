@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
+MAX_COUNTED = 200
+"""How many different odd events are told apart."""
+
 RawEvents = Literal["openai_server_event_received", "openai_client_event_queued"]
 
 
@@ -57,7 +60,6 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._requests = Requests()
         self._streams = ReplyStreams(spoken=self._options.audio_output, announce=self._announce)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._speaking = False
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
         self._counts: Counter[str] = Counter()
@@ -151,7 +153,6 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
-        self._speaking = False
         self._stop_waiting_for_confirmation()
         self._do(self._conversation.closed(time.time()))
         self._listen()
@@ -172,7 +173,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def _do(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             self._handlers[type(effect)](effect)
-        self._supervisor.set_calm(not self._speaking and not self._streams.active)
+        self._supervisor.set_calm(not self._conversation.turns.speaking and not self._streams.active)
 
     def _send(self, effect: fx.Send) -> None:
         self._outbox.put(effect.event, in_turn=effect.in_turn)
@@ -221,6 +222,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def _noticed(self, effect: fx.Noticed) -> None:
         self._counts[effect.what] += 1
         name = f"{effect.what}: {effect.detail}"
+        if name not in self._counts and len(self._counts) >= MAX_COUNTED:
+            return  # names are the server's to choose, so there may be no end of them
         self._counts[name] += 1
         if self._counts[name] == 1:
             level = logger.debug if effect.what == "benign error" else logger.warning
@@ -232,15 +235,13 @@ class Shell(llm.RealtimeSession[RawEvents]):
             self.emit("remote_item_added", llm.RemoteItemAddedEvent(effect.previous_item_id, item))
 
     def _listen(self) -> None:
-        self._outbox.listen(idle=self._conversation.server_vad and not self._speaking)
+        self._outbox.listen(idle=self._conversation.server_vad and not self._conversation.turns.speaking)
 
     def _speech_started(self, effect: fx.SpeechStarted) -> None:
-        self._speaking = True
         self._listen()
         self.emit("input_speech_started", llm.InputSpeechStartedEvent())
 
     def _speech_stopped(self, effect: fx.SpeechStopped) -> None:
-        self._speaking = False
         self._listen()
         event = llm.InputSpeechStoppedEvent(user_transcription_enabled=self._options.transcribes)
         self.emit("input_speech_stopped", event)
@@ -267,6 +268,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _reply_sent(self, effect: fx.ReplySent) -> None:
         loop = asyncio.get_running_loop()
+        if (before := self._timers.pop(effect.key, None)) is not None:  # sent again: the time starts anew
+            before.cancel()
         self._timers[effect.key] = loop.call_later(self._options.reply_timeout, self._reply_overdue, effect.key)
 
     def _reply_overdue(self, key: str) -> None:

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from livekit.agents import io, llm, utils
-
 from livekit import rtc
+from livekit.agents import io, llm, utils
 
 from ..audio import frame_from_pcm
 from ..core import effects as fx

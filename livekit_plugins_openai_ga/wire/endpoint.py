@@ -80,8 +80,8 @@ def build(
     model: str = "",
     call_id: str = "",
     api_key: str = "",
-    headers: Mapping[str, str] | None = None,
-    query: Mapping[str, str] | None = None,
+    extra_headers: Mapping[str, str] | None = None,
+    extra_query: Mapping[str, str] | None = None,
     model_in_url: bool | None = None,
     allow_insecure: bool = False,
 ) -> Endpoint:
@@ -92,11 +92,11 @@ def build(
             `https://gateway/prefix/v1?team=a`, with or without `/realtime`. Its query parameters are kept; a
             `model` among them goes before the argument.
         service: What the socket is for.
-        model: The model id; required for realtime and translation unless `base_url` or `query` name one.
+        model: The model id; required for realtime and translation unless `base_url` or `extra_query` name one.
         call_id: The `rtc_...` id of the call; required for sideband.
-        api_key: Sent as `Authorization: Bearer`; empty when `headers` carry the credentials.
-        headers: Extra headers; names are compared without case, and they replace ours.
-        query: Extra query parameters; they replace those of `base_url`.
+        api_key: Sent as `Authorization: Bearer`; empty when `extra_headers` carry the credentials.
+        extra_headers: Extra headers; names are compared without case, and they replace ours.
+        extra_query: Extra query parameters; they replace those of `base_url`.
         model_in_url: For transcription only: send `?model=` or not. None: send it to every host except
             `api.openai.com`, which would open a conversation; gateways route by it.
         allow_insecure: Accept a plain-text URL to another machine.
@@ -105,11 +105,11 @@ def build(
         ValueError: An argument is missing or unsafe; the message names it and shows no key and no header value.
     """
     base = _split(base_url, allow_insecure)
-    pairs = _query(base, service, model, call_id, query or {}, model_in_url)
+    pairs = _query(base, service, model, call_id, extra_query or {}, model_in_url)
     url = urlunsplit(
         (_SCHEMES[base.scheme], base.netloc, _path(base.path, service), urlencode(pairs, quote_via=quote), "")
     )
-    return Endpoint(url, MappingProxyType(_headers(api_key, headers or {})))
+    return Endpoint(url, MappingProxyType(_headers(api_key, extra_headers or {})))
 
 
 def _split(base_url: str, allow_insecure: bool) -> SplitResult:
@@ -132,7 +132,7 @@ def _split(base_url: str, allow_insecure: bool) -> SplitResult:
     if parts.scheme not in _SCHEMES:
         raise ValueError("`base_url` must start with https://, wss://, http:// or ws://. Add the scheme.")
     if "@" in parts.netloc:
-        raise ValueError("`base_url` contains user information (`user:password@`). Use `api_key` or `headers`.")
+        raise ValueError("`base_url` contains user information (`user:password@`). Use `api_key` or `extra_headers`.")
     if not host:
         raise ValueError("`base_url` has no host name. Give a URL such as https://api.openai.com/v1.")
     if _SCHEMES[parts.scheme] == "ws" and not allow_insecure and not _is_loopback(host):
@@ -192,7 +192,7 @@ def _query(
             ours["model"] = model
     for name in ("intent", "call_id"):
         if name in extra and extra[name] != ours.get(name):
-            raise ValueError(f"`query` must not set `{name}`: the kind of session decides it. Remove it.")
+            raise ValueError(f"`extra_query` must not set `{name}`: the kind of session decides it. Remove it.")
     return [(name, value) for name, value in given if name not in _OUR_PARAMETERS] + list(ours.items())
 
 
@@ -209,12 +209,12 @@ def _headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
     merged = {"authorization": ("Authorization", f"Bearer {api_key}")} if api_key else {}
     for name, value in extra.items():
         if not _HEADER_NAME.fullmatch(name):
-            raise ValueError("`headers` contains a name that is not a valid header name. Correct it.")
+            raise ValueError("`extra_headers` contains a name that is not a valid header name. Correct it.")
         if _CONTROL.search(value):
-            raise ValueError(f"`headers` has a line break or control character in `{name}`. Remove it.")
+            raise ValueError(f"`extra_headers` has a line break or control character in `{name}`. Remove it.")
         if name.lower() == BETA_HEADER.lower():
             raise ValueError(
-                f"`headers` must not contain {name}: OpenAI retired the beta Realtime API and closes the "
+                f"`extra_headers` must not contain {name}: OpenAI retired the beta Realtime API and closes the "
                 "connection when it sees this header. Remove it."
             )
         merged[name.lower()] = (name, value)

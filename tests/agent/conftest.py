@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from livekit import rtc
 from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from livekit import rtc
+
 from livekit_plugins_openai_ga.devtools.call import CallerAudio, Heard, Loudspeaker, caller_pcm
 from livekit_plugins_openai_ga.devtools.wav import CallRecording, read_wav
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from livekit.agents import llm, stt, utils
-
 from livekit import rtc
+from livekit.agents import llm, stt, utils
 from livekit.plugins import openai
+
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 

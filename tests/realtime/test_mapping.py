@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
 from livekit.agents.metrics import RealtimeModelMetrics
 from openai.types.realtime import ConversationItem, RealtimeFunctionTool
 from pydantic import TypeAdapter
 
-from livekit import rtc
 from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core.effects import ReplyEnded
 from livekit_plugins_openai_ga.core.record import Record

@@ -8,9 +8,9 @@ import itertools
 
 import numpy as np
 import pytest
+from livekit import rtc
 from livekit.agents import function_tool, llm
 
-from livekit import rtc
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import DropOn, FailResponse, RejectOn
 

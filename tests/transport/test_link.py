@@ -48,7 +48,7 @@ class Server:
             Service.REALTIME,
             model="gpt-realtime-2.1",
             api_key=KEY,
-            headers={"OpenAI-Project": "proj_1"},
+            extra_headers={"OpenAI-Project": "proj_1"},
         )
 
 

@@ -37,9 +37,9 @@ URLS: list[tuple[str, Service, dict[str, Any], str]] = [
     ("https://gw/v1?model=a&model=b", R, {}, "wss://gw/v1/realtime?model=a"),
     ("https://gw/v1?model=", R, {}, "wss://gw/v1/realtime?model=m"),
     ("https://gw/v1?model=alias", R, {"model": ""}, "wss://gw/v1/realtime?model=alias"),
-    ("https://gw/v1?model=alias", R, {"query": {"model": "q"}}, "wss://gw/v1/realtime?model=q"),
-    ("https://gw/v1?team=a", R, {"query": {"team": "b"}}, "wss://gw/v1/realtime?team=b&model=m"),
-    ("https://gw/v1?x=1", R, {"query": {"y": "2"}}, "wss://gw/v1/realtime?x=1&y=2&model=m"),
+    ("https://gw/v1?model=alias", R, {"extra_query": {"model": "q"}}, "wss://gw/v1/realtime?model=q"),
+    ("https://gw/v1?team=a", R, {"extra_query": {"team": "b"}}, "wss://gw/v1/realtime?team=b&model=m"),
+    ("https://gw/v1?x=1", R, {"extra_query": {"y": "2"}}, "wss://gw/v1/realtime?x=1&y=2&model=m"),
     ("https://gw/v1?tag=1&tag=2", R, {}, "wss://gw/v1/realtime?tag=1&tag=2&model=m"),
     ("https://gw/v1?flag=", R, {}, "wss://gw/v1/realtime?flag=&model=m"),
     ("https://gw/v1?q=a%20b%26c", R, {}, "wss://gw/v1/realtime?q=a%20b%26c&model=m"),
@@ -99,7 +99,7 @@ URLS: list[tuple[str, Service, dict[str, Any], str]] = [
     (
         "https://gw/v1",
         T,
-        {"query": {"intent": "transcription"}},
+        {"extra_query": {"intent": "transcription"}},
         "wss://gw/v1/realtime?intent=transcription&model=m",
     ),
     # Translation.
@@ -152,16 +152,16 @@ REFUSED: list[tuple[str, Service, dict[str, Any], str]] = [
     ("https://gw/v1", X, {"model": ""}, "`model`"),
     ("https://gw/v1", T, {"model": "", "model_in_url": True}, "`model`"),
     ("https://gw/v1", S, {}, "`call_id`"),
-    ("https://gw/v1", R, {"query": {"intent": "transcription"}}, "`query`"),
-    ("https://gw/v1", R, {"query": {"call_id": "rtc_1"}}, "`query`"),
-    ("https://gw/v1", X, {"query": {"intent": "translation"}}, "`query`"),
-    ("https://gw/v1", T, {"query": {"intent": "other"}}, "`query`"),
-    ("https://gw/v1", R, {"headers": {"OpenAI-Beta": "realtime=v1"}}, "retired"),
-    ("https://gw/v1", R, {"headers": {"openai-beta": "hunter2"}}, "retired"),
-    ("https://gw/v1", R, {"headers": {"X-A": "hunter2\r\nX-B: 1"}}, "`headers`"),
-    ("https://gw/v1", R, {"headers": {"X-A": "hunter2\n"}}, "`headers`"),
-    ("https://gw/v1", R, {"headers": {"X-A\r\nX-B": "1"}}, "`headers`"),
-    ("https://gw/v1", R, {"headers": {"": "1"}}, "`headers`"),
+    ("https://gw/v1", R, {"extra_query": {"intent": "transcription"}}, "`extra_query`"),
+    ("https://gw/v1", R, {"extra_query": {"call_id": "rtc_1"}}, "`extra_query`"),
+    ("https://gw/v1", X, {"extra_query": {"intent": "translation"}}, "`extra_query`"),
+    ("https://gw/v1", T, {"extra_query": {"intent": "other"}}, "`extra_query`"),
+    ("https://gw/v1", R, {"extra_headers": {"OpenAI-Beta": "realtime=v1"}}, "retired"),
+    ("https://gw/v1", R, {"extra_headers": {"openai-beta": "hunter2"}}, "retired"),
+    ("https://gw/v1", R, {"extra_headers": {"X-A": "hunter2\r\nX-B: 1"}}, "`extra_headers`"),
+    ("https://gw/v1", R, {"extra_headers": {"X-A": "hunter2\n"}}, "`extra_headers`"),
+    ("https://gw/v1", R, {"extra_headers": {"X-A\r\nX-B": "1"}}, "`extra_headers`"),
+    ("https://gw/v1", R, {"extra_headers": {"": "1"}}, "`extra_headers`"),
     ("https://gw/v1", R, {"api_key": "hunter2\n"}, "`api_key`"),
     ("https://gw/v1", R, {"api_key": "hunter2 x"}, "`api_key`"),
     ("https://gw/v1", R, {"api_key": "hunter2…"}, "`api_key`"),
@@ -187,23 +187,23 @@ def test_the_key_becomes_a_bearer_token() -> None:
 
 
 def test_without_a_key_there_is_no_authorization() -> None:
-    assert headers(headers={"api-key": "azure"}) == {"api-key": "azure"}
+    assert headers(extra_headers={"api-key": "azure"}) == {"api-key": "azure"}
 
 
 def test_extra_headers_replace_ours_whatever_their_case() -> None:
-    assert headers(api_key=KEY, headers={"authorization": "Bearer other", "OpenAI-Project": "p"}) == {
+    assert headers(api_key=KEY, extra_headers={"authorization": "Bearer other", "OpenAI-Project": "p"}) == {
         "authorization": "Bearer other",
         "OpenAI-Project": "p",
     }
 
 
 def test_of_two_spellings_of_a_header_the_last_stays() -> None:
-    assert headers(headers={"X-Team": "a", "x-team": "b"}) == {"x-team": "b"}
+    assert headers(extra_headers={"X-Team": "a", "x-team": "b"}) == {"x-team": "b"}
 
 
 def test_repr_shows_names_but_no_values() -> None:
     built = endpoint.build(
-        "https://gw/v1?api-key=hunter2&team=a", R, model="m", api_key=KEY, headers={"X-Secret": "hunter3"}
+        "https://gw/v1?api-key=hunter2&team=a", R, model="m", api_key=KEY, extra_headers={"X-Secret": "hunter3"}
     )
     shown = f"{built!r} {built} {[built]}"
     assert "Authorization" in shown
@@ -227,7 +227,7 @@ def test_an_endpoint_cannot_be_changed() -> None:
 
 def test_the_callers_headers_and_query_are_left_alone() -> None:
     extra, query = {"X-Team": "a"}, {"team": "a"}
-    endpoint.build("https://gw/v1", R, model="m", api_key=KEY, headers=extra, query=query)
+    endpoint.build("https://gw/v1", R, model="m", api_key=KEY, extra_headers=extra, extra_query=query)
     assert (extra, query) == ({"X-Team": "a"}, {"team": "a"})
 
 
@@ -241,7 +241,7 @@ def test_foreign_parameters_survive_and_ours_are_not_doubled(
     ours = {"model", "intent", "call_id"}
     base = {name: value for name, value in base.items() if name not in ours}
     extra = {name: value for name, value in extra.items() if name not in ours}
-    built = endpoint.build(f"https://gw/v1?{urlencode(base)}", service, model="m", query=extra)
+    built = endpoint.build(f"https://gw/v1?{urlencode(base)}", service, model="m", extra_query=extra)
     pairs = parse_qsl(urlsplit(built.url).query, keep_blank_values=True)
     assert len(pairs) == len(dict(pairs))
     assert {name: value for name, value in pairs if name not in ours} == {**base, **extra}
