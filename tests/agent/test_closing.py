@@ -11,6 +11,7 @@ from livekit.agents import llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
 
 
 async def close_in_time(session) -> None:
@@ -70,3 +71,13 @@ async def test_closing_twice_is_fine():
         session = RealtimeModel(api_key="sk-test", base_url=server.base_url).session()
         await session.aclose()
         await close_in_time(session)
+
+
+async def test_an_agent_session_closes_with_the_reason_when_the_key_is_refused(start_call):
+    fault = RejectHandshake("invalid_api_key", "Incorrect API key provided.", 3000)
+    async with Emulator(faults=[fault]) as server:
+        call = await start_call(server)
+        await call.until(lambda: call.named("close") != [])
+        (close,) = call.named("close")
+        assert close.error.error.body.code == "invalid_api_key"
+        assert len(server.handshakes) == 1
