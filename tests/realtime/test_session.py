@@ -12,7 +12,7 @@ from livekit import rtc
 from livekit.agents import function_tool, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DropOn, FailResponse, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RejectOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -292,7 +292,8 @@ async def test_an_applications_own_out_of_band_reply_is_not_spoken_into_the_room
 
 
 async def test_a_cancelled_request_cancels_the_reply(open_session):
-    async with Emulator(Script([Turn(say="Never heard.", latency=0.3)])) as server:
+    script, late = Script([Turn(say="Never heard.")]), DelayOn("response.created", 0.2)
+    async with Emulator(script, faults=[late]) as server:
         call = open_session(server)
         reply = call.session.generate_reply()
         await server.wait_received("response.create")
@@ -351,11 +352,7 @@ async def test_a_message_nobody_heard_is_taken_out(open_session, reading):
 
 
 async def test_a_reply_that_does_not_begin_in_time_fails_and_is_never_heard(open_session):
-    script = Script([Turn(say="Too late.")])
-    async with Emulator(script, faults=[]) as server:
-        from livekit_plugins_openai_ga.emulator.faults import DelayOn
-
-        server.add_fault(DelayOn("response.created", 0.4))
+    async with Emulator(Script([Turn(say="Too late.")]), faults=[DelayOn("response.created", 0.4)]) as server:
         call = open_session(server, reply_timeout=0.1)
         with pytest.raises(llm.RealtimeError, match="timed out"):
             await call.session.generate_reply()
