@@ -296,7 +296,8 @@ async def test_a_cancelled_request_cancels_the_reply(open_session):
     async with Emulator(script, faults=[late]) as server:
         call = open_session(server)
         reply = call.session.generate_reply()
-        await server.wait_received("response.create")
+        sent = call.events["openai_client_event_queued"]
+        await call.until(lambda: sent and sent[-1]["type"] == "response.create")
         reply.cancel()
         await server.wait_received("response.cancel")
         (done,) = await server.wait_sent("response.done")
