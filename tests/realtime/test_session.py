@@ -292,7 +292,7 @@ async def test_an_applications_own_out_of_band_reply_is_not_spoken_into_the_room
 
 
 async def test_a_cancelled_request_cancels_the_reply(open_session):
-    script, late = Script([Turn(say="Never heard.")]), DelayOn("response.created", 0.2)
+    script, late = Script([Turn(say="Never heard.", latency=1.0)]), DelayOn("response.created", 0.2)
     async with Emulator(script, faults=[late]) as server:
         call = open_session(server)
         reply = call.session.generate_reply()
