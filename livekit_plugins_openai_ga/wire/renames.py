@@ -1,8 +1,7 @@
-"""What OpenAI renamed between the retired beta Realtime API and GA, as one set of tables.
+"""What is left of the retired beta Realtime API: its header, and the event names that OpenAI renamed in GA.
 
-OpenAI itself refuses the beta since 2026-05-12, but gateways still relay old event names, and code written for
-the beta still names old fields. `wire.server_events.decode` reads `SERVER_EVENTS` to understand such a gateway;
-tools that look for beta code read all of them. A name that did not change is not listed.
+OpenAI itself refuses the beta since 2026-05-12, but gateways still relay its event names; `wire.server_events` reads
+`SERVER_EVENTS` to understand such a gateway. A name that did not change is not listed.
 """
 
 from __future__ import annotations
@@ -28,37 +27,3 @@ SERVER_EVENTS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Server event names: beta -> GA. A handler for a beta name never fires on GA, and nothing reports it."""
-
-CLIENT_EVENTS: Mapping[str, str] = MappingProxyType({"transcription_session.update": "session.update"})
-"""Client event names: beta -> GA. The GA `session` then needs `type`: "realtime" or "transcription"."""
-
-SESSION_FIELDS: Mapping[str, str | None] = MappingProxyType(
-    {
-        "modalities": "output_modalities",
-        "voice": "audio.output.voice",
-        "speed": "audio.output.speed",
-        "output_audio_format": "audio.output.format",
-        "input_audio_format": "audio.input.format",
-        "input_audio_transcription": "audio.input.transcription",
-        "input_audio_noise_reduction": "audio.input.noise_reduction",
-        "turn_detection": "audio.input.turn_detection",
-        "max_response_output_tokens": "max_output_tokens",
-        "temperature": None,
-        # Belonged to the beta's way of minting keys; GA takes `expires_after` beside `session` instead.
-        "client_secret": None,
-    }
-)
-"""Top-level fields of a beta `session`, or `response` in `response.create` -> dotted GA path; None: removed."""
-
-FORMATS: Mapping[str, Mapping[str, str | int]] = MappingProxyType(
-    {
-        # `rate` is optional in the SDK's types, but the server refuses the update without it.
-        "pcm16": MappingProxyType({"type": "audio/pcm", "rate": 24000}),
-        "g711_ulaw": MappingProxyType({"type": "audio/pcmu"}),
-        "g711_alaw": MappingProxyType({"type": "audio/pcma"}),
-    }
-)
-"""Audio formats: beta name -> GA object. PCM is 24 kHz, G.711 is 8 kHz, both mono."""
-
-CONTENT_TYPES: Mapping[str, str] = MappingProxyType({"text": "output_text", "audio": "output_audio"})
-"""Content of an assistant *item*: beta -> GA. `response.content_part.*` keeps the beta words in GA, too."""
