@@ -14,6 +14,8 @@ MAKE_VENV := uv venv --quiet --python "$(PYTHON)" $(VENV)
 INSTALL := uv pip install --quiet --python $(BIN)/python
 endif
 
+CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
+
 .PHONY: demo test lint format clean
 
 demo: $(DEMO_STAMP)
@@ -31,8 +33,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# A Python that is too old, or has no pip, leaves no half-made .venv behind for the next run to trip over.
 $(BIN)/python:
-	$(MAKE_VENV)
+	@$(MAKE_VENV) && $(BIN)/python -c '$(CHECK_PYTHON)' || { rm -rf $(VENV); exit 1; }
 
 # The demo needs the package and its emulator; the tests need the development tools as well.
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python

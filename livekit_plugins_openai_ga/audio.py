@@ -19,10 +19,11 @@ import numpy as np
 from livekit import rtc
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 24000
+from .wire.session import BYTES_PER_MS as BYTES_PER_MS
+from .wire.session import SAMPLE_RATE as SAMPLE_RATE
+
 NUM_CHANNELS = 1
 BYTES_PER_SAMPLE = 2
-BYTES_PER_MS = SAMPLE_RATE * BYTES_PER_SAMPLE // 1000
 
 _MAX_CHUNK_BYTES = 100 * BYTES_PER_MS
 # Filter design (Kaiser's formulas): aliases and images at least 75 dB down. The transition band is a twelfth

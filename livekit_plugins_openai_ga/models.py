@@ -1,8 +1,7 @@
 """One table of OpenAI's realtime models: what each is for, how long it lives, what it takes, what it costs.
 
-Options, the price estimate, the emulator and the command-line tools all read this table. An id that is not in it
-is not an error: gateways use aliases, and new models appear. Facts are from OpenAI's model, price and deprecation
-pages and the `openai` SDK's types.
+The options, the emulator and the demo's bill read this table. An id that is not in it is not an error: gateways use
+aliases, and new models appear. Facts are from OpenAI's model, price and deprecation pages and the `openai` SDK's types.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from typing import Protocol
 
 DEFAULT_REALTIME = "gpt-realtime-2.1"
 DEFAULT_INPUT_TRANSCRIPTION = "gpt-transcribe"
-DEFAULT_TRANSCRIPTION = "gpt-live-transcribe"
 
 PRICES_DATE = "2026-07"
 """ISO month of the oldest price page copy in the table; the newest are from 2026-10."""

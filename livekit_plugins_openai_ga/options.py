@@ -180,8 +180,8 @@ class Options:
             raise TypeError(f"update_options() does not know {unknown[0]!r}: it takes {', '.join(sorted(SETTABLE))}.")
         options = replace(
             self,
-            extra_headers=dict(changes.pop("extra_headers", self.extra_headers)),
-            extra_query=dict(changes.pop("extra_query", self.extra_query)),
+            extra_headers=dict(changes.pop("extra_headers", self.extra_headers) or {}),
+            extra_query=dict(changes.pop("extra_query", self.extra_query) or {}),
         ).changed(changes)
         options.endpoint()
         return options

@@ -64,7 +64,6 @@ def test_the_defaults_are_current_models_of_the_right_use() -> None:
     for model_id, use in (
         (models.DEFAULT_REALTIME, Use.REALTIME),
         (models.DEFAULT_INPUT_TRANSCRIPTION, Use.TRANSCRIPTION),
-        (models.DEFAULT_TRANSCRIPTION, Use.TRANSCRIPTION),
     ):
         assert MODELS[model_id].use is use
         assert MODELS[model_id].stage is Stage.CURRENT

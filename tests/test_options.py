@@ -477,6 +477,11 @@ def test_an_update_with_an_unusable_header_is_refused() -> None:
         options().updated({"extra_headers": {"X-Trace": "two\nlines"}})
 
 
+@pytest.mark.parametrize("name", ["extra_headers", "extra_query"])
+def test_none_takes_extra_headers_and_query_back(name: str) -> None:
+    assert getattr(options(**{name: {"x-trace": "1"}}).updated({name: None}), name) == {}
+
+
 def test_temperature_is_taken_and_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
     before = options()
     assert before.updated({"temperature": 0.8}) == before

@@ -207,7 +207,7 @@ class Conversation:
             if self.phase is Phase.CONFIGURING:  # nothing is configured: the session would run on the server's defaults
                 return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
             told: Effects = [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
-            return [fx.ConfigRefused(update.change), *told]
+            return [fx.ConfigRefused(), *told]
         if event_id is not None and self.history.knows(event_id):
             return self.history.refused(event_id, failure)
         if event_id is not None and self.replies.knows(event_id):
@@ -215,7 +215,8 @@ class Conversation:
             over = self.replies.refused(event_id, busy=busy)
             return [fx.Settled(event_id, failure), *self._release()] if over else self._release()
         if failure.kind is Kind.BENIGN or (failure.code == "input_audio_buffer_commit_empty" and self.server_vad):
-            return [fx.Noticed("benign error", failure.code or failure.message)]
+            noticed = fx.Noticed("benign error", failure.code or failure.message)
+            return [noticed, *self._cancel_refused(failure.code, event_id)]
         return [fx.Report(failure)]
 
     # -- user turns ----------------------------------------------------------------------------------------------
@@ -284,20 +285,37 @@ class Conversation:
         return effects
 
     def _cancel(self, reply: Reply) -> Effects:
-        if reply.cancelling or self.phase is Phase.CLOSED:
+        if reply.cancel_id is not None or self.phase is Phase.CLOSED:
             return []
-        reply.cancelling = True
-        return [fx.Send(client_events.response_cancel(reply.response_id, event_id=self._event_id("cancel")))]
+        reply.cancel_id = self._event_id("cancel")
+        return [fx.Send(client_events.response_cancel(reply.response_id, event_id=reply.cancel_id))]
+
+    def _cancel_refused(self, code: str, event_id: str | None) -> Effects:
+        """The reply that was to be cancelled has ended. Its `response.done`, with the usage, may still come; should it
+        be lost, the requests that wait for it must not wait for ever."""
+        if code != "response_cancel_not_active" or (reply := self.replies.cancelled_by(event_id)) is None:
+            return []
+        reply.over = True
+        return self._release()
+
+    def _end_those_over(self, now: float) -> Effects:
+        effects: Effects = []
+        for reply in self.replies:
+            if reply.over:
+                self.replies.done(reply.response_id)
+                effects += self.output.end(reply, "cancelled", "its end was lost", now)
+        return effects
 
     def _response_created(self, event: ev.ResponseCreated, now: float) -> Effects:
         if self.replies.get(event.response.id) is not None:
             return []
+        before = self._end_those_over(now)
         key = (event.response.metadata or {}).get(CORRELATION)
         aside = event.response.conversation_id is None
         reply = self.replies.created(event.response.id, key if isinstance(key, str) else None, aside, now)
         if reply.discarded:
-            return [fx.Noticed("reply discarded", "it began after it was given up"), *self._cancel(reply)]
-        return [fx.ReplyStarted(reply.response_id, reply.key, reply.aside)]
+            return [*before, fx.Noticed("reply discarded", "it began after it was given up"), *self._cancel(reply)]
+        return [*before, fx.ReplyStarted(reply.response_id, reply.key, reply.aside)]
 
     def _response_done(self, event: ev.ResponseDone, now: float) -> Effects:
         details = event.response.status_details or ev.StatusDetails()

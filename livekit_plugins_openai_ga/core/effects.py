@@ -52,9 +52,7 @@ class ConfigDiffers(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused(Effect):
-    """The server refused an update and dropped all of `change`; what is wanted fell back to what it confirmed."""
-
-    change: Mapping[str, Any]
+    """The server refused an update and dropped all of it; what is wanted fell back to what it confirmed."""
 
 
 @dataclass(frozen=True, slots=True)

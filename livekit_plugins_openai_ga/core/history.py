@@ -37,6 +37,16 @@ def _is_lost_if_deleted(record: Record) -> bool:
     return items.create_payload(record.item) is None
 
 
+def _is_placeholder(record: Record, known: Record) -> bool:
+    """Whether `record` is the empty copy LiveKit took of something spoken, before its text came.
+
+    The context of a handoff is copied in the middle of a tool call: the transcript of what the user said, and the text
+    of what the agent says in the same reply, often come after that.
+    """
+    spoken = known.is_user_speech or known.audio_ms is not None
+    return spoken and not record.item.content
+
+
 class History:
     """Every item from request to acknowledgement, on one connection after another."""
 
@@ -142,7 +152,7 @@ class History:
     def _already_known(self, record: Record) -> Record:
         """Keep what is known of an item that stays: `record` was made from a copy that LiveKit held meanwhile."""
         known = self.mirror.get(record.id)
-        return known if known is not None and same_text(known, record) else record
+        return known if known is not None and (_is_placeholder(record, known) or same_text(known, record)) else record
 
     def _can_be(self, record: Record) -> bool:
         """Whether the server has this item, or can be given it; an empty one is a placeholder of LiveKit's."""

@@ -32,6 +32,11 @@ class Record:
         """The item's id."""
         return self.item.id
 
+    @property
+    def is_user_speech(self) -> bool:
+        """Whether the user spoke it: its text is the transcript, once there is one."""
+        return self.item.role == "user" and any(part.get("type") == "input_audio" for part in self.item.content)
+
     def with_item(self, item: Item) -> Record:
         """The same record of a changed item; the caller's object no longer describes it."""
         return replace(self, item=item, origin=None)

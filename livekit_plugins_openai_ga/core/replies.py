@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..wire.session import BYTES_PER_MS
+
 CORRELATION = "client_event_id"
 """Key in `response.metadata` that carries our request's key: the only way to know our reply from the server's own."""
 
@@ -23,10 +25,6 @@ class Request:
     key: str
     params: dict[str, Any]
     aside: bool
-
-
-PCM_BYTES_PER_MS = 48
-"""24 kHz, int16, mono."""
 
 
 @dataclass(slots=True)
@@ -41,19 +39,24 @@ class Message:
     @property
     def audio_ms(self) -> int:
         """Speech received so far, in whole ms."""
-        return self.audio_bytes // PCM_BYTES_PER_MS
+        return self.audio_bytes // BYTES_PER_MS
 
 
 @dataclass(slots=True)
 class Reply:
-    """A reply the server is making. A `discarded` one was given up before it began; nothing of it is shown."""
+    """A reply the server is making. A `discarded` one was given up before it began; nothing of it is shown.
+
+    `cancel_id` is the event id of the `response.cancel` that was sent for it, None before. `over` says that the server
+    had nothing to cancel: it has ended, and its `response.done` is late or lost.
+    """
 
     response_id: str
     key: str | None
     aside: bool
     started_at: float
     discarded: bool = False
-    cancelling: bool = False
+    cancel_id: str | None = None
+    over: bool = False
     first_output_at: float | None = None
     messages: dict[str, Message] = field(default_factory=dict)
 
@@ -83,9 +86,14 @@ class Replies:
         """
         return not (
             self._blocked
-            or any(not reply.aside for reply in self._live.values())
+            or any(not (reply.aside or reply.over) for reply in self._live.values())
             or any(not request.aside for key, request in self._sent.items() if key not in self._given_up)
         )
+
+    def cancelled_by(self, event_id: str | None) -> Reply | None:
+        """The live reply that this `response.cancel` was for; without an id (some gateways lose it), any cancelled."""
+        cancelled = (reply for reply in self if reply.cancel_id is not None)
+        return next((reply for reply in cancelled if event_id in (None, reply.cancel_id)), None)
 
     def ask(self, request: Request) -> None:
         """Queue a request."""

@@ -15,6 +15,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ async def _other_end(live: bool, bundled: bool) -> AsyncIterator[RealtimeModel]:
     script = Script(BUNDLED_SCRIPT if bundled else ANY_SCRIPT)
     for text in {text for turn in script.turns for text in turn.texts}:
         speak(text, VOICE, 1.0)  # kept by the voice, so that the call does not wait for it
-    async with Emulator(script, options=Knobs(reply_latency=REPLY_LATENCY)) as server:
+    async with Emulator(script, knobs=Knobs(reply_latency=REPLY_LATENCY)) as server:
         yield RealtimeModel(base_url=server.base_url, api_key="emulator", voice=VOICE, turn_detection=TURN_DETECTION)
 
 
@@ -238,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(minutes.timeline.render(min(shutil.get_terminal_size((100, 24)).columns, 160)))
+    print(minutes.timeline.render(_width()))
     if recording.seconds:
         print(f"\nThe call is in {options.out}: caller left, agent right, {recording.seconds:.1f} s.")
     if minutes.failure:
@@ -257,14 +258,18 @@ def _check(out: str, *, live: bool) -> None:
 
 def _announce(wav: str | Path, seconds: float, *, live: bool, bundled: bool) -> None:
     other = "OpenAI" if live else "the emulator"
-    print(f"Playing {Path(wav).name} ({seconds:.0f} s) to {other}, in real time. Ctrl-C hangs up.")
+    lines = [f"Playing {Path(wav).name} ({seconds:.0f} s) to {other}, in real time. Ctrl-C hangs up."]
     if not live:
-        print("The emulator answers from a script and estimates its tokens: a real call costs something else.")
+        lines.append("The emulator answers from a script and estimates its tokens: a real call costs something else.")
         if not bundled:
-            print("It does not understand speech: it notices when you speak, and answers the same to everybody.")
+            lines.append("It does not understand speech: it notices when you speak, and answers the same to everybody.")
         if importlib.util.find_spec("espeakng_loader") is None:
-            print("Its voice is synthetic: pip install espeakng-loader to understand what it says.")
-    print(flush=True)
+            lines.append("Its voice is synthetic: pip install espeakng-loader to understand what it says.")
+    print(*(textwrap.fill(line, _width()) for line in lines), "", sep="\n", flush=True)
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size((100, 24)).columns, 160)
 
 
 if __name__ == "__main__":

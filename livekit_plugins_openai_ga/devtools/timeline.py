@@ -22,6 +22,8 @@ _LABEL_WIDTH = 9
 _TIME_WIDTH = 16
 _MIN_WIDTH = 60
 _TICK_CELLS = 8
+# A no-break space: `textwrap` does not part a remark there.
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +129,17 @@ class Timeline:
         for entry in self.entries:
             remarks = []
             if entry in waits:
-                remarks.append(f"first audio after {waits[entry] * 1000:.0f} ms")
+                remarks.append(f"first audio after {waits[entry] * 1000:.0f} ms".replace(" ", _UNBROKEN))
             if entry.interrupted:
                 remarks.append("interrupted")
-            text = f"{entry.text} [{', '.join(remarks)}]" if remarks else entry.text
+            text = " ".join(entry.text.split())
+            if remarks:
+                text += f" [{', '.join(remarks)}]"
             span = f"{entry.at:.1f} s" if entry.until is None else f"{entry.at:.1f}-{entry.until:.1f} s"
             lead = f"{span:<{_TIME_WIDTH}}{entry.lane:<{_LABEL_WIDTH}}"
-            lines += textwrap.wrap(
-                " ".join(text.split()),
-                width,
-                initial_indent=lead,
-                subsequent_indent=" " * len(lead),
-                break_on_hyphens=False,
-            ) or [lead.rstrip()]
+            rest = " " * len(lead)
+            wrapped = textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=rest, break_on_hyphens=False)
+            lines += [line.replace(_UNBROKEN, " ") for line in wrapped] or [lead.rstrip()]
         return lines
 
     def _summary(self, width: int) -> list[str]:

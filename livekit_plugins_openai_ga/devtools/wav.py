@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 24000
+from ..wire.session import SAMPLE_RATE as SAMPLE_RATE
+
 # Audio this close to the end of what a side has already said is joined to it: timestamps jitter by a few
 # milliseconds, and a gap or an overlap of that length is a click.
 JOIN_SECONDS = 0.04

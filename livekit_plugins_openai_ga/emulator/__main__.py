@@ -11,10 +11,23 @@ from collections.abc import Sequence
 from .script import Script
 from .server import Emulator
 
+_SCRIPT_HELP = """\
+A script is a JSON list of turns. Each reply takes the next one; a turn with "heard" waits for the user:
+  [{"say": "Hello, how can I help?"},
+   {"heard": "What is the weather?", "tool": {"name": "get_weather", "arguments": {"city": "Rome"}}},
+   {"say": "It is sunny in Rome."}]
+A turn can also have "messages", "tools", "latency", "failure", "incomplete" and "stall".
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted. Returns 2 when the script file is unusable or the address is taken."""
-    parser = argparse.ArgumentParser(prog="python -m livekit_plugins_openai_ga.emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m livekit_plugins_openai_ga.emulator",
+        description="Serve OpenAI's GA Realtime API on this machine, from a script, until Ctrl-C.",
+        epilog=_SCRIPT_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for any (default 8765)")
     parser.add_argument("--script", metavar="FILE", help="JSON file with the turns of the conversation")
@@ -24,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         script = Script.load(options.script) if options.script else Script()
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(script, options.host, options.port, quiet=options.quiet))
-    except (ValueError, OSError) as exc:
+    except (ValueError, OSError, OverflowError) as exc:
         print(exc, file=sys.stderr)
         return 2
     return 0

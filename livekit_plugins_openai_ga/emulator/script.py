@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from .conversation import Refused
+from .grammar import Array, Number, Object, Text, boolean, mapping
 
 SCRIPT_IS_OVER = "That is the end of my script. I am only an emulator, so I have nothing more to say."
 
@@ -69,7 +72,7 @@ class Script:
     def load(cls, path: str | Path) -> Script:
         """Read a JSON file: a list of turns, or `{"turns": [...], "out_of_band": [...]}`.
 
-        Raises ValueError, with the file and the turn, for anything that is not one.
+        Raises ValueError, with the file and the place in it, for anything that is not one.
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -79,15 +82,13 @@ class Script:
             raise ValueError(f"{path}: the script is not JSON ({exc}).") from exc
         if isinstance(data, list):
             data = {"turns": data}
-        if not isinstance(data, dict) or not isinstance(data.get("turns"), list):
+        if not isinstance(data, dict):
             raise ValueError(f"{path}: a script is a list of turns, or an object with a `turns` list.")
         try:
-            return cls(
-                [_turn(t, f"turn {n}") for n, t in enumerate(data["turns"], 1)],
-                out_of_band=[_turn(t, f"out_of_band {n}") for n, t in enumerate(data.get("out_of_band", []), 1)],
-            )
-        except ValueError as exc:
+            _FILE(data, "")
+        except Refused as exc:
             raise ValueError(f"{path}: {exc}") from exc
+        return cls(map(_turn, data["turns"]), out_of_band=map(_turn, data.get("out_of_band", ())))
 
     def hear(self) -> str:
         """The transcript of user audio committed now: the `heard` of the turn its reply will take."""
@@ -121,24 +122,27 @@ class Script:
         return self.position
 
 
-_TURN_KEYS = {f.name for f in fields(Turn)}
+_TOOL = Object({"name": Text(), "arguments": mapping}, ("name",))
+_TURN = Object(
+    {
+        "heard": Text(),
+        "say": Text(),
+        "messages": Array(Text()),
+        "tool": _TOOL,
+        "tools": Array(_TOOL),
+        "failure": Array(Text(), shortest=3, longest=3),
+        "incomplete": Text(),
+        "stall": boolean,
+        "latency": Number(0, integer=False),
+    }
+)
+_FILE = Object({"turns": Array(_TURN), "out_of_band": Array(_TURN)}, ("turns",))
 
 
-def _turn(data: object, where: str) -> Turn:
-    if not isinstance(data, dict):
-        raise ValueError(f"{where} is not an object.")
-    if unknown := sorted(set(data) - _TURN_KEYS):
-        known = ", ".join(sorted(_TURN_KEYS))
-        raise ValueError(f"{where} has an unknown key `{unknown[0]}`; a turn has {known}.")
-    values = dict(data)
-    try:
-        if values.get("tool") is not None:
-            values["tool"] = ToolCall(**values["tool"])
-        values["tools"] = tuple(ToolCall(**call) for call in values.get("tools", ()))
-        values["messages"] = tuple(values.get("messages", ()))
-        if values.get("failure") is not None:
-            kind, code, message = values["failure"]
-            values["failure"] = (kind, code, message)
-    except (TypeError, ValueError) as exc:
-        raise ValueError(f"{where} is not a turn ({exc}).") from exc
+def _turn(data: Mapping[str, Any]) -> Turn:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    if "tool" in data:
+        values["tool"] = ToolCall(**data["tool"])
+    if "tools" in data:
+        values["tools"] = tuple(ToolCall(**call) for call in data["tools"])
     return Turn(**values)

@@ -55,11 +55,11 @@ class Emulator:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        options: Knobs | None = None,
+        knobs: Knobs | None = None,
         faults: Sequence[Fault] = (),
     ) -> None:
         self.script = script or Script()
-        self.knobs = options or Knobs()
+        self.knobs = knobs or Knobs()
         self.sessions: list[Session] = []
         self.handshakes: list[Handshake] = []
         self._host = host

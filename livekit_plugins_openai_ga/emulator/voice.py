@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_RATE = 24000
-BYTES_PER_MS = SAMPLE_RATE * 2 // 1000
+from ..wire.session import BYTES_PER_MS as BYTES_PER_MS
+from ..wire.session import SAMPLE_RATE as SAMPLE_RATE
+
 PEAK = 0.6
 
 Samples = npt.NDArray[np.float64]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Literal
 
 from livekit import rtc
@@ -73,26 +72,29 @@ class RealtimeSession(Shell):
 
     async def update_instructions(self, instructions: str) -> None:
         """Change the system prompt. Raises RealtimeError when the server refuses it; the old one then stays."""
-        before, self._instructions = self._instructions, instructions
-        if (failure := await self._configure()) is not None:
-            self._instructions = before
-            raise refusal(failure)
+        await self._reconfigure(instructions=instructions)
 
     async def update_tools(self, tools: list[llm.Tool]) -> None:
         """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay."""
-        before = (self._tools, self._tool_payloads)
-        self._take_tools(tools)
-        if (failure := await self._configure()) is not None:
-            self._tools, self._tool_payloads = before
-            raise refusal(failure)
+        await self._reconfigure(tools=tools)
 
-    def _take_tools(self, tools: list[llm.Tool]) -> None:
-        self._tool_payloads, taken = mapping.to_tools(tools)
-        self._tools = llm.ToolContext(taken)
-
-    async def _configure(self) -> Failure | None:
+    async def _reconfigure(
+        self, *, instructions: NotGivenOr[str] = NOT_GIVEN, tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN
+    ) -> None:
+        before = (self._instructions, self._tools, self._tool_payloads)
+        if is_given(instructions):
+            self._instructions = instructions
+        if is_given(tools):
+            self._tool_payloads, taken = mapping.to_tools(tools)
+            self._tools = llm.ToolContext(taken)
         key = utils.shortuuid("config_")
-        return await self._request(key, lambda: self._conversation.configure(self._payload(), key))
+        if (failure := await self._request(key, lambda: self._conversation.configure(self._payload(), key))) is None:
+            return
+        if is_given(instructions):
+            self._instructions = before[0]
+        if is_given(tools):
+            self._tools, self._tool_payloads = before[1:]
+        raise refusal(failure)
 
     async def update_chat_ctx(self, chat_ctx: llm.ChatContext) -> None:
         """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.
@@ -131,15 +133,13 @@ class RealtimeSession(Shell):
     ) -> None:
         """Everything an agent starts with, in one update with the history right behind it."""
         waits = []
-        if is_given(tools):
-            self._take_tools(tools)
-        if is_given(instructions):
-            waits.append(self.update_instructions(instructions))
-        elif is_given(tools):
-            waits.append(self.update_tools(tools))
+        if is_given(instructions) or is_given(tools):
+            waits.append(self._reconfigure(instructions=instructions, tools=tools))
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
-        for result in await asyncio.gather(*waits, return_exceptions=True):
+        with self._setting_up():
+            results = await asyncio.gather(*waits, return_exceptions=True)
+        for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:
                 logger.error("the agent starts without a part of its setup: %s", result)
             elif isinstance(result, BaseException) and not isinstance(result, llm.RealtimeError):
@@ -150,12 +150,7 @@ class RealtimeSession(Shell):
 
         Raises ValueError for a value GA would refuse and TypeError for a name it does not know.
         """
-        self._options = self._options.updated({"tool_choice": tool_choice, **given})
-        self._capabilities = replace(
-            self._capabilities,
-            turn_detection=self._options.server_turns,
-            user_transcription=self._options.transcribes,
-        )
+        self._use(self._options.updated({"tool_choice": tool_choice, **given}))
         self._do(self._conversation.configure(self._payload()))
         self._listen()
 

@@ -9,9 +9,10 @@ calls that LiveKit makes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from ..core import effects as fx
 from ..core.conversation import Conversation
 from ..errors import Failure, Kind, from_exception
 from ..log import logger
+from ..options import Options
 from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
@@ -62,8 +64,11 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
+        self._untranscribed: dict[str, list[llm.ChatContent]] = {}
         self._counts: Counter[str] = Counter()
         self._over: Failure | None = None
+        self._setups = 0  # `_update_session` calls that wait
+        self._untold: Failure | None = None  # why the session is over, to be told when they are done
         self._confirmation: asyncio.TimerHandle | None = None
 
         self._outbox = Outbox()
@@ -107,6 +112,12 @@ class Shell(llm.RealtimeSession[RawEvents]):
             fx.FunctionCalled: self._streams.called,
             fx.ReplyEnded: self._reply_ended,
         }
+
+    def _use(self, options: Options) -> None:
+        self._options = options
+        self._capabilities = replace(
+            self._capabilities, turn_detection=options.server_turns, user_transcription=options.transcribes
+        )
 
     def _payload(self) -> dict[str, Any]:
         return self._options.session_payload(self._instructions, self._tool_payloads)
@@ -155,6 +166,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
         """The link is gone: what cannot go on ends now."""
         self._stop_waiting_for_confirmation()
         self._do(self._conversation.closed(time.time()))
+        self._untranscribed.clear()
         self._listen()
 
     def will_retry(self, failure: Failure, delay: float) -> None:
@@ -166,7 +178,25 @@ class Shell(llm.RealtimeSession[RawEvents]):
         """There will be no further attempt: the session is over."""
         logger.error("the session with OpenAI is over: %s", failure)
         self._end(failure)
-        self._emit_error(failure, recoverable=False)
+        if self._setups:
+            self._untold = failure
+        else:
+            self._emit_error(failure, recoverable=False)
+
+    @contextlib.contextmanager
+    def _setting_up(self) -> Iterator[None]:
+        """Hold back the news that the session is over until the block is done.
+
+        LiveKit's fallback adapter sets its next model up in it, and does not hear an error before that has ended.
+        """
+        self._setups += 1
+        try:
+            yield
+        finally:
+            self._setups -= 1
+            if not self._setups and self._untold is not None:
+                failure, self._untold = self._untold, None
+                asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -206,7 +236,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
             )
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
-        self._options = self._options.restored(self._conversation.config.wanted)
+        self._use(self._options.restored(self._conversation.config.wanted))
+        self._listen()
 
     def _report(self, failure: Failure, *, recoverable: bool) -> None:
         logger.error("OpenAI reported an error: %s", failure)
@@ -231,6 +262,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)
+        if isinstance(item, llm.ChatMessage) and effect.record.is_user_speech and not item.content:
+            self._untranscribed[item.id] = item.content
         if item is not None:
             self.emit("remote_item_added", llm.RemoteItemAddedEvent(effect.previous_item_id, item))
 
@@ -247,6 +280,10 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self.emit("input_speech_stopped", event)
 
     def _transcript(self, effect: fx.Transcript) -> None:
+        if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
+            # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
+            # does not update.
+            content.append(effect.text)
         event = llm.InputTranscriptionCompleted(
             item_id=effect.item_id,
             transcript=effect.text,

@@ -18,9 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..wire import client_events
-
-BYTES_PER_MS = 48
-"""24 kHz, int16, mono."""
+from ..wire.session import BYTES_PER_MS
 
 IDLE_KEEP_MS = 2_000
 """With server turn detection and nobody speaking, this much is kept: speech that the server has not told of yet."""

@@ -15,7 +15,12 @@ Payload = dict[str, Any]
 VOICES = ("alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "shimmer", "verse")
 """The voices GA has. A custom voice is an object `{"id": "voice_..."}`."""
 
-PCM_24K: Mapping[str, Any] = {"type": "audio/pcm", "rate": 24000}
+SAMPLE_RATE = 24000
+"""Hz of all audio on the wire; it is int16, little-endian, mono."""
+
+BYTES_PER_MS = SAMPLE_RATE * 2 // 1000
+
+PCM_24K: Mapping[str, Any] = {"type": "audio/pcm", "rate": SAMPLE_RATE}
 """The one PCM format GA takes. `rate` is typed optional in the SDK and required by the server."""
 
 LOGPROBS = "item.input_audio_transcription.logprobs"

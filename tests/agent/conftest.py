@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from livekit.agents import Agent, AgentSession, llm
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 
 SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 300}
@@ -53,7 +54,7 @@ class Speaker(io.AudioOutput):
         await super().capture_frame(frame)
         if self._started is None:
             self._started = asyncio.get_running_loop().time()
-            self.on_playback_started(created_at=self._started)
+            self.on_playback_started(created_at=time.time())  # LiveKit compares it with the wall clock
         self._queued += frame.duration
         self.loudness = max(self.loudness, float(np.abs(np.frombuffer(frame.data, np.int16)).max()))
 
@@ -98,7 +99,7 @@ class Call:
     session: AgentSession[None]
     microphone: Microphone
     speaker: Speaker
-    rt: RealtimeSession
+    rt: llm.RealtimeSession[Any]
     events: list[tuple[str, Any]] = field(default_factory=list)
 
     def texts(self, role: str) -> list[str]:
@@ -128,9 +129,11 @@ async def start_call() -> AsyncIterator[StartCall]:
     """Starts an agent on an emulator; closes it at the end of the test."""
     stack = AsyncExitStack()
 
-    async def start(server: Emulator, agent: Agent | None = None, **options: Any) -> Call:
+    async def start(
+        server: Emulator, agent: Agent | None = None, *, model: llm.RealtimeModel | None = None, **options: Any
+    ) -> Call:
         options = {"turn_detection": SERVER_VAD, **options}
-        model = RealtimeModel(api_key="sk-test", base_url=server.base_url, **options)
+        model = model or RealtimeModel(api_key="sk-test", base_url=server.base_url, **options)
         session: AgentSession[None] = AgentSession(llm=model, aec_warmup_duration=None)
         microphone, speaker = Microphone(), Speaker()
         session.input.audio = microphone
@@ -146,7 +149,7 @@ async def start_call() -> AsyncIterator[StartCall]:
         agent = agent or Agent(instructions="Be brief.")
         await session.start(agent)
         rt = agent.realtime_llm_session
-        assert isinstance(rt, RealtimeSession)
+        assert isinstance(rt, llm.RealtimeSession)
         for name in _RT_EVENTS:
             rt.on(name, lambda event, name=name: events.append((name, event)))
         return Call(session, microphone, speaker, rt, events)

@@ -97,6 +97,25 @@ def test_a_turn_without_transcript_is_not_replaced(talk: Any, message: Any) -> N
     assert talk.sent == []
 
 
+def test_a_turn_whose_transcript_came_after_the_context_was_copied_stays(talk: Any, message: Any) -> None:
+    """A handoff brings the context as it was during the tool call: the user's turn is empty in it."""
+    talk.user_turn("u1")
+    talk.transcript("u1", "Let me talk to billing.")
+    talk.forget()
+    talk.syncs("k1", [message("u1", ""), message("b")])
+    assert placed(talk) == [("create b", "u1")]
+    assert talk.texts["u1"] == "Let me talk to billing."
+
+
+def test_a_reply_whose_text_came_after_the_context_was_copied_stays(talk: Any, message: Any) -> None:
+    """A reply that speaks and hands off: the new agent's copy of what was said is empty."""
+    talk.reply("r1", "a1", "I will put you through.")
+    talk.forget()
+    talk.syncs("k1", [message("a1", "", role="assistant")])
+    assert talk.sent == []
+    assert talk.texts["a1"] == "I will put you through."
+
+
 def test_a_turn_without_transcript_is_not_moved(talk: Any, message: Any) -> None:
     talk.syncs("k0", [message("a")])
     talk.acknowledges()

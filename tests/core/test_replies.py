@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.errors import Failure, Kind
 
@@ -160,6 +162,38 @@ def test_a_cancel_that_lost_the_race_is_only_counted(talk: Any) -> None:
     talk.forget()
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
     assert talk.told == ["Noticed"]
+
+
+@pytest.mark.parametrize("event_id", ["cancel_2", None])
+def test_a_reply_whose_end_was_lost_does_not_hold_up_the_next(talk: Any, event_id: str | None) -> None:
+    talk.begins("r0")
+    talk.message("r0", "a1")
+    talk.note(talk.conversation.interrupt())
+    talk.asks("k1")
+    talk.forget()
+    talk.refuses({"event_id": event_id}, "response_cancel_not_active")
+    assert keys(talk) == ["k1"]
+    talk.forget()
+    talk.begins("r1", "k1")
+    assert talk.told == ["MessageEnded", "ReplyEnded", "ReplyStarted"]
+    assert talk.all(fx.ReplyEnded)[0].status == "cancelled"
+
+
+def test_a_cancel_refused_before_the_end_was_told_loses_no_usage(talk: Any) -> None:
+    talk.begins("r0")
+    talk.note(talk.conversation.interrupt())
+    talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
+    talk.ends("r0", usage={"total_tokens": 7})
+    (ended,) = talk.all(fx.ReplyEnded)
+    assert (ended.status, ended.usage.total) == ("completed", 7)
+
+
+def test_another_cancel_refused_says_nothing_of_a_reply(talk: Any) -> None:
+    talk.begins("r0")
+    talk.note(talk.conversation.interrupt())
+    talk.asks("k1")
+    talk.refuses({"event_id": "the application's own"}, "response_cancel_not_active")
+    assert keys(talk) == []
 
 
 def test_two_replies_at_once_do_not_mix(talk: Any) -> None:

@@ -166,7 +166,7 @@ class TestLive:
         assert loudness(read_wav(out)[0][:, 1]) > 100
 
     async def test_a_refused_key_is_one_failure_with_its_reason(self, tmp_path: Path) -> None:
-        async with Emulator(Script(), options=Knobs(api_keys=frozenset({"sk-good"}))) as server:
+        async with Emulator(Script(), knobs=Knobs(api_keys=frozenset({"sk-good"}))) as server:
             process = await self.start(server, tmp_path / "call.wav")
             printed, complaints = await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 1

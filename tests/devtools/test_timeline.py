@@ -32,12 +32,12 @@ session  |                                                                      
 
 0.0 s           session  connected to gpt-realtime-2.1
 0.5-2.3 s       caller   Hello, who am I talking to?
-2.9-5.1 s       agent    Hello! I am Iris, the assistant of the weather desk. [first audio after 600
-                         ms]
+2.9-5.1 s       agent    Hello! I am Iris, the assistant of the weather desk.
+                         [first audio after 600 ms]
 7.0-9.0 s       caller   What is the weather in Lisbon right now?
 9.4-9.8 s       tool     get_weather({"city": "Lisbon"}) -> 18 degrees, clear
-10.1-13.4 s     agent    Right now it is 18 degrees and clear, with a light wind from the [first
-                         audio after 1100 ms, interrupted]
+10.1-13.4 s     agent    Right now it is 18 degrees and clear, with a light wind from the
+                         [first audio after 1100 ms, interrupted]
 13.1-15.0 s     caller   Wait, stop. Tell me about tomorrow instead.
 15.5-18.0 s     agent    Tomorrow will be 21 degrees. [first audio after 500 ms]
 20.0 s          session  closed

@@ -37,7 +37,7 @@ async def take(generation):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_a_spoken_conversation_with_a_tool():
-    async with Emulator(Script(SCRIPT), options=Knobs(pace=50.0, speak=synthetic)) as server:
+    async with Emulator(Script(SCRIPT), knobs=Knobs(pace=50.0, speak=synthetic)) as server:
         model = openai.realtime.RealtimeModel(base_url=server.base_url, api_key="sk-test")
         session = model.session()
         generations: asyncio.Queue[llm.GenerationCreatedEvent] = asyncio.Queue()
@@ -74,7 +74,7 @@ async def test_a_spoken_conversation_with_a_tool():
 
 async def test_a_transcription_stream():
     script = Script([Turn(heard="What is the weather?"), Turn(heard="Thank you.")])
-    async with Emulator(script, options=Knobs(speak=synthetic)) as server, utils.http_context.open():
+    async with Emulator(script, knobs=Knobs(speak=synthetic)) as server, utils.http_context.open():
         recognizer = openai.STT(
             model="gpt-4o-transcribe",
             language="en",

@@ -32,7 +32,7 @@ def of(events, event_type):
 
 
 async def test_a_spoken_conversation_with_a_tool():
-    async with Emulator(Script(SCRIPT), options=FAST) as server:
+    async with Emulator(Script(SCRIPT), knobs=FAST) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="sk-test")
         client.websocket_base_url = server.base_url.replace("http://", "ws://")
         async with client.realtime.connect(model="gpt-realtime-2.1") as connection:
@@ -66,7 +66,7 @@ async def test_a_spoken_conversation_with_a_tool():
 
 
 async def test_a_transcription_session():
-    async with Emulator(Script([Turn(heard="Good morning")]), options=FAST) as server:
+    async with Emulator(Script([Turn(heard="Good morning")]), knobs=FAST) as server:
         client = AsyncOpenAI(base_url=server.base_url, api_key="sk-test")
         client.websocket_base_url = server.base_url.replace("http://", "ws://")
         async with client.realtime.connect(extra_query={"intent": "transcription"}) as connection:

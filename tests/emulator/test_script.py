@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -60,15 +61,23 @@ def test_a_script_is_loaded_from_json(tmp_path):
     [
         ("{", "is not JSON"),
         ("5", "a list of turns"),
-        ('[{"says": "Hi"}]', "turn 1 has an unknown key `says`"),
-        ("[5]", "turn 1 is not an object"),
-        ('[{"tool": {"nam": "f"}}]', "turn 1 is not a turn"),
+        ("{}", "'turns'"),
+        ('{"turns": [], "turn": []}', "Unknown parameter: 'turn'"),
+        ('{"turns": [], "out_of_band": 5}', "'out_of_band': expected an array, but got an integer"),
+        ('[{}, {"says": "Hi"}]', "Unknown parameter: 'turns[1].says'"),
+        ("[5]", "'turns[0]': expected an object"),
+        ('[{"say": 5}]', "'turns[0].say': expected a string"),
+        ('[{"messages": "Hi"}]', "'turns[0].messages': expected an array"),
+        ('[{"latency": true}]', "'turns[0].latency': expected a decimal"),
+        ('[{"tool": {"nam": "f"}}]', "Missing required parameter: 'turns[0].tool.name'"),
+        ('[{"tools": [{"name": "f", "arguments": "{}"}]}]', "'turns[0].tools[0].arguments': expected an object"),
+        ('[{"failure": ["server_error"]}]', "'turns[0].failure': array too short"),
     ],
 )
-def test_a_bad_script_is_named_with_its_turn(tmp_path, text, complaint):
+def test_a_bad_script_is_named_with_the_place_in_it(tmp_path, text, complaint):
     path = tmp_path / "script.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=complaint) as error:
+    with pytest.raises(ValueError, match=re.escape(complaint)) as error:
         Script.load(path)
     assert str(path) in str(error.value)
 

@@ -35,7 +35,7 @@ async def until(client, event_type):
 
 
 async def test_a_conversation_over_a_socket():
-    async with Emulator(Script([Turn(say="Hello.")]), options=FAST) as server, dial(server) as client:
+    async with Emulator(Script([Turn(say="Hello.")]), knobs=FAST) as server, dial(server) as client:
         assert (await receive(client))["type"] == "session.created"
         await client.send(json.dumps({"type": "response.create"}))
         done = await until(client, "response.done")
@@ -62,7 +62,7 @@ REJECTED = [
 
 @pytest.mark.parametrize(("query", "headers", "code", "close_code"), REJECTED)
 async def test_a_bad_handshake_is_accepted_then_refused(query, headers, code, close_code):
-    async with Emulator(options=Knobs(api_keys=frozenset({"sk-test"}), gateway_urls=False)) as server:
+    async with Emulator(knobs=Knobs(api_keys=frozenset({"sk-test"}), gateway_urls=False)) as server:
         async with dial(server, query, headers=headers) as client:
             error = await receive(client)
             assert (error["type"], error["error"]["code"]) == ("error", code)
@@ -164,7 +164,7 @@ async def test_a_frozen_server_answers_neither_data_nor_pings():
 
 
 async def test_a_client_that_answers_no_pings_is_closed():
-    async with Emulator(options=Knobs(ping_interval=0.05, ping_timeout=0.1)) as server:
+    async with Emulator(knobs=Knobs(ping_interval=0.05, ping_timeout=0.1)) as server:
         async with dial(server, ping_interval=None, close_timeout=0.1) as client:
             await receive(client)
             client.transport.pause_reading()
@@ -173,7 +173,7 @@ async def test_a_client_that_answers_no_pings_is_closed():
 
 
 async def test_a_fault_during_a_reply_reaches_the_client():
-    async with Emulator(Script([Turn(say="Hello there.")]), options=FAST) as server:
+    async with Emulator(Script([Turn(say="Hello there.")]), knobs=FAST) as server:
         server.add_fault(faults.CloseOn("response.output_audio.delta", 1011, "oops"))
         async with dial(server) as client:
             await client.send(json.dumps({"type": "response.create"}))
@@ -183,7 +183,7 @@ async def test_a_fault_during_a_reply_reaches_the_client():
 
 
 async def test_the_script_goes_on_after_a_reconnect():
-    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), options=FAST) as server:
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), knobs=FAST) as server:
         for expected in ("One.", "Two."):
             async with dial(server) as client:
                 await client.send(json.dumps({"type": "response.create"}))
@@ -194,7 +194,7 @@ async def test_the_script_goes_on_after_a_reconnect():
 
 
 async def test_waiting_for_events_ends_with_them_or_with_a_timeout():
-    async with Emulator(options=FAST) as server, dial(server) as client:
+    async with Emulator(knobs=FAST) as server, dial(server) as client:
         waiting = asyncio.ensure_future(server.wait_received("response.create", count=2))
         for _ in range(2):
             await client.send(json.dumps({"type": "response.create"}))
@@ -219,6 +219,7 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     assert "cannot be read" in capsys.readouterr().err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert main(["--port", str(taken.getsockname()[1])]) == 2
+    assert main(["--port", "99999"]) == 2
 
 
 async def test_the_command_serves_and_says_what_it_cannot(tmp_path):

@@ -201,7 +201,7 @@ async def test_beta_event_names_that_a_gateway_still_sends_are_understood(open_s
     ],
 )
 async def test_the_order_of_events_may_differ(open_session, reading, knobs):
-    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), options=knobs) as server:
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), knobs=knobs) as server:
         call = open_session(server)
         texts = [(await reading(await call.session.generate_reply()))[0][0] for _ in range(2)]
         assert texts == ["One.", "Two."]

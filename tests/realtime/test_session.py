@@ -100,6 +100,37 @@ async def test_a_refused_option_rolls_back_and_is_reported(open_session):
         assert server.received("session.update")[2]["session"] == {"type": "realtime", "instructions": "Be kind."}
 
 
+async def test_capabilities_follow_a_change_and_its_refusal(open_session):
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        server.add_fault(RejectOn("session.update", "invalid_value", "Not now.", "session.audio.input"))
+        call.session.update_options(turn_detection=None, input_audio_transcription=None)
+        capabilities = call.session.capabilities
+        assert (capabilities.turn_detection, capabilities.user_transcription) == (False, False)
+        await call.first("error")
+        capabilities = call.session.capabilities
+        assert (capabilities.turn_detection, capabilities.user_transcription) == (True, True)
+
+
+async def test_an_agent_whose_setup_is_refused_leaves_the_one_before_it_in_place(open_session):
+    @function_tool
+    async def weather(city: str) -> str:
+        """The weather in a city."""
+        return "sunny"
+
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session._update_session(instructions="Be brief.", tools=[weather])
+        server.add_fault(RejectOn("session.update", "invalid_value", "Bad tool.", "session.tools[0]"))
+        await call.session._update_session(instructions="Sell.", tools=[])
+        assert list(call.session.tools.function_tools) == ["weather"]
+        call.session.update_options(speed=1.2)
+        await server.wait_received("session.update", count=3)
+        change = server.received("session.update")[2]["session"]
+        assert change == {"type": "realtime", "audio": {"output": {"speed": 1.2}}}
+
+
 async def test_turn_detection_can_be_off_for_one_session(open_session):
     async with Emulator() as server:
         call = open_session(server, turn_detection_disabled=True)
@@ -453,7 +484,7 @@ async def test_audio_that_no_item_has_yet_is_sent_again(open_session):
 
 
 async def test_a_planned_change_of_connection_waits_for_the_reply_to_end(open_session, reading):
-    async with Emulator(Script([Turn(say="One two three four five.")]), options=Knobs(pace=2.0)) as server:
+    async with Emulator(Script([Turn(say="One two three four five.")]), knobs=Knobs(pace=2.0)) as server:
         call = open_session(server, max_session_duration=1.0)
         await call.session.update_instructions("Be brief.")
         await asyncio.sleep(0.7)
