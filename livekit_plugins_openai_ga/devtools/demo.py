@@ -23,6 +23,7 @@ from typing import Any
 from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
+from .. import models
 from ..emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
 from ..realtime import RealtimeModel, RealtimeSession
 from .call import CallerAudio, Loudspeaker, caller_pcm
@@ -117,7 +118,7 @@ async def hold_call(model: RealtimeModel, caller: bytes, *, hang_up: asyncio.Eve
     session.input.audio = microphone
     session.output.audio = synchronizer.audio_output
     session.output.transcription = synchronizer.text_output
-    minutes = Minutes(microphone, loudspeaker, clock=lambda: loop.time() - zero)
+    minutes = Minutes(microphone, loudspeaker, clock=lambda: loop.time() - zero, follow=_follow)
     minutes.attend_session(session, synchronizer.audio_output)
     over = asyncio.Event()
     session.on("close", lambda _: over.set())
@@ -194,6 +195,12 @@ async def _run(caller: bytes, *, live: bool, bundled: bool) -> tuple[CallRecordi
     return recording, minutes, hang_up.is_set()
 
 
+def _follow(line: str) -> None:
+    """Show that the call goes on. A pipe or a file gets the timeline only, which says the same and more."""
+    if sys.stdout.isatty():
+        print(f"  {line}", flush=True)
+
+
 class _OnceEach(logging.Filter):
     """The plugin and LiveKit each log the error that ends a session; once is enough."""
 
@@ -239,7 +246,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
+    if sys.stdout.isatty():
+        print()
     print(minutes.timeline.render(_width()))
+    print(f"Prices: OpenAI's of {models.PRICES_DATE}.")
     if recording.seconds:
         print(f"\nThe call is in {options.out}: caller left, agent right, {recording.seconds:.1f} s.")
     if minutes.failure:

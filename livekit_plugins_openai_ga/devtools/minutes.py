@@ -44,14 +44,22 @@ class _ToolCall:
 class Minutes:
     """Takes the minutes of one call; `timeline` is complete after `close`."""
 
-    def __init__(self, caller: CallerAudio, loudspeaker: Loudspeaker, *, clock: Callable[[], float]) -> None:
-        """`clock`: seconds since the call's recording began."""
+    def __init__(
+        self,
+        caller: CallerAudio,
+        loudspeaker: Loudspeaker,
+        *,
+        clock: Callable[[], float],
+        follow: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """`clock`: seconds since the call's recording began. `follow` gets a line whenever something was said."""
         self.timeline = Timeline()
         self.failure = ""
         """Why the session ended, when it did by itself; "" otherwise."""
         self._caller = caller
         self._loudspeaker = loudspeaker
         self._clock = clock
+        self._follow = follow
         self._turns: dict[str, _CallerTurn] = {}
         self._tools: dict[str, _ToolCall] = {}
 
@@ -97,11 +105,13 @@ class Minutes:
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
         if event.is_final and event.transcript and event.item_id in self._turns:
             self._turns[event.item_id].text = event.transcript
+            self._follow(f"caller: {event.transcript}")
 
     def _played(self, event: io.PlaybackFinishedEvent) -> None:
         if event.playback_position > 0:
             heard = self._loudspeaker.heard[-1]
             text = (event.synchronized_transcript or "").strip() or NOT_TRANSCRIBED
+            self._follow(f"agent: {text}{' (interrupted)' if heard.interrupted else ''}")
             self.timeline.speech("agent", heard.start, heard.end, text, interrupted=heard.interrupted)
 
     def _tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
@@ -109,6 +119,7 @@ class Minutes:
         if isinstance(update, ToolCallStarted):
             call = update.function_call
             self._tools[call.call_id] = _ToolCall(self._clock(), call.name, call.arguments)
+            self._follow(f"tool: {call.name}({call.arguments})")
         elif isinstance(update, ToolCallEnded):
             ended = self._tools.get(update.id.removesuffix("_final"))
             if ended is not None:
