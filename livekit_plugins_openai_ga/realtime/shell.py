@@ -262,7 +262,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)
-        if isinstance(item, llm.ChatMessage) and effect.record.is_user_speech and not item.content:
+        awaits_text = self._options.transcribes and effect.record.is_user_speech
+        if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
             self._untranscribed[item.id] = item.content
         if item is not None:
             self.emit("remote_item_added", llm.RemoteItemAddedEvent(effect.previous_item_id, item))
