@@ -22,14 +22,13 @@ from ..wire import client_events, session
 from ..wire import server_events as ev
 from . import effects as fx
 from .config import Config
+from .effects import Effects
 from .history import History
 from .output import Output
 from .record import Record
 from .replies import CORRELATION, Replies, Reply, Request
 from .turns import Turns, confidence
 from .usage import reply_usage, transcription_usage
-
-Effects = list[fx.Effect]
 
 
 class Phase(enum.Enum):

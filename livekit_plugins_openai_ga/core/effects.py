@@ -17,6 +17,10 @@ class Effect:
     """Base of all effects."""
 
 
+Effects = list[Effect]
+"""What a call into the core returns: to be carried out in this order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send(Effect):
     """Put a client event on the wire.

@@ -13,10 +13,9 @@ from ..errors import Failure, Kind
 from ..wire import client_events, items
 from ..wire import server_events as ev
 from . import effects as fx
+from .effects import Effects
 from .mirror import Change, Mirror
 from .record import Record, identify, same_text
-
-Effects = list[fx.Effect]
 
 _NOBODY = ""
 """The key of changes that no request waits for. LiveKit is not told of their items: it has them."""

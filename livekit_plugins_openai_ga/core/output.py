@@ -14,12 +14,11 @@ from typing import Any
 from ..errors import Failure
 from ..wire import server_events as ev
 from . import effects as fx
+from .effects import Effects
 from .mirror import Mirror
 from .record import Record
 from .replies import Message, Replies, Reply
 from .usage import ReplyUsage
-
-Effects = list[fx.Effect]
 
 
 class Output:

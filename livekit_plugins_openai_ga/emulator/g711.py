@@ -10,7 +10,6 @@ import functools
 import numpy as np
 import numpy.typing as npt
 
-RATE = 8000
 FORMATS = ("audio/pcmu", "audio/pcma")
 
 

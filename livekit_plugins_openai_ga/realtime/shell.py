@@ -92,7 +92,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
             fx.Settled: self._settled,
             fx.ConfigDiffers: self._config_differs,
             fx.ConfigRefused: self._config_refused,
-            fx.Report: lambda effect: self._report(effect.failure, recoverable=True),
+            fx.Report: self._report,
             fx.Disconnect: lambda effect: self._supervisor.hang_up(effect.failure),
             fx.Noticed: self._noticed,
             fx.ItemPlaced: self._item_placed,
@@ -103,7 +103,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
             fx.TranscriptionFailed: self._transcription_failed,
             fx.TranscriptionBilled: self._transcription_billed,
             fx.ReplySent: self._reply_sent,
-            fx.ReplyStarted: self._reply_started,
+            fx.ReplyStarted: self._streams.started,
             fx.MessageStarted: self._streams.message_started,
             fx.MessageKind: self._streams.message_kind,
             fx.MessageText: self._streams.text,
@@ -239,9 +239,9 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._use(self._options.restored(self._conversation.config.wanted))
         self._listen()
 
-    def _report(self, failure: Failure, *, recoverable: bool) -> None:
-        logger.error("OpenAI reported an error: %s", failure)
-        self._emit_error(failure, recoverable=recoverable)
+    def _report(self, effect: fx.Report) -> None:
+        logger.error("OpenAI reported an error: %s", effect.failure)
+        self._emit_error(effect.failure, recoverable=True)
 
     def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
         error = mapping.to_api_error(failure)
@@ -318,9 +318,6 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _announce(self, event: llm.GenerationCreatedEvent) -> None:
         self.emit("generation_created", event)
-
-    def _reply_started(self, effect: fx.ReplyStarted) -> None:
-        self._streams.started(effect)
 
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
