@@ -1,17 +1,19 @@
 """OpenAI's GA Realtime API for LiveKit Agents.
 
 `RealtimeModel` lets a LiveKit agent speak through OpenAI. It takes the keywords of
-`livekit.plugins.openai.realtime.RealtimeModel`, and is reachable as `livekit.plugins.openai_ga`, too.
+`livekit.plugins.openai.realtime.RealtimeModel`. `STT` turns speech into text while it is spoken, and takes those of
+`livekit.plugins.openai.STT`. The package is reachable as `livekit.plugins.openai_ga`, too.
 """
 
 from livekit.agents import Plugin
 
-from . import realtime
+from . import realtime, stt
 from .log import logger
 from .realtime import RealtimeModel, RealtimeSession
+from .stt import STT, SpeechStream
 from .version import __version__
 
-__all__ = ["RealtimeModel", "RealtimeSession", "__version__", "realtime"]
+__all__ = ["STT", "RealtimeModel", "RealtimeSession", "SpeechStream", "__version__", "realtime", "stt"]
 
 
 class OpenAIGAPlugin(Plugin):

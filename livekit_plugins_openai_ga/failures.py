@@ -135,6 +135,10 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "item_truncate_invalid_item_id": _NO_ITEM,
         "audio_unintelligible": _NOT_UNDERSTOOD,
         "transcription_error": _NOT_UNDERSTOOD,
+        "transcription_overdue": _request(
+            "No transcript came for this speech in time.",
+            "Nothing needs to be done; if it happens often, use another transcription model.",
+        ),
         "protocol_error": _request("The MCP server answered with a protocol error.", _MCP),
         "tool_execution_error": _request("A tool of the MCP server failed.", _MCP),
         "http_error": _request("The MCP server answered with an HTTP error.", _MCP),

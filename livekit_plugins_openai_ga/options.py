@@ -1,30 +1,26 @@
 """What the user asked for: one frozen `Options`, made from arguments and the environment, checked before any socket.
 
-What a session can be told stands in `session_fields`; here is the rest (where to connect, how long, how often), and
-the session payload that comes out of both.
+What a session can be told stands in `session_fields`, where the server is in `connection`; here is the rest, and the
+session payload that comes out of it.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import llm
 from livekit.agents.types import NotGiven
 
 from . import models, session_fields
+from .connection import Connection
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
-from .wire import endpoint, session
+from .wire import session
 from .wire.endpoint import Endpoint, Service
-
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
-"""Seconds until a connection is replaced at a calm moment. The server ends every session after 60 minutes."""
 
 _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
 _ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
@@ -38,15 +34,8 @@ class Options:
     """Everything the user asked for. `values` holds the fields of `FIELDS` in wire form; NOT_GIVEN ones are absent."""
 
     model: str
-    base_url: str = field(repr=False)  # some gateways take a key in the query
-    api_key: str = field(repr=False)
-    conn_options: APIConnectOptions
-    max_session_duration: float | None
-    heartbeat: float
+    connection: Connection
     reply_timeout: float
-    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
-    allow_insecure: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -54,63 +43,28 @@ class Options:
         cls,
         *,
         model: str,
-        base_url: str | NotGiven,
-        api_key: str | None,
-        conn_options: APIConnectOptions,
-        max_session_duration: float | NotGiven | None,
-        heartbeat: float,
+        connection: Connection,
         reply_timeout: float,
-        extra_headers: Mapping[str, str] | None,
-        extra_query: Mapping[str, str] | None,
-        allow_insecure: bool,
         given: Mapping[str, Any],
     ) -> Options:
-        """Fill in environment and defaults, and check everything that can be checked without a network.
+        """Fill in defaults, and check everything that can be checked without a network.
 
         Raises ValueError: one sentence that names the parameter and says what to do.
         """
-        key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-        if not key:
-            raise ValueError("api_key is missing: pass api_key=... or set the OPENAI_API_KEY environment variable.")
-        if isinstance(base_url, NotGiven) or not base_url:
-            base_url = os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        if isinstance(max_session_duration, NotGiven):
-            max_session_duration = DEFAULT_MAX_SESSION_DURATION
-        if max_session_duration is not None:
-            number("max_session_duration", max_session_duration, 1)
-        options = cls(
-            model=model,
-            base_url=base_url,
-            api_key=key,
-            conn_options=conn_options,
-            max_session_duration=max_session_duration,
-            heartbeat=float(number("heartbeat", heartbeat, 0.1)),
-            reply_timeout=float(number("reply_timeout", reply_timeout, 0.1)),
-            extra_headers=dict(extra_headers or {}),
-            extra_query=dict(extra_query or {}),
-            allow_insecure=allow_insecure,
-        )
+        options = cls(model, connection, float(number("reply_timeout", reply_timeout, 0.1)))
         options.endpoint()
         options._check_model()
         defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
         return replace(options, values=defaults).changed(given)
 
     def endpoint(self) -> Endpoint:
-        """Where the socket goes, with its headers. Raises ValueError for a base URL that cannot be used."""
-        return endpoint.build(
-            self.base_url,
-            Service.REALTIME,
-            model=self.model,
-            api_key=self.api_key,
-            extra_headers=self.extra_headers,
-            extra_query=self.extra_query,
-            allow_insecure=self.allow_insecure,
-        )
+        """Where the socket goes, with its headers. Raises ValueError when `extra_query` asks for something else."""
+        return self.connection.endpoint(Service.REALTIME, model=self.model)
 
     @property
     def is_native(self) -> bool:
         """Whether this is OpenAI's own server. Elsewhere names may be aliases, so the server decides."""
-        return self.endpoint().host == endpoint.OPENAI_HOST
+        return self.connection.is_native
 
     def takes_reasoning(self, name: str) -> bool:
         """Whether the model takes `reasoning` and `parallel_tool_calls`; warns when a known one does not."""
@@ -124,12 +78,11 @@ class Options:
         if not isinstance(self.model, str) or not self.model:
             raise ValueError(f"model is missing: pass model='{models.DEFAULT_REALTIME}'.")
         model = models.find(self.model)
-        if model is None:
+        if model is None or not self.is_native:
             return
-        warning = models.lifecycle_warning(self.model)
-        if self.is_native and model.stage is models.Stage.SHUT_DOWN:
-            raise ValueError(f"model: {warning}")
-        if self.is_native and model.use is not models.Use.REALTIME:
+        if model.stage is models.Stage.SHUT_DOWN:
+            raise ValueError(f"model: {models.lifecycle_warning(self.model)}")
+        if model.use is not models.Use.REALTIME:
             raise ValueError(
                 f"model={self.model!r} cannot hold a conversation on the Realtime API: use '{models.DEFAULT_REALTIME}'."
             )
@@ -178,11 +131,8 @@ class Options:
             del changes["temperature"]
         if unknown := sorted(set(changes) - SETTABLE):
             raise TypeError(f"update_options() does not know {unknown[0]!r}: it takes {', '.join(sorted(SETTABLE))}.")
-        options = replace(
-            self,
-            extra_headers=dict(changes.pop("extra_headers", self.extra_headers) or {}),
-            extra_query=dict(changes.pop("extra_query", self.extra_query) or {}),
-        ).changed(changes)
+        dialling = {name: changes.pop(name) for name in _DIALLING & changes.keys()}
+        options = replace(self, connection=self.connection.changed(**dialling)).changed(changes)
         options.endpoint()
         return options
 

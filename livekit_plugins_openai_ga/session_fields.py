@@ -90,20 +90,23 @@ def say_lifecycle(name: str, model: str) -> None:
         logger.warning("%s: %s", name, warning)
 
 
-def _one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
+def one_of(name: str, value: Any, allowed: Iterable[str]) -> Any:
+    """`value` when it is one of these. Raises ValueError."""
     allowed = tuple(allowed)
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is not supported: use one of {', '.join(map(repr, allowed))}.")
     return value
 
 
-def _flag(name: str, value: Any) -> bool:
+def flag(name: str, value: Any) -> bool:
+    """`value` when it is True or False. Raises ValueError."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value!r} is not supported: use True or False.")
     return value
 
 
-def _texts(name: str, value: Any) -> list[str]:
+def texts(name: str, value: Any) -> list[str]:
+    """`value` as a list of texts. Raises ValueError."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{name}={value!r} is not supported: use a list of texts.")
     return list(value)
@@ -112,10 +115,11 @@ def _texts(name: str, value: Any) -> list[str]:
 def _languages(name: str, value: Any) -> list[str]:
     if not value:  # GA takes neither null nor an empty list here
         raise ValueError(f"{name}={value!r} is not supported: name at least one language, or leave it out.")
-    return _texts(name, value)
+    return texts(name, value)
 
 
-def _text(name: str, value: Any) -> str:
+def text(name: str, value: Any) -> str:
+    """`value` when it is a text. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{name}={value!r} is not supported: use a text.")
     return value
@@ -154,7 +158,7 @@ def _voice(value: Any, target: Target) -> Any:
         if not isinstance(custom.get("id"), str):
             raise ValueError("voice has no 'id': pass a voice name or {'id': 'voice_...'}.")
         return custom
-    return _one_of("voice", value, session.VOICES) if target.is_native else value
+    return one_of("voice", value, session.VOICES) if target.is_native else value
 
 
 _VAD_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
@@ -162,21 +166,27 @@ _VAD_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "prefix_padding_ms": lambda name, value: number(name, value, 0),
     "silence_duration_ms": lambda name, value: number(name, value, 0),
     "idle_timeout_ms": lambda name, value: number(name, value, 5000, 30000),
-    "eagerness": lambda name, value: _one_of(name, value, ("low", "medium", "high", "auto")),
-    "create_response": _flag,
-    "interrupt_response": _flag,
+    "eagerness": lambda name, value: one_of(name, value, ("low", "medium", "high", "auto")),
+    "create_response": flag,
+    "interrupt_response": flag,
 }
+
+
+def turn_detection(value: Any, kinds: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Turn detection in wire form; `kinds` names the fields of each kind. Raises ValueError."""
+    wanted = _object("turn_detection", value)
+    kind = one_of("turn_detection.type", wanted.get("type"), kinds)
+    _known_fields("turn_detection", wanted, ("type", *kinds[kind]), kind)
+    for key, check in _VAD_CHECKS.items():
+        if key in wanted:
+            check(f"turn_detection.{key}", wanted[key])
+    return wanted
 
 
 def _turn_detection(value: Any, target: Target) -> dict[str, Any] | None:
     if value is None:
         return None
-    wanted = _object("turn_detection", value)
-    kind = _one_of("turn_detection.type", wanted.get("type"), _VAD_FIELDS)
-    _known_fields("turn_detection", wanted, ("type", *_VAD_FIELDS[kind]), kind)
-    for key, check in _VAD_CHECKS.items():
-        if key in wanted:
-            check(f"turn_detection.{key}", wanted[key])
+    wanted = turn_detection(value, _VAD_FIELDS)
     if wanted.get("create_response") is False and wanted.get("interrupt_response") is not False:
         logger.warning(
             "turn_detection: create_response=False hands turn taking to the agent, but the server still cancels its "
@@ -186,12 +196,12 @@ def _turn_detection(value: Any, target: Target) -> dict[str, Any] | None:
 
 
 _TRANSCRIPTION_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "model": _text,
-    "language": _text,
+    "model": text,
+    "language": text,
     "languages": _languages,
-    "keywords": _texts,
-    "prompt": _text,
-    "delay": lambda name, value: _one_of(name, value, _DELAYS),
+    "keywords": texts,
+    "prompt": text,
+    "delay": lambda name, value: one_of(name, value, _DELAYS),
 }
 
 
@@ -227,9 +237,9 @@ def _noise_reduction(value: Any, target: Target) -> dict[str, Any] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return {"type": _one_of(name, value, _NOISE_REDUCTIONS)}
+        return {"type": one_of(name, value, _NOISE_REDUCTIONS)}
     wanted = _object(name, value)
-    _one_of(f"{name}.type", wanted.get("type"), _NOISE_REDUCTIONS)
+    one_of(f"{name}.type", wanted.get("type"), _NOISE_REDUCTIONS)
     return wanted
 
 
@@ -255,7 +265,7 @@ def tool_choice(value: Any) -> Any:
     if value is None:
         return "auto"
     if isinstance(value, str):
-        return _one_of("tool_choice", value, ("auto", "none", "required"))
+        return one_of("tool_choice", value, ("auto", "none", "required"))
     wanted = _object("tool_choice", value)
     nested = wanted.get("function")
     name = wanted.get("name") or (nested.get("name") if isinstance(nested, dict) else None)
@@ -272,19 +282,19 @@ def _reasoning(value: Any, target: Target) -> dict[str, Any] | NotGiven:
     wanted = {"effort": value} if isinstance(value, str) else _object("reasoning", value)
     _known_fields("reasoning", wanted, ("effort",), "reasoning")
     if "effort" in wanted:
-        _one_of("reasoning.effort", wanted["effort"], _EFFORTS)
+        one_of("reasoning.effort", wanted["effort"], _EFFORTS)
     return wanted if target.takes_reasoning("reasoning") else NOT_GIVEN
 
 
 def _parallel_tool_calls(value: Any, target: Target) -> bool | NotGiven:
-    return _flag("parallel_tool_calls", value) if target.takes_reasoning("parallel_tool_calls") else NOT_GIVEN
+    return flag("parallel_tool_calls", value) if target.takes_reasoning("parallel_tool_calls") else NOT_GIVEN
 
 
 def _truncation(value: Any, target: Target) -> Any:
     if value is None or isinstance(value, str):
-        return _one_of("truncation", "auto" if value is None else value, ("auto", "disabled"))
+        return one_of("truncation", "auto" if value is None else value, ("auto", "disabled"))
     wanted = _object("truncation", value)
-    _one_of("truncation.type", wanted.get("type"), ("retention_ratio",))
+    one_of("truncation.type", wanted.get("type"), ("retention_ratio",))
     number("truncation.retention_ratio", wanted.get("retention_ratio"), 0, 1)
     return wanted
 
@@ -309,7 +319,7 @@ def _prompt(value: Any, target: Target) -> dict[str, Any] | None:
 def _include(value: Any, target: Target) -> list[str] | None:
     if value is None:
         return None
-    return [_one_of("include", item, (session.LOGPROBS,)) for item in _texts("include", value)]
+    return [one_of("include", item, (session.LOGPROBS,)) for item in texts("include", value)]
 
 
 @dataclass(frozen=True, slots=True)

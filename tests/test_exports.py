@@ -17,8 +17,17 @@ from livekit_plugins_openai_ga import realtime
 from livekit_plugins_openai_ga.log import logger
 
 PUBLIC = {
-    "livekit_plugins_openai_ga": ["RealtimeModel", "RealtimeSession", "__version__", "realtime"],
+    "livekit_plugins_openai_ga": [
+        "STT",
+        "RealtimeModel",
+        "RealtimeSession",
+        "SpeechStream",
+        "__version__",
+        "realtime",
+        "stt",
+    ],
     "livekit_plugins_openai_ga.realtime": ["RealtimeModel", "RealtimeSession"],
+    "livekit_plugins_openai_ga.stt": ["STT", "SpeechStream"],
     "livekit_plugins_openai_ga.emulator": [
         "Close",
         "Emulator",

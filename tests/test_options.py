@@ -370,9 +370,9 @@ def test_plain_text_to_another_host_needs_a_word() -> None:
 
 
 def test_no_limit_on_a_connection_and_the_default_one() -> None:
-    assert options(max_session_duration=None).max_session_duration is None
+    assert options(max_session_duration=None).connection.max_session_duration is None
     # The server ends a session after 60 minutes, so the change must come before that.
-    assert (options().max_session_duration or 0) < 3600
+    assert (options().connection.max_session_duration or 0) < 3600
 
 
 def test_nothing_that_may_hold_a_key_is_in_the_repr() -> None:
@@ -479,7 +479,7 @@ def test_an_update_with_an_unusable_header_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["extra_headers", "extra_query"])
 def test_none_takes_extra_headers_and_query_back(name: str) -> None:
-    assert getattr(options(**{name: {"x-trace": "1"}}).updated({name: None}), name) == {}
+    assert getattr(options(**{name: {"x-trace": "1"}}).updated({name: None}).connection, name) == {}
 
 
 def test_temperature_is_taken_and_does_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,53 +4,42 @@
 LiveKit wants (`ask`, `sync`, `truncate`, ...); each call returns the effects to carry out, in order. `now` is
 wall-clock seconds.
 
-A connection goes through three phases: CLOSED, CONFIGURING (the configuration was sent, with the history behind it)
-and READY (the server confirmed it). No reply is asked for before READY, because the server would make it with its
-own defaults.
+The history is sent right behind the configuration (`setup`). No reply is asked for before the connection is READY,
+because the server would make it with its own defaults.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from .. import errors
 from ..errors import Failure, Kind
-from ..wire import client_events, session
+from ..wire import client_events
 from ..wire import server_events as ev
 from . import effects as fx
-from .config import Config
 from .effects import Effects
 from .history import History
 from .output import Output
 from .record import Record
 from .replies import CORRELATION, Replies, Reply, Request
+from .setup import Phase, Setup
 from .turns import Turns, confidence
 from .usage import reply_usage, transcription_usage
-
-
-class Phase(enum.Enum):
-    """How far the current connection is."""
-
-    CLOSED = "closed"
-    CONFIGURING = "configuring"
-    READY = "ready"
 
 
 class Conversation:
     """One conversation over any number of connections. `wanted` is the first configuration (a `session` payload)."""
 
     def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self.config = Config(wanted)
+        self.setup = Setup(wanted, self._event_id)
+        self.config = self.setup.config
         self.history = History()
         self.mirror = self.history.mirror
         self.replies = Replies()
         self.output = Output(self.replies, self.mirror)
         self.turns = Turns()
-        self.phase = Phase.CLOSED
-        self._was_ready = False
         self._serial = 0
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
             ev.SessionCreated: lambda event, now: [],
@@ -78,10 +67,7 @@ class Conversation:
 
     def opened(self, now: float) -> Effects:
         """A new connection has a session. Sends the configuration and, behind it, every item worth replaying."""
-        self.phase = Phase.CONFIGURING
-        update = self.config.opened(self._event_id("session"))
-        configure = fx.Send(client_events.session_update(update.change, event_id=update.event_id))
-        return [configure, *self.history.opened()]
+        return [*self.setup.opened(), *self.history.opened()]
 
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
@@ -89,7 +75,7 @@ class Conversation:
 
     def closed(self, now: float) -> Effects:
         """The connection is gone. Live replies end here; turns that had partial text become final with it."""
-        self.phase = Phase.CLOSED
+        self.setup.closed()
         effects: Effects = []
         for reply in self.replies:
             effects += self.output.end(reply, "lost", "connection lost", now)
@@ -108,21 +94,18 @@ class Conversation:
     # -- what LiveKit wants --------------------------------------------------------------------------------------
 
     @property
+    def phase(self) -> Phase:
+        """How far the current connection is."""
+        return self.setup.phase
+
+    @property
     def server_vad(self) -> bool:
         """Whether the server detects turns."""
         return ((self.config.wanted.get("audio") or {}).get("input") or {}).get("turn_detection") is not None
 
     def configure(self, wanted: Mapping[str, Any], key: str | None = None) -> Effects:
         """Change the configuration; the request `key` is settled when the server answers."""
-        self.config.want(wanted)
-        if self.phase is Phase.CLOSED:
-            if key is not None:
-                self.config.wait(key)
-            return []
-        update = self.config.next_update(self._event_id("session"), key)
-        if update is not None:
-            return [fx.Send(client_events.session_update(update.change, event_id=update.event_id))]
-        return [fx.Settled(key)] if key is not None and not self.config.is_waited_for(key) else []
+        return self.setup.configure(wanted, key)
 
     def sync(self, target: Sequence[Record], key: str) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
@@ -181,18 +164,7 @@ class Conversation:
         return f"{kind}_{self._serial}"
 
     def _session_updated(self, event: ev.SessionUpdated, now: float) -> Effects:
-        update = self.config.accepted()
-        if update is None:
-            return []
-        effects: Effects = []
-        if differences := session.mismatches(update.change, event.session):
-            effects.append(fx.ConfigDiffers(differences))
-        effects += [fx.Settled(key) for key in update.keys]
-        if self.phase is Phase.CONFIGURING:
-            self.phase = Phase.READY
-            effects.append(fx.Ready(again=self._was_ready))
-            self._was_ready = True
-        return effects + self._release()
+        return [*self.setup.updated(event), *self._release()]
 
     def _error(self, event: ev.Error, now: float) -> Effects:
         detail = event.error
@@ -202,11 +174,8 @@ class Conversation:
         if failure.kind in (Kind.FATAL, Kind.RECONNECT):  # a close follows, or should
             return [fx.Disconnect(failure)]
         event_id = detail.client_event_id
-        if (update := self.config.refused(event_id, detail.param)) is not None:
-            if self.phase is Phase.CONFIGURING:  # nothing is configured: the session would run on the server's defaults
-                return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
-            told: Effects = [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
-            return [fx.ConfigRefused(), *told]
+        if (told := self.setup.refused(failure)) is not None:
+            return told
         if event_id is not None and self.history.knows(event_id):
             return self.history.refused(event_id, failure)
         if event_id is not None and self.replies.knows(event_id):

@@ -141,6 +141,82 @@ class TranscriptionBilled(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class CommitAudio(Effect):
+    """Commit the audio before this point."""
+
+    event: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRefused(Effect):
+    """The server refused this commit; its audio is still unclaimed."""
+
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearAudio(Effect):
+    """Forget audio that no commit has claimed, but for the newest `keep_ms`."""
+
+    event: dict[str, Any]
+    keep_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speech(Effect):
+    """Somebody began (or stopped) to speak, at `at_ms` of the stream's audio; None: not known.
+
+    `waited`: the place is behind the silence that the server's turn detection waits for.
+    """
+
+    speaking: bool
+    item_id: str = ""
+    at_ms: float | None = None
+    waited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caption(Effect):
+    """What was said in one segment of speech. Times are ms of the stream's audio; None: not known.
+
+    `stage` is `interim` (more will come behind it), `preflight` (the segment has ended; some of its end may be missing)
+    or `final`. `languages` are the codes the model detected. `failure` is set when a final text is only the part that
+    came before the transcription failed.
+    """
+
+    item_id: str
+    text: str
+    stage: str
+    start_ms: float | None = None
+    end_ms: float | None = None
+    confidence: float | None = None
+    languages: tuple[str, ...] = ()
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentFailed(Effect):
+    """A segment of speech got no text at all. `item_id` is "" when the server never made an item of it."""
+
+    item_id: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentBilled(Effect):
+    """What a segment cost. `audio_ms` is its length, 0 when not known."""
+
+    item_id: str
+    usage: TranscriptionUsage
+    audio_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Effect):
+    """There will be no more audio, and everything that was heard has been told."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplySent(Effect):
     """The request `key` is about to leave: its time limit starts now."""
 

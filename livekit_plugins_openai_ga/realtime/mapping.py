@@ -1,4 +1,4 @@
-"""LiveKit's objects and GA's, turned into each other: chat items, tools, usage, errors. No state."""
+"""LiveKit's objects and GA's, turned into each other: chat items, tools, usage. No state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
+from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 from livekit.agents.metrics.base import Metadata
 
@@ -17,7 +17,6 @@ from ..audio import InputAudio
 from ..core.effects import ReplyEnded
 from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
-from ..errors import Failure, Kind
 from ..log import logger
 from ..wire.items import Item, Part, short_id
 
@@ -165,24 +164,6 @@ def to_tools(tools: Sequence[llm.Tool]) -> tuple[list[dict[str, Any]], list[llm.
             payloads.append(schema)
             taken.append(tool)
     return payloads, taken
-
-
-def to_api_error(failure: Failure) -> APIError:
-    """A failure in LiveKit's family of errors: the message is its whole sentence, `body` the failure itself."""
-    retryable = failure.kind is not Kind.FATAL
-    if failure.http_status is not None:
-        return APIStatusError(
-            failure.sentence(),
-            status_code=failure.http_status,
-            request_id=failure.request_id or None,
-            body=failure,
-            retryable=retryable,
-        )
-    if failure.kind is Kind.RECONNECT:
-        error = APIConnectionError(failure.sentence(), retryable=retryable)
-        error.body = failure
-        return error
-    return APIError(failure.sentence(), body=failure, retryable=retryable)
 
 
 def reply_metrics(ended: ReplyEnded, *, label: str, model: str, provider: str) -> RealtimeModelMetrics:

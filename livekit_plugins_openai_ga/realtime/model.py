@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -12,9 +12,33 @@ from livekit.agents import APIConnectOptions, llm
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
 
-from .. import models
+from .. import azure, models
 from .. import options as opts
+from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
 from .session import RealtimeSession
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+
+class SessionOptions(TypedDict, total=False):
+    """The constructor's keywords that mean the same wherever the server is."""
+
+    voice: Any
+    modalities: NotGivenOr[list[Literal["text", "audio"]]]
+    tool_choice: NotGivenOr[llm.ToolChoice | None]
+    input_audio_noise_reduction: NotGivenOr[Any]
+    speed: NotGivenOr[float]
+    tracing: NotGivenOr[Any]
+    truncation: NotGivenOr[Any]
+    reasoning: NotGivenOr[Any]
+    max_output_tokens: NotGivenOr[int | Literal["inf"] | None]
+    parallel_tool_calls: NotGivenOr[bool]
+    prompt: NotGivenOr[Any]
+    include: NotGivenOr[list[str] | None]
+    http_session: aiohttp.ClientSession | None
+    reply_timeout: float
+    temperature: NotGivenOr[float]
 
 
 class RealtimeModel(llm.RealtimeModel):
@@ -50,9 +74,10 @@ class RealtimeModel(llm.RealtimeModel):
         http_session: aiohttp.ClientSession | None = None,
         max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
-        heartbeat: float = 12.0,
+        heartbeat: float = DEFAULT_HEARTBEAT,
         reply_timeout: float = 10.0,
         temperature: NotGivenOr[float] = NOT_GIVEN,
+        _azure: Connection | None = None,
     ) -> None:
         """Check the options and remember them; no socket is opened before `session()`.
 
@@ -93,17 +118,23 @@ class RealtimeModel(llm.RealtimeModel):
             opts.warn_unused("http_session")
         if is_given(temperature):
             opts.warn_unused("temperature")
+        can_disable = not is_given(turn_detection)  # a choice of the user's is not overruled
+        if _azure is not None and can_disable:
+            turn_detection = azure.DEFAULT_TURN_DETECTION
         options = opts.Options.create(
             model=model,
-            base_url=base_url,
-            api_key=api_key,
-            conn_options=conn_options,
-            max_session_duration=max_session_duration,
-            heartbeat=heartbeat,
+            connection=_azure
+            or Connection.create(
+                base_url=base_url,
+                api_key=api_key,
+                extra_headers=extra_headers,
+                extra_query=extra_query,
+                allow_insecure=allow_insecure,
+                conn_options=conn_options,
+                heartbeat=heartbeat,
+                max_session_duration=max_session_duration,
+            ),
             reply_timeout=reply_timeout,
-            extra_headers=extra_headers,
-            extra_query=extra_query,
-            allow_insecure=allow_insecure,
             given={
                 "voice": voice,
                 "modalities": modalities,
@@ -122,9 +153,79 @@ class RealtimeModel(llm.RealtimeModel):
             },
         )
         self._options = options
-        can_disable = not is_given(turn_detection)  # a choice of the user's is not overruled
         super().__init__(capabilities=opts.capabilities(options, can_disable_turn_detection=can_disable))
         self._sessions: weakref.WeakSet[RealtimeSession] = weakref.WeakSet()
+
+    @classmethod
+    def with_azure(
+        cls,
+        *,
+        azure_deployment: str,
+        azure_endpoint: str | None = None,
+        api_key: str | None = None,
+        entra_token: str | None = None,
+        azure_ad_token_provider: TokenProvider | None = None,
+        base_url: str | None = None,
+        api_version: str | None = None,
+        input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+        allow_insecure: bool = False,
+        max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        heartbeat: float = DEFAULT_HEARTBEAT,
+        **options: Unpack[SessionOptions],
+    ) -> RealtimeModel:
+        """A model that is deployed on Azure OpenAI, over its GA path `/openai/v1/realtime`.
+
+        Names are those of your deployments, so only Azure can tell whether a model or a voice exists.
+
+        Args:
+            azure_deployment: name of the deployment of the realtime model.
+            azure_endpoint: `https://<resource>.openai.azure.com`, with or without `/openai/v1`; default
+                `$AZURE_OPENAI_ENDPOINT`.
+            api_key: default `$AZURE_OPENAI_API_KEY`.
+            entra_token: instead of the key, an Entra token; default `$AZURE_OPENAI_AD_TOKEN`. It lives for about an
+                hour, so a call that reconnects later needs `azure_ad_token_provider`.
+            azure_ad_token_provider: instead of either, a function that gives an Entra token; plain (it runs in a thread
+                and may block) or async. It is asked for every connection; one that fails is asked again, within
+                the attempts of `conn_options`.
+            base_url: instead of `azure_endpoint`, a URL that is used as it is, such as that of a gateway.
+            api_version: refused; the GA path has none. `$OPENAI_API_VERSION` is ignored.
+            input_audio_transcription: default `{"model": "whisper-1"}`, as in the official plugin. Azure looks the name
+                up among your deployments: name yours, here and in `update_options`. None turns it off.
+            turn_detection: default server VAD (threshold 0.5, padding 300 ms, silence 200 ms).
+            extra_headers, extra_query, allow_insecure, max_session_duration, conn_options, heartbeat: as in the
+                constructor.
+            **options: the constructor's other keywords, except `model`.
+
+        Raises:
+            ValueError: as the constructor does.
+        """
+        if not azure_deployment:
+            raise ValueError("azure_deployment is missing: name the deployment of the realtime model.")
+        connection = azure.connection(
+            azure_endpoint=azure_endpoint,
+            base_url=base_url,
+            api_key=api_key,
+            ad_token=entra_token,
+            ad_token_provider=azure_ad_token_provider,
+            api_version=api_version,
+            extra_headers=extra_headers,
+            extra_query=extra_query,
+            allow_insecure=allow_insecure,
+            conn_options=conn_options,
+            heartbeat=heartbeat,
+            max_session_duration=max_session_duration,
+        )
+        return cls(
+            model=azure_deployment,
+            input_audio_transcription=azure.transcription(input_audio_transcription),
+            turn_detection=turn_detection,
+            _azure=connection,
+            **options,
+        )
 
     @property
     def options(self) -> opts.Options:

@@ -18,7 +18,7 @@ from livekit.agents.voice.generation import remove_instructions
 from .. import options as opts
 from ..audio import BYTES_PER_MS
 from ..core import effects as fx
-from ..core.conversation import Phase
+from ..core.setup import Phase
 from ..errors import Failure, Kind
 from ..log import logger
 from ..wire import client_events
@@ -66,7 +66,7 @@ class RealtimeSession(Shell):
     @property
     def counters(self) -> dict[str, int]:
         """What was survived so far: unknown, malformed and benign server events, dropped calls, by name."""
-        return dict(self._counts)
+        return dict(self._notices.counts)
 
     # -- configuration and history -------------------------------------------------------------------------------
 

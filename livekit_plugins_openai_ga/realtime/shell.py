@@ -11,23 +11,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from livekit.agents import llm
 
+from ..api_errors import to_api_error
 from ..audio import InputAudio
 from ..core import effects as fx
 from ..core.conversation import Conversation
 from ..errors import Failure, Kind, from_exception
 from ..log import logger
+from ..notices import Notices
 from ..options import Options
 from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
+from ..wire.endpoint import Service
 from ..wire.server_events import Malformed
 from . import mapping
 from .streams import ReplyStreams, Requests, refusal
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
-
-MAX_COUNTED = 200
-"""How many different odd events are told apart."""
 
 RawEvents = Literal["openai_server_event_received", "openai_client_event_queued"]
 
@@ -65,20 +64,20 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
         self._untranscribed: dict[str, list[llm.ChatContent]] = {}
-        self._counts: Counter[str] = Counter()
+        self._notices = Notices()
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
         self._confirmation: asyncio.TimerHandle | None = None
 
         self._outbox = Outbox()
-        connect = self._options.conn_options
+        connection = self._options.connection
         self._supervisor = Supervisor(
             self._dial,
             self,
             self._outbox,
-            Budget(connect.max_retry, connect.retry_interval),
-            recycle_after=self._options.max_session_duration,
+            Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval),
+            recycle_after=connection.max_session_duration,
             recycle_patience=RECYCLE_PATIENCE_S,
         )
         self._handlers = self._effect_handlers()
@@ -90,11 +89,11 @@ class Shell(llm.RealtimeSession[RawEvents]):
             fx.Send: self._send,
             fx.Ready: self._ready,
             fx.Settled: self._settled,
-            fx.ConfigDiffers: self._config_differs,
+            fx.ConfigDiffers: self._notices.config_differs,
             fx.ConfigRefused: self._config_refused,
             fx.Report: self._report,
             fx.Disconnect: lambda effect: self._supervisor.hang_up(effect.failure),
-            fx.Noticed: self._noticed,
+            fx.Noticed: self._notices.noticed,
             fx.ItemPlaced: self._item_placed,
             fx.SpeechStarted: self._speech_started,
             fx.SpeechStopped: self._speech_stopped,
@@ -138,8 +137,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     async def _dial(self) -> Link:
         started = time.perf_counter()
-        options = self._options
-        link = await Link.open(options.endpoint(), timeout=options.conn_options.timeout, heartbeat=options.heartbeat)
+        link = await self._options.connection.open(Service.REALTIME, model=self._options.model)
         self._report_connection_acquired(time.perf_counter() - started)
         return link
 
@@ -147,7 +145,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
         """A session is open: queue its configuration and history."""
         self._do(self._conversation.opened(time.time()))
         # A gateway that never confirms would leave the agent silent for ever.
-        timeout = self._options.conn_options.timeout
+        timeout = self._options.connection.conn_options.timeout
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
         self._confirmation = asyncio.get_running_loop().call_later(timeout, self._supervisor.hang_up, overdue)
 
@@ -227,14 +225,6 @@ class Shell(llm.RealtimeSession[RawEvents]):
         if effect.failure is not None:
             self._streams.fail(effect.key, refusal(effect.failure))
 
-    def _config_differs(self, effect: fx.ConfigDiffers) -> None:
-        for path in effect.differences:
-            asked, kept = effect.differences[path]
-            private = {"lk.pii.asked": asked, "lk.pii.kept": kept}
-            logger.warning(
-                "OpenAI accepted the configuration but keeps another value for session.%s", path, extra=private
-            )
-
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
         self._use(self._options.restored(self._conversation.config.wanted))
         self._listen()
@@ -244,21 +234,11 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._emit_error(effect.failure, recoverable=True)
 
     def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
-        error = mapping.to_api_error(failure)
+        error = to_api_error(failure)
         label = self._model.label
         self.emit(
             "error", llm.RealtimeModelError(timestamp=time.time(), label=label, error=error, recoverable=recoverable)
         )
-
-    def _noticed(self, effect: fx.Noticed) -> None:
-        self._counts[effect.what] += 1
-        name = f"{effect.what}: {effect.detail}"
-        if name not in self._counts and len(self._counts) >= MAX_COUNTED:
-            return  # names are the server's to choose, so there may be no end of them
-        self._counts[name] += 1
-        if self._counts[name] == 1:
-            level = logger.debug if effect.what == "benign error" else logger.warning
-            level("OpenAI: %s (further ones are only counted)", name)
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)

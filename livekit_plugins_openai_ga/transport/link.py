@@ -21,6 +21,7 @@ import websockets
 import websockets.version
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
+from websockets.protocol import State
 
 from .. import errors
 from ..errors import Failure, Kind
@@ -68,7 +69,7 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """`Retry-After` in seconds, given as a number or a date."""
     if value is None:
         return None
@@ -93,7 +94,7 @@ def _failure(exc: BaseException) -> Failure:
         return errors.from_http(
             response.status_code,
             body=(response.body or b"").decode("utf-8", "replace"),
-            retry_after=_retry_after(response.headers.get("Retry-After")),
+            retry_after=retry_after(response.headers.get("Retry-After")),
             request_id=response.headers.get("x-request-id", ""),
         )
     return errors.from_exception(exc)
@@ -151,6 +152,11 @@ class Link:
         if heartbeat is not None:
             link._watch = asyncio.ensure_future(link._watch_sending(heartbeat))
         return link
+
+    @property
+    def alive(self) -> bool:
+        """Whether the socket is still open, as far as is known here."""
+        return self._socket.state is State.OPEN
 
     async def _handshake(self) -> None:
         """Wait for `session.created`. What came before it stays in line for `receive`."""

@@ -6,7 +6,7 @@ turn lane keeps its order: user audio, commits, and the replies asked for behind
 Audio that was sent stays here until the server has put it into an item, so that it can be sent again after a
 reconnect. What is kept is bounded in ms of audio; beyond the bound the oldest goes, and what is lost by that is
 counted. Nothing is copied: a chunk is encoded once and its event is what is kept. Sizes are counted in bytes, which
-add up exactly.
+add up exactly. The server counts the audio of one connection; `session_ms` turns that into a place in all the audio.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """`size` is bytes of audio (0 for anything else); `end` is where it ends in this connection's audio, once sent."""
+    """`size` is bytes of audio (0 for anything else), which begins at `at` in all the audio of the session; `end` is
+    where it ends in this connection's audio, once sent."""
 
     event: Event
     kind: str = "event"  # "audio", "commit", "clear", "reply" or "event"
     size: int = 0
+    at: int = 0
     end: int = 0
     again: bool = False  # was sent on an earlier connection
 
@@ -64,8 +66,10 @@ class Outbox:
         self._kept: deque[_Entry] = deque()  # sent on this connection, not in an item yet
         self._kept_size = 0
         self._gap = (0, 0)  # audio that fell out of `_kept`, from and to; lost if this connection goes now
+        self._put = 0  # bytes of audio ever put here
         self._position = 0  # bytes of audio sent on this connection
-        self._commits: deque[int] = deque()  # where the commits on their way were made
+        self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
+        self._commits: deque[tuple[str, int]] = deque()  # the commits on their way, and where they were made
         self._open = False
         self._idle = False  # the server detects turns, and nobody speaks
 
@@ -87,7 +91,8 @@ class Outbox:
     def put_audio(self, pcm: bytes) -> None:
         """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
         event = client_events.audio_append(b64encode(pcm).decode("ascii"))
-        self._turn.append(_Entry(event, "audio", len(pcm)))
+        self._turn.append(_Entry(event, "audio", len(pcm), self._put))
+        self._put += len(pcm)
         self._waiting += len(pcm)
         self._bound_waiting()
 
@@ -95,18 +100,25 @@ class Outbox:
         """Queue a commit of the audio before it."""
         self._turn.append(_Entry(event, "commit"))
 
-    def put_clear(self, event: Event) -> None:
-        """Forget user audio that no commit has claimed: here at once, at the server when the event arrives."""
+    def put_clear(self, event: Event, *, keep_ms: float = 0) -> None:
+        """Forget user audio that no commit has claimed: here at once, at the server when the event arrives.
+
+        The newest `keep_ms` of it are sent again behind the clear.
+        """
         committed = _last_commit(self._turn)
-        fresh = [entry for entry in list(self._turn)[committed:] if entry.kind != "audio"]
-        self._turn = deque([*list(self._turn)[:committed], *fresh])
-        self._waiting = sum(entry.size for entry in self._turn)
+        unclaimed = list(self._turn)[committed:]
+        audio = [entry for entry in unclaimed if entry.kind == "audio"]
         if not committed:  # else everything sent so far belongs to the commit that still waits
-            self._kept = deque(list(self._kept)[: _last_commit(self._kept)])
+            claimed = _last_commit(self._kept)
+            audio = [entry for entry in list(self._kept)[claimed:] if entry.kind == "audio"] + audio
+            self._kept = deque(list(self._kept)[:claimed])
             self._kept_size = sum(entry.size for entry in self._kept)
             if not self._kept:
                 self._gap = (0, 0)
-        self._turn.append(_Entry(event, "clear"))
+        others = [entry for entry in unclaimed if entry.kind != "audio"]
+        tail = _newest(audio, int(keep_ms * BYTES_PER_MS))
+        self._turn = deque([*list(self._turn)[:committed], *others, _Entry(event, "clear"), *tail])
+        self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
         while self._waiting > self._keep:
@@ -117,9 +129,19 @@ class Outbox:
             self.audio.dropped += size / BYTES_PER_MS
 
     @property
+    def put_ms(self) -> float:
+        """User audio ever put here, in ms."""
+        return self._put / BYTES_PER_MS
+
+    @property
     def waiting_ms(self) -> float:
         """User audio that has not left yet, in ms."""
         return self._waiting / BYTES_PER_MS
+
+    @property
+    def kept_ms(self) -> float:
+        """User audio that was sent on this connection and is in no item yet, in ms."""
+        return self._kept_size / BYTES_PER_MS
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
@@ -130,11 +152,13 @@ class Outbox:
         entry = self._turn.popleft()
         if entry.kind == "audio":
             self._waiting -= entry.size
+            if not self._places or self._places[-1][1] - self._places[-1][0] != entry.at - self._position:
+                self._places.append((self._position, entry.at))
             self._position += entry.size
             self.audio.sent += entry.size / BYTES_PER_MS
             self.audio.replayed += entry.size / BYTES_PER_MS if entry.again else 0.0
         elif entry.kind == "commit":
-            self._commits.append(self._position)
+            self._commits.append((str(entry.event.get("event_id")), self._position))
         if entry.kind in ("audio", "commit"):
             self._kept.append(replace(entry, end=self._position, again=True))
             self._kept_size += entry.size
@@ -159,13 +183,24 @@ class Outbox:
         if until_ms is not None:
             until = int(until_ms * BYTES_PER_MS)
         elif self._commits:
-            until = self._commits.popleft()
+            _, until = self._commits.popleft()
         else:
             return
         while self._kept and self._kept[0].end <= until:
             self._kept_size -= self._kept.popleft().size
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
+
+    def refused(self, event_id: str) -> None:
+        """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
+        self._commits = deque(commit for commit in self._commits if commit[0] != event_id)
+        self._kept = deque(entry for entry in self._kept if entry.event.get("event_id", "") != event_id)
+
+    def session_ms(self, ms: float) -> float:
+        """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
+        place = int(ms * BYTES_PER_MS)
+        ours = next((at + place - own for own, at in reversed(self._places) if own <= place), place)
+        return ours / BYTES_PER_MS
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
@@ -180,6 +215,7 @@ class Outbox:
         self._waiting += self._kept_size
         self._kept.clear()
         self._kept_size = self._position = 0
+        self._places.clear()
         self._gap = (0, 0)
         self._commits.clear()
         self._bound_waiting()
@@ -188,3 +224,12 @@ class Outbox:
 def _last_commit(entries: deque[_Entry]) -> int:
     """How many entries there are up to the last commit, that one included."""
     return max((index + 1 for index, entry in enumerate(entries) if entry.kind == "commit"), default=0)
+
+
+def _newest(audio: list[_Entry], size: int) -> list[_Entry]:
+    """The newest entries that hold at least `size` bytes together; all when there are fewer."""
+    start, held = len(audio), 0
+    while start and held < size:
+        start -= 1
+        held += audio[start].size
+    return audio[start:]

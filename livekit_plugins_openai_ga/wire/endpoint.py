@@ -1,4 +1,4 @@
-"""One builder for the URL and headers of every socket: realtime, transcription, translation and sideband.
+"""One builder for the URL and headers of every socket and of the one HTTP request: what is said where, and by whom.
 
 The server decides from the URL what kind of session a socket carries: `?model=` selects a conversation,
 `?intent=transcription` a transcription, `?call_id=` an existing WebRTC or SIP call. A wrong combination is
@@ -14,20 +14,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from .renames import BETA_HEADER
 
 OPENAI_HOST = "api.openai.com"
 
+KeyHeader = Literal["Authorization", "api-key"]
+"""The header that carries the credential: as a bearer token, or (Azure) the bare key."""
+
 
 class Service(enum.Enum):
-    """What a socket is for."""
+    """What a socket is for; UPLOAD is an HTTP request, the transcription of a whole recording."""
 
     REALTIME = "realtime"
     TRANSCRIPTION = "transcription"
     TRANSLATION = "translation"
     SIDEBAND = "sideband"
+    UPLOAD = "upload"
 
 
 _PATHS = {
@@ -35,8 +40,11 @@ _PATHS = {
     Service.TRANSCRIPTION: "/realtime",
     Service.TRANSLATION: "/realtime/translations",
     Service.SIDEBAND: "/realtime",
+    Service.UPLOAD: "/audio/transcriptions",
 }
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_HTTP = {"ws": "http", "wss": "https"}
+_CREDENTIALS = frozenset({"authorization", "api-key"})
 _OUR_PARAMETERS = frozenset({"model", "intent", "call_id"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _API_KEY = re.compile(r"[\x21-\x7e]*")
@@ -49,7 +57,7 @@ class Endpoint:
     """Where to open a WebSocket and with which headers. Its repr shows no header values.
 
     Attributes:
-        url: `ws://` or `wss://` URL, complete with path and query.
+        url: `ws://` or `wss://` URL (`http://` or `https://` for an upload), complete with path and query.
         headers: request headers by name; read-only.
     """
 
@@ -80,6 +88,7 @@ def build(
     model: str = "",
     call_id: str = "",
     api_key: str = "",
+    key_header: KeyHeader = "Authorization",
     extra_headers: Mapping[str, str] | None = None,
     extra_query: Mapping[str, str] | None = None,
     model_in_url: bool | None = None,
@@ -94,9 +103,11 @@ def build(
         service: What the socket is for.
         model: The model id; required for realtime and translation unless `base_url` or `extra_query` name one.
         call_id: The `rtc_...` id of the call; required for sideband.
-        api_key: Sent as `Authorization: Bearer`; empty when `extra_headers` carry the credentials.
-        extra_headers: Extra headers; names are compared without case, and they replace ours.
-        extra_query: Extra query parameters; they replace those of `base_url`.
+        api_key: The key or token; empty when `extra_headers` carry the credentials.
+        key_header: The header it is sent in: `Authorization` (as `Bearer ...`) or `api-key`.
+        extra_headers: Extra headers; names are compared without case, and they replace ours. A credential among
+            them, in either header, replaces `api_key`.
+        extra_query: Extra query parameters; they replace those of `base_url`. An upload has no parameters of ours.
         model_in_url: For transcription only: send `?model=` or not. None: send it to every host except
             `api.openai.com`, which would open a conversation; gateways route by it.
         allow_insecure: Accept a plain-text URL to another machine.
@@ -106,10 +117,16 @@ def build(
     """
     base = _split(base_url, allow_insecure)
     pairs = _query(base, service, model, call_id, extra_query or {}, model_in_url)
-    url = urlunsplit(
-        (_SCHEMES[base.scheme], base.netloc, _path(base.path, service), urlencode(pairs, quote_via=quote), "")
-    )
-    return Endpoint(url, MappingProxyType(_headers(api_key, extra_headers or {})))
+    scheme = _SCHEMES[base.scheme]
+    if service is Service.UPLOAD:
+        scheme = _HTTP[scheme]
+    url = urlunsplit((scheme, base.netloc, _path(base.path, service), urlencode(pairs, quote_via=quote), ""))
+    return Endpoint(url, MappingProxyType(_headers(api_key, key_header, extra_headers or {})))
+
+
+def is_credential(text: str) -> bool:
+    """Whether `text` can be sent as a key or token: not empty, visible ASCII only."""
+    return bool(text and _API_KEY.fullmatch(text))
 
 
 def _split(base_url: str, allow_insecure: bool) -> SplitResult:
@@ -181,9 +198,9 @@ def _query(
     ours: dict[str, str] = {}
     if service is Service.SIDEBAND:
         ours["call_id"] = _required("call_id", call_id, "Give the rtc_... id of the call to control.")
-    elif service is not Service.TRANSCRIPTION:
+    elif service in (Service.REALTIME, Service.TRANSLATION):
         ours["model"] = _required("model", model, f"Name the model of the {service.value} session.")
-    else:
+    elif service is Service.TRANSCRIPTION:
         ours["intent"] = "transcription"
         if model_in_url:
             ours["model"] = _required("model", model, "Name the model, or do not set `model_in_url`.")
@@ -191,7 +208,7 @@ def _query(
         elif model_in_url is None and model and _host(base) != OPENAI_HOST:
             ours["model"] = model
     for name in ("intent", "call_id"):
-        if name in extra and extra[name] != ours.get(name):
+        if name in extra and extra[name] != ours.get(name) and service is not Service.UPLOAD:
             raise ValueError(f"`extra_query` must not set `{name}`: the kind of session decides it. Remove it.")
     return [(name, value) for name, value in given if name not in _OUR_PARAMETERS] + list(ours.items())
 
@@ -202,11 +219,13 @@ def _required(name: str, value: str, remedy: str) -> str:
     return value
 
 
-def _headers(api_key: str, extra: Mapping[str, str]) -> dict[str, str]:
+def _headers(api_key: str, key_header: KeyHeader, extra: Mapping[str, str]) -> dict[str, str]:
     """Return our headers with the extra ones merged over them, names compared without case."""
     if not _API_KEY.fullmatch(api_key):
         raise ValueError("`api_key` contains white space or a character that is not ASCII. Remove it.")
-    merged = {"authorization": ("Authorization", f"Bearer {api_key}")} if api_key else {}
+    merged: dict[str, tuple[str, str]] = {}
+    if api_key and not _CREDENTIALS & {name.lower() for name in extra}:
+        merged[key_header.lower()] = (key_header, api_key if key_header == "api-key" else f"Bearer {api_key}")
     for name, value in extra.items():
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError("`extra_headers` contains a name that is not a valid header name. Correct it.")

@@ -24,7 +24,7 @@ PCM_24K: Mapping[str, Any] = {"type": "audio/pcm", "rate": SAMPLE_RATE}
 """The one PCM format GA takes. `rate` is typed optional in the SDK and required by the server."""
 
 LOGPROBS = "item.input_audio_transcription.logprobs"
-"""The one value `include` takes in a realtime session."""
+"""The one value `include` takes."""
 
 _BOXES = frozenset({"audio", "audio.input", "audio.output"})
 
@@ -44,6 +44,11 @@ def realtime_payload(
         },
         **options,
     }
+
+
+def transcription_payload(input_options: Mapping[str, Any], options: Mapping[str, Any]) -> Payload:
+    """A `session` of type `transcription`. The two mappings fill `audio.input` and the top level."""
+    return {"type": "transcription", "audio": {"input": {"format": dict(PCM_24K), **input_options}}, **options}
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:

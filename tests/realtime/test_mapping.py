@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIError, APIStatusError, llm
+from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics
 from openai.types.realtime import ConversationItem, RealtimeFunctionTool
 from pydantic import TypeAdapter
 
-from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core.effects import ReplyEnded
 from livekit_plugins_openai_ga.core.record import Record
 from livekit_plugins_openai_ga.core.usage import ReplyUsage, TranscriptionUsage
@@ -250,36 +249,6 @@ def test_a_tool_of_another_provider_is_left_out_by_its_name(caplog: pytest.LogCa
 
     assert mapping.to_tools([WebSearch(id="web_search")]) == ([], [])
     assert "WebSearch" in caplog.text
-
-
-# -- failures ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("failure", "error_type", "retryable"),
-    [
-        (errors.from_http(401, body='{"error": {"message": "No."}}', request_id="req_1"), APIStatusError, False),
-        (errors.from_http(503), APIStatusError, True),
-        (errors.from_close(1006, ""), APIConnectionError, True),
-        (errors.from_exception(ConnectionRefusedError()), APIConnectionError, True),
-        (errors.from_server_error("invalid_model", None, "No such model."), APIError, False),
-        (errors.from_server_error("unknown_parameter", None, "Unknown.", param="session.x"), APIError, True),
-    ],
-)
-def test_a_failure_becomes_the_error_livekit_expects(
-    failure: errors.Failure, error_type: type[APIError], retryable: bool
-) -> None:
-    error = mapping.to_api_error(failure)
-    assert type(error) is error_type
-    assert error.retryable is retryable
-    assert error.body is failure
-    assert error.message == failure.sentence()
-
-
-def test_an_http_failure_carries_status_and_request_id() -> None:
-    error = mapping.to_api_error(errors.from_http(401, request_id="req_1"))
-    assert isinstance(error, APIStatusError)
-    assert (error.status_code, error.request_id) == (401, "req_1")
 
 
 # -- metrics -------------------------------------------------------------------------------------------------------

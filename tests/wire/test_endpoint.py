@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from livekit_plugins_openai_ga.wire import endpoint
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
-R, T, X, S = Service.REALTIME, Service.TRANSCRIPTION, Service.TRANSLATION, Service.SIDEBAND
+R, T, X, S, U = Service.REALTIME, Service.TRANSCRIPTION, Service.TRANSLATION, Service.SIDEBAND, Service.UPLOAD
 KEY = "sk-test-secret-123"
 
 URLS: list[tuple[str, Service, dict[str, Any], str]] = [
@@ -115,6 +115,16 @@ URLS: list[tuple[str, Service, dict[str, Any], str]] = [
         {"call_id": "rtc_1"},
         "wss://gw/v1/realtime?team=a&call_id=rtc_1",
     ),
+    # An upload is an HTTP request, which names its model in the body.
+    ("https://api.openai.com/v1", U, {}, "https://api.openai.com/v1/audio/transcriptions"),
+    ("wss://gw/p/v1/realtime?team=a&model=x", U, {}, "https://gw/p/v1/audio/transcriptions?team=a"),
+    ("ws://localhost:1/v1", U, {}, "http://localhost:1/v1/audio/transcriptions"),
+    (
+        "https://gw/v1",
+        U,
+        {"extra_query": {"intent": "transcription", "b": "2"}},
+        "https://gw/v1/audio/transcriptions?b=2",
+    ),
 ]
 
 
@@ -186,6 +196,22 @@ def test_the_key_becomes_a_bearer_token() -> None:
     assert headers(api_key=KEY) == {"Authorization": f"Bearer {KEY}"}
 
 
+def test_the_key_may_be_sent_as_azure_wants_it() -> None:
+    assert headers(api_key=KEY, key_header="api-key") == {"api-key": KEY}
+
+
+@pytest.mark.parametrize("ours", ["Authorization", "api-key"])
+@pytest.mark.parametrize("theirs", ["authorization", "API-Key"])
+def test_there_is_one_credential_and_the_callers_own_goes_first(ours: str, theirs: str) -> None:
+    assert headers(api_key=KEY, key_header=ours, extra_headers={theirs: "other"}) == {theirs: "other"}
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a\n", "…"])
+def test_what_cannot_be_sent_as_a_key(text: str) -> None:
+    assert endpoint.is_credential("eyJ.a-b_c")
+    assert not endpoint.is_credential(text)
+
+
 def test_without_a_key_there_is_no_authorization() -> None:
     assert headers(extra_headers={"api-key": "azure"}) == {"api-key": "azure"}
 
@@ -234,7 +260,7 @@ def test_the_callers_headers_and_query_are_left_alone() -> None:
 text = st.text(max_size=20)
 
 
-@given(base=st.dictionaries(text, text), extra=st.dictionaries(text, text), service=st.sampled_from([R, T, X]))
+@given(base=st.dictionaries(text, text), extra=st.dictionaries(text, text), service=st.sampled_from([R, T, X, U]))
 def test_foreign_parameters_survive_and_ours_are_not_doubled(
     base: dict[str, str], extra: dict[str, str], service: Service
 ) -> None:
@@ -245,4 +271,5 @@ def test_foreign_parameters_survive_and_ours_are_not_doubled(
     pairs = parse_qsl(urlsplit(built.url).query, keep_blank_values=True)
     assert len(pairs) == len(dict(pairs))
     assert {name: value for name, value in pairs if name not in ours} == {**base, **extra}
-    assert dict(pairs)["model"] == "m"
+    assert dict(pairs).get("model", "m") == "m"
+    assert ("model" in dict(pairs)) is (service is not U)

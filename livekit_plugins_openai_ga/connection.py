@@ -1,0 +1,200 @@
+"""Where the server is, who we are there, how long to wait: one frozen `Connection`, shared by every kind of session.
+
+It turns into an `Endpoint` (a URL and headers) and opens sockets. What a session is told is not its business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from livekit.agents import APIConnectOptions
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGiven, NotGivenOr
+
+from .errors import Failure, Kind, from_exception
+from .session_fields import number
+from .transport.link import Link, LinkFailed
+from .wire import endpoint
+from .wire.endpoint import Endpoint, KeyHeader, Service
+
+DEFAULT_BASE_URL = "https://api.openai.com/v1"
+DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
+"""Seconds until a connection is replaced at a calm moment. The server ends every session after 60 minutes."""
+DEFAULT_HEARTBEAT = 12.0
+
+TokenProvider = Callable[[], "str | Awaitable[str]"]
+"""Gives a token that is valid now. A plain function runs in a thread, so it may block."""
+
+_PROVIDER = "Check the token provider and the identity it uses."
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Everything about the server that is the same for each of its sockets. Make it with `create`, which checks it.
+
+    Attributes:
+        base_url: http(s) or ws(s), with any path prefix and query. Some gateways take a key in the query.
+        api_key: The key; "" when there is a `token_provider`.
+        key_header: The header that carries key or token: `Authorization` (as a bearer token) or `api-key`.
+        token_provider: Asked for a token before every connection.
+        extra_headers: Sent with every request; they replace ours.
+        extra_query: Added to every URL.
+        allow_insecure: Plain text to another host is allowed.
+        conn_options: Attempts in a row, seconds between them, seconds one may take.
+        heartbeat: Seconds between pings, and for a pong to come.
+        max_session_duration: Seconds until a connection is replaced at a calm moment; None: never.
+    """
+
+    base_url: str = field(repr=False)
+    api_key: str = field(repr=False)
+    key_header: KeyHeader = "Authorization"
+    token_provider: TokenProvider | None = field(default=None, repr=False)
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_insecure: bool = False
+    conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    heartbeat: float = DEFAULT_HEARTBEAT
+    max_session_duration: float | None = DEFAULT_MAX_SESSION_DURATION
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        base_url: NotGivenOr[str] | None = NOT_GIVEN,
+        api_key: str | None = None,
+        key_header: KeyHeader = "Authorization",
+        token_provider: TokenProvider | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+        allow_insecure: bool = False,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        heartbeat: float = DEFAULT_HEARTBEAT,
+        max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
+    ) -> Connection:
+        """Fill in `$OPENAI_API_KEY`, `$OPENAI_BASE_URL` and defaults, and check what can be checked without a network.
+
+        The environment is asked for a key only when there is no `token_provider`.
+
+        Raises ValueError: one sentence that names the parameter and says what to do.
+        """
+        key = ""
+        if token_provider is None:
+            key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
+            if not key:
+                raise ValueError("api_key is missing: pass api_key=... or set the OPENAI_API_KEY environment variable.")
+        if isinstance(base_url, NotGiven) or not base_url:
+            base_url = os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
+        if isinstance(max_session_duration, NotGiven):
+            max_session_duration = DEFAULT_MAX_SESSION_DURATION
+        if max_session_duration is not None:
+            number("max_session_duration", max_session_duration, 1)
+        made = cls(
+            base_url=base_url,
+            api_key=key,
+            key_header=key_header,
+            token_provider=token_provider,
+            extra_headers=dict(extra_headers or {}),
+            extra_query=dict(extra_query or {}),
+            allow_insecure=allow_insecure,
+            conn_options=conn_options,
+            heartbeat=float(number("heartbeat", heartbeat, 0.1)),
+            max_session_duration=max_session_duration,
+        )
+        made._check()
+        return made
+
+    def _check(self) -> None:
+        self.endpoint(Service.UPLOAD)  # the one that needs nothing but what is here
+
+    def changed(
+        self,
+        *,
+        extra_headers: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
+        extra_query: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
+    ) -> Connection:
+        """This connection with other extras; None takes them back. Raises ValueError as `create` does."""
+        made = self
+        if not isinstance(extra_headers, NotGiven):
+            made = replace(made, extra_headers=dict(extra_headers or {}))
+        if not isinstance(extra_query, NotGiven):
+            made = replace(made, extra_query=dict(extra_query or {}))
+        made._check()
+        return made
+
+    def endpoint(
+        self, service: Service, *, model: str = "", model_in_url: bool | None = None, token: str | None = None
+    ) -> Endpoint:
+        """The URL and headers for `service`; see `wire.endpoint.build`. Raises ValueError when they cannot be used.
+
+        `token` goes before the key. Without it, a connection with a `token_provider` has no credential in the headers.
+        """
+        return endpoint.build(
+            self.base_url,
+            service,
+            model=model,
+            api_key=self.api_key if token is None else token,
+            key_header=self.key_header,
+            extra_headers=self.extra_headers,
+            extra_query=self.extra_query,
+            model_in_url=model_in_url,
+            allow_insecure=self.allow_insecure,
+        )
+
+    @property
+    def is_native(self) -> bool:
+        """Whether this is OpenAI's own server. Elsewhere names may be aliases, so the server decides."""
+        return self.endpoint(Service.UPLOAD).host == endpoint.OPENAI_HOST
+
+    async def authorized(
+        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+    ) -> Endpoint:
+        """The endpoint with a credential that is valid now: asks the token provider, if there is one.
+
+        `timeout` (s, default that of `conn_options`) is how long the provider may take. Raises `LinkFailed`.
+        """
+        token = None
+        if self.token_provider is not None:
+            token = await _ask(self.token_provider, self.conn_options.timeout if timeout is None else timeout)
+        return self.endpoint(service, model=model, model_in_url=model_in_url, token=token)
+
+    async def open(
+        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+    ) -> Link:
+        """Open a socket, all of it within `timeout` seconds (default that of `conn_options`). Raises `LinkFailed`."""
+        timeout = self.conn_options.timeout if timeout is None else timeout
+        started = time.monotonic()
+        where = await self.authorized(service, model=model, model_in_url=model_in_url, timeout=timeout)
+        left = max(0.1, timeout - (time.monotonic() - started))
+        return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
+
+
+async def _ask(provider: TokenProvider, timeout: float) -> str:
+    """A fresh token. One that fails may work the next time; one that gives no token never will."""
+
+    async def ask() -> object:
+        answer = await asyncio.to_thread(provider)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    asking = asyncio.ensure_future(ask())
+    try:
+        # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
+        if not (await asyncio.wait({asking}, timeout=timeout))[0]:
+            overdue = from_exception(TimeoutError())
+            raise LinkFailed(replace(overdue, message="The token provider did not answer in time.", remedy=_PROVIDER))
+        token = asking.result()
+    except LinkFailed:
+        raise
+    except Exception as exc:
+        said = " ".join(f"{type(exc).__name__}: {exc}".split())[:500]
+        failed = Failure(Kind.RECONNECT, "token_provider_failed", said, "The token provider failed.", _PROVIDER)
+        raise LinkFailed(failed) from exc
+    finally:
+        asking.cancel()
+    if not isinstance(token, str) or not endpoint.is_credential(token := token.strip()):
+        meaning = "The token provider gave nothing that can be sent as a token."
+        raise LinkFailed(Failure(Kind.FATAL, "token_unusable", "", meaning, _PROVIDER))
+    return token

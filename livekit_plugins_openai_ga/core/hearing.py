@@ -1,0 +1,328 @@
+"""Speech to text over any number of connections: audio progress and server events in, captions out.
+
+Who ends a segment of speech is one of three: the server's turn detection, a detector here (LiveKit's VAD), or the
+caller, who flushes. Whoever it is, a segment that grows too long is committed, and the tail is committed at the end.
+
+All places are ms of the audio that was ever put into the stream; `place` turns the server's count, which begins anew
+with each connection, into that. `now` is seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import errors
+from ..errors import Failure, Kind
+from ..wire import client_events
+from ..wire import server_events as ev
+from . import effects as fx
+from .effects import Effects
+from .segments import Commit, Ending, Segment, Segments, patience
+from .setup import Setup
+from .turns import confidence
+from .usage import transcription_usage
+
+MIN_COMMIT_MS = 100.0
+"""The server refuses to make an item of less."""
+
+KEPT_SILENCE_MS = 1000.0
+"""When long silence is cleared, this much stays: a word may have begun that no detector has told of yet."""
+
+RESUME_S = 2.0
+"""Speech cut by a long segment or a reconnect goes on without a new start when it is heard again in this time."""
+
+
+class Hearing:
+    """One stream of speech. `wanted` is the first `session` payload; `max_segment_ms` None sets no limit."""
+
+    def __init__(
+        self,
+        wanted: Mapping[str, Any],
+        *,
+        server_turns: bool,
+        local_vad: bool,
+        max_segment_ms: float | None,
+        place: Callable[[float], float],
+    ) -> None:
+        self.setup = Setup(wanted, self._event_id)
+        self._server_turns = server_turns
+        self._local_vad = local_vad
+        self._max_segment_ms = max_segment_ms
+        self._place = place
+        self._serial = 0
+        self._segments = Segments()
+        self._commits: deque[Commit] = deque()
+        self._put_ms = 0.0
+        self._claimed_ms = 0.0  # up to here the audio belongs to segments
+        self._speaking = False  # as told
+        self._began_ms: float | None = None  # where the speech that goes on began
+        self._server_hears: str | None = None  # the item of the speech the server hears
+        self._resume_by: float | None = None
+        self._finishing = False
+        self._finished = False
+        self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
+            ev.SessionUpdated: lambda event, now: self.setup.updated(event),
+            ev.Error: self._error,
+            ev.SpeechStarted: self._speech_started,
+            ev.SpeechStopped: self._speech_stopped,
+            ev.AudioCommitted: self._audio_committed,
+            ev.TranscriptionDelta: self._delta,
+            ev.TranscriptionCompleted: self._completed,
+            ev.TranscriptionFailed: self._failed,
+            ev.Unknown: lambda event, now: [fx.Noticed("unknown event", event.name)],
+            ev.Malformed: lambda event, now: [
+                fx.Noticed("malformed event", f"{event.name or 'frame'}: {event.problem}")
+            ],
+        }
+
+    @property
+    def quiet(self) -> bool:
+        """Nobody speaks and no text is awaited: nothing is lost by a change of connection now."""
+        return not self._speaking and not self._commits and not self._segments
+
+    @property
+    def detects(self) -> bool:
+        """Whether anybody, here or at the server, detects speech."""
+        return self._server_turns or self._local_vad
+
+    @property
+    def behind(self) -> bool:
+        """Whether a text is awaited."""
+        return bool(self._commits) or bool(self._segments)
+
+    # -- the connection ------------------------------------------------------------------------------------------
+
+    def opened(self, now: float) -> Effects:
+        """A new connection has a session; sends the configuration."""
+        return self.setup.opened()
+
+    def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
+        """Change the configuration; `key` is settled when the server answers."""
+        return self.setup.configure(wanted, key)
+
+    def detect(self, *, server_turns: bool, local_vad: bool) -> None:
+        """Say who ends segments from now on."""
+        self._server_turns = server_turns
+        self._local_vad = local_vad
+
+    def receive(self, event: ev.ServerEvent, now: float) -> Effects:
+        """One server event. Never raises, whatever the order of events."""
+        handler = self._handlers.get(type(event))
+        effects = handler(event, now) if handler is not None else []
+        if any(isinstance(effect, fx.Ready) for effect in effects) and self._speaking and not self._local_vad:
+            self._resume_by = now + RESUME_S
+        return self._then(effects)
+
+    def sent(self, event_id: str, now: float) -> None:
+        """An event of ours left."""
+        for commit in self._commits:
+            if commit.event_id == event_id:
+                commit.sent_at = now
+
+    def closed(self, now: float) -> Effects:
+        """The connection is gone. Audio that has no text yet is sent again on the next one, with the commits in it."""
+        self.setup.closed()
+        unanswered, effects = self._segments.lost()
+        self._commits.extendleft(reversed(unanswered))
+        for commit in self._commits:
+            commit.sent_at = None
+        self._server_hears = None
+        self._resume_by = None
+        self._claimed_ms = max([self._segments.told_ms, *(commit.at_ms for commit in self._commits)])
+        if self._finishing:
+            effects += self._commit(cut=False)
+        return self._then(effects)
+
+    # -- the audio -----------------------------------------------------------------------------------------------
+
+    def put(self, until_ms: float, now: float) -> Effects:
+        """Audio was put in, up to this place. A segment that has become too long is committed, silence is cleared."""
+        self._put_ms = until_ms
+        start = self._claimed_ms
+        if self._server_turns:
+            if self._server_hears is None:
+                return []
+            start = max(start, self._began_ms or 0.0)
+        if self._max_segment_ms is None or until_ms - start < self._max_segment_ms:
+            return []
+        if self._server_turns or self._speaking or not self._local_vad or self._segments.whispering:
+            return self._commit(cut=True)
+        self._claimed_ms = until_ms - KEPT_SILENCE_MS
+        return [fx.ClearAudio(client_events.audio_clear(event_id=self._event_id("clear")), KEPT_SILENCE_MS)]
+
+    def speech(self, speaking: bool, at_ms: float, now: float) -> Effects:
+        """The detector here heard somebody begin, or stop. Its stop ends a segment, unless the server does that."""
+        effects = self._tell_speech(speaking, at_ms)
+        if speaking:
+            self._began_ms = at_ms
+        elif not self._server_turns:
+            effects += self._commit(cut=False, end_ms=at_ms)
+        return effects
+
+    def flush(self, now: float) -> Effects:
+        """End the segment here, whoever else may."""
+        return self._commit(cut=False)
+
+    def finish(self, now: float) -> Effects:
+        """There will be no more audio: the tail is committed, and `Finished` told when every text has come."""
+        self._finishing = True
+        stops = self._tell_speech(False, self._put_ms) if self._local_vad else []
+        return self._then([*stops, *self._commit(cut=False)])
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def due(self) -> float | None:
+        """When `tick` has something to do; None: never, as things are."""
+        times = [self._segments.due(), self._resume_by, self._unanswered_at()]
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now: float) -> Effects:
+        """Time has passed."""
+        effects = self._segments.tick(now)
+        if self._resume_by is not None and now >= self._resume_by:
+            self._resume_by = None
+            effects += self._tell_speech(False, None)
+        if (unanswered := self._unanswered_at()) is not None and now >= unanswered:
+            commit = self._commits.popleft()
+            failure = errors.from_server_error("transcription_overdue", None, None)
+            effects += [fx.CommitRefused(commit.event_id), fx.SegmentFailed("", failure)]
+        return self._then(self._silent_after(effects))
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _event_id(self, kind: str) -> str:
+        self._serial += 1
+        return f"{kind}_{self._serial}"
+
+    def _unanswered_at(self) -> float | None:
+        sent_at = self._commits[0].sent_at if self._commits else None
+        return None if sent_at is None else sent_at + patience(self._commits[0].end_ms - self._commits[0].start_ms)
+
+    def _then(self, effects: Effects) -> Effects:
+        if self._finishing and not self._finished and not self.behind:
+            self._finished = True
+            effects = [*effects, *self._tell_speech(False, None), fx.Finished()]
+        return effects
+
+    def _tell_speech(self, speaking: bool, at_ms: float | None, item_id: str = "", *, waited: bool = False) -> Effects:
+        if speaking == self._speaking:
+            return []
+        self._speaking = speaking
+        return [fx.Speech(speaking, item_id, at_ms, waited)]
+
+    def _commit(self, *, cut: bool, end_ms: float | None = None) -> Effects:
+        if self._put_ms - self._claimed_ms < MIN_COMMIT_MS:
+            return []
+        start = max(self._claimed_ms, self._began_ms or 0.0)
+        end = self._put_ms if end_ms is None else max(start, end_ms)
+        commit = Commit(self._event_id("commit"), self._put_ms, start, end, cut)
+        self._commits.append(commit)
+        self._claimed_ms = self._put_ms
+        return [fx.CommitAudio(client_events.audio_commit(event_id=commit.event_id))]
+
+    def _error(self, event: ev.Error, now: float) -> Effects:
+        detail = event.error
+        failure = errors.from_server_error(
+            detail.code, detail.type, detail.message, param=detail.param, client_event_id=detail.client_event_id
+        )
+        if failure.kind in (Kind.FATAL, Kind.RECONNECT):  # a close follows, or should
+            return [fx.Disconnect(failure)]
+        if (told := self.setup.refused(failure)) is not None:
+            return told
+        if (commit := self._refused_commit(failure)) is not None:
+            refused = fx.CommitRefused(commit.event_id)
+            if failure.kind is Kind.BENIGN:  # turn detection was faster
+                return [refused, fx.Noticed("benign error", failure.code)]
+            return [refused, fx.SegmentFailed("", failure)]
+        return [fx.Noticed("benign error", failure.code) if failure.kind is Kind.BENIGN else fx.Report(failure)]
+
+    def _refused_commit(self, failure: Failure) -> Commit | None:
+        for commit in self._commits:
+            named = failure.client_event_id == commit.event_id
+            if named or (failure.client_event_id is None and failure.code == "input_audio_buffer_commit_empty"):
+                self._commits.remove(commit)
+                return commit
+        return None
+
+    def _speech_started(self, event: ev.SpeechStarted, now: float) -> Effects:
+        segment = self._segments.get(event.item_id)
+        self._server_hears = event.item_id
+        self._began_ms = self._place(event.audio_start_ms)
+        self._resume_by = None
+        if segment is not None:
+            segment.start_ms = self._began_ms
+        return [] if self._local_vad else self._tell_speech(True, self._began_ms, event.item_id)
+
+    def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:
+        self._server_hears = None
+        end = self._place(event.audio_end_ms)
+        self._claimed_ms = max(self._claimed_ms, end)
+        if (segment := self._segments.get(event.item_id)) is not None:
+            segment.end_ms = end
+            segment.taken_ms = event.audio_end_ms
+        return [] if self._local_vad else self._tell_speech(False, end, event.item_id, waited=True)
+
+    def _audio_committed(self, event: ev.AudioCommitted, now: float) -> Effects:
+        segment = self._segments.get(event.item_id)
+        if segment is None or segment.committed_at is not None:
+            return []
+        effects = self._claimed_by_us(segment, now) if segment.taken_ms is None else []
+        return [*effects, *self._segments.committed(segment, now)]
+
+    def _claimed_by_us(self, segment: Segment, now: float) -> Effects:
+        """The item is of a commit of ours: the oldest that has none yet."""
+        segment.commit = commit = self._commits.popleft() if self._commits else None
+        if commit is not None:
+            segment.start_ms = commit.start_ms if segment.start_ms is None else segment.start_ms
+            segment.end_ms = commit.end_ms
+        if self._server_hears != segment.item_id:
+            return []
+        self._server_hears = None  # the server tells no stop for it
+        if commit is not None and commit.cut:
+            self._resume_by = now + RESUME_S
+            return []
+        return [] if self._local_vad else self._tell_speech(False, segment.end_ms, segment.item_id)
+
+    def _delta(self, event: ev.TranscriptionDelta, now: float) -> Effects:
+        segment = self._segments.get(event.item_id)
+        if segment is None or segment.ending is not None or not event.delta:
+            return []
+        begins: Effects = []
+        if not self._server_turns and not self._local_vad:  # nobody detects speech: text is the only sign of it
+            begins = self._tell_speech(True, self._claimed_ms, event.item_id)
+            self._resume_by = None
+        return [*begins, *self._segments.grown(segment, event.delta, now)]
+
+    def _completed(self, event: ev.TranscriptionCompleted, now: float) -> Effects:
+        usage = transcription_usage(event.usage)
+        segment = self._segments.get(event.item_id)
+        if segment is None:
+            return self._segments.late_bill(event.item_id, usage)
+        if segment.ending is not None:
+            return []  # sent twice: told and billed once
+        found = (entry.get("code") for entry in event.languages or () if isinstance(entry, Mapping))
+        languages = tuple(code for code in found if isinstance(code, str) and code)
+        ending = Ending(event.transcript, confidence(event.logprobs), languages, usage=usage)
+        return self._end(segment, ending, now)
+
+    def _failed(self, event: ev.TranscriptionFailed, now: float) -> Effects:
+        segment = self._segments.get(event.item_id)
+        if segment is None or segment.ending is not None:
+            return []
+        detail = event.error
+        failure = errors.from_server_error(detail.code, detail.type, detail.message, param=detail.param)
+        return self._end(segment, Ending(failure=failure), now)
+
+    def _end(self, segment: Segment, ending: Ending, now: float) -> Effects:
+        claimed: Effects = []
+        if segment.committed_at is None and segment.taken_ms is None:  # the answer to the commit never came
+            claimed = self._claimed_by_us(segment, now)
+        return [*claimed, *self._silent_after(self._segments.ended(segment, ending, now))]
+
+    def _silent_after(self, effects: Effects) -> Effects:
+        """Where nobody detects speech, it ends with its text."""
+        if self._server_turns or self._local_vad or not any(isinstance(effect, fx.AudioTaken) for effect in effects):
+            return effects
+        return [*self._tell_speech(False, None), *effects]

@@ -1,0 +1,38 @@
+"""What is odd and harms nothing: counted, and logged once of its kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .core import effects as fx
+from .log import logger
+
+MAX_TOLD_APART = 200
+"""How many different odd events are told apart; their names are the server's to choose, so there may be no end."""
+
+
+class Notices:
+    """Counts what the core noticed in one session."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def noticed(self, effect: fx.Noticed) -> None:
+        """Count it; the first of its name is logged."""
+        self.counts[effect.what] += 1
+        name = f"{effect.what}: {effect.detail}"
+        if name not in self.counts and len(self.counts) >= MAX_TOLD_APART:
+            return
+        self.counts[name] += 1
+        if self.counts[name] == 1:
+            level = logger.debug if effect.what == "benign error" else logger.warning
+            level("OpenAI: %s (further ones are only counted)", name)
+
+    def config_differs(self, effect: fx.ConfigDiffers) -> None:
+        """Say that the server accepted the configuration and keeps something else."""
+        for path in effect.differences:
+            asked, kept = effect.differences[path]
+            private = {"lk.pii.asked": asked, "lk.pii.kept": kept}
+            logger.warning(
+                "OpenAI accepted the configuration but keeps another value for session.%s", path, extra=private
+            )

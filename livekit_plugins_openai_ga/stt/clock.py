@@ -1,0 +1,32 @@
+"""When a place in the stream's audio was heard, by the clock on the wall.
+
+Audio is not continuous: a caller mutes, a track restarts. So the time is noted wherever the audio stops following the
+clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+TOLERANCE_S = 0.05
+MAX_NOTES = 256
+
+
+class WallClock:
+    """Places (ms of audio) and times (seconds since the epoch)."""
+
+    def __init__(self) -> None:
+        self._notes: deque[tuple[float, float]] = deque(maxlen=MAX_NOTES)
+
+    def note(self, place_ms: float, now: float) -> None:
+        """The audio up to this place has arrived now."""
+        expected = self.at(place_ms)
+        if expected is None or abs(now - expected) > TOLERANCE_S:
+            self._notes.append((place_ms, now))
+
+    def at(self, place_ms: float) -> float | None:
+        """When this place was heard; None before anything was."""
+        if not self._notes:
+            return None
+        place, time = next((note for note in reversed(self._notes) if note[0] <= place_ms), self._notes[0])
+        return time + (place_ms - place) / 1000

@@ -1,0 +1,411 @@
+"""LiveKit's `STT` on GA: holds the options, makes streams, transcribes whole utterances. A swap-in for the official
+plugin's class."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from livekit.agents import APIConnectOptions, APIError, inference, stt, vad
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import AudioBuffer, http_context, is_given
+
+from .. import azure, models
+from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..log import logger
+from ..transport.link import Link
+from ..wire.endpoint import Service
+from . import upload, utterance
+from .options import DEFAULT_MAX_SEGMENT_LENGTH, Options
+from .stream import SpeechStream
+
+WARM_FOR_S = 120.0
+"""How long a connection made by `prewarm` waits for a stream."""
+
+
+class STT(stt.STT[str]):
+    """Speech-to-text of OpenAI's GA Realtime API.
+
+    Keyword-compatible with `livekit.plugins.openai.STT` 1.8.9, except that it streams unless `use_realtime=False`.
+    Works inside a LiveKit job and in any asyncio program.
+    """
+
+    def __init__(
+        self,
+        *,
+        language: str | list[str] = "en",
+        detect_language: bool = False,
+        model: str = models.DEFAULT_TRANSCRIPTION,
+        prompt: NotGivenOr[str | None] = NOT_GIVEN,
+        keywords: NotGivenOr[list[str]] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        noise_reduction_type: NotGivenOr[str | None] = NOT_GIVEN,
+        temperature: NotGivenOr[float | None] = NOT_GIVEN,
+        base_url: NotGivenOr[str] = NOT_GIVEN,
+        api_key: NotGivenOr[str] = NOT_GIVEN,
+        client: Any = None,
+        use_realtime: NotGivenOr[bool] = NOT_GIVEN,
+        vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
+        delay: NotGivenOr[str | None] = NOT_GIVEN,
+        include_logprobs: bool = False,
+        max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH,
+        model_in_url: bool | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        extra_query: Mapping[str, str] | None = None,
+        allow_insecure: bool = False,
+        http_session: aiohttp.ClientSession | None = None,
+        max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
+        heartbeat: float = DEFAULT_HEARTBEAT,
+        _connection: Connection | None = None,
+    ) -> None:
+        """Check the options and remember them; nothing is opened before `stream`, `recognize` or `prewarm`.
+
+        Args:
+            language: default `en`. A list for gpt-transcribe and gpt-live-transcribe; an empty one detects it.
+            detect_language: leave the language to the model.
+            model: default `gpt-transcribe`. `gpt-live-transcribe` and `gpt-realtime-whisper` give text while somebody
+                still speaks. A model that is being shut down is named with its date and replacement.
+            prompt: what the audio is about. Not for gpt-realtime-whisper.
+            keywords: words to expect. For gpt-transcribe and gpt-live-transcribe.
+            turn_detection: how the server ends segments; default server VAD 0.5/600 ms/350 ms. None leaves it to `vad`.
+                Not for the streaming models, which have none.
+            noise_reduction_type: `near_field` or `far_field`.
+            temperature: 0 to 1, for uploads; sockets have none.
+            base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s).
+            api_key: default `$OPENAI_API_KEY`.
+            client: an `openai.AsyncClient` whose key, base URL, organization and project are used; the client itself
+                is not.
+            use_realtime: False gives whole utterances by upload only, with `recognize`. Default True.
+            vad: LiveKit's voice activity detector that ends segments when the server does not; default, where one is
+                needed: the framework's own (`inference.VAD`). None: the caller ends them, with `flush`.
+            delay: `minimal` to `xhigh`: how long a streaming model waits for more audio before it writes.
+            include_logprobs: ask for log probabilities, which give finals a confidence. For models that have them.
+            max_segment_length: seconds of speech after which a segment is ended; default 30, None never.
+            model_in_url: whether the socket's URL names the model; default: everywhere but on api.openai.com.
+            extra_headers: sent with every request.
+            extra_query: added to every URL.
+            allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
+            http_session: for uploads; default the job's, or an own one.
+            max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never.
+            heartbeat: seconds between pings, and for a pong to come. A dead peer is noticed within twice that.
+
+        Raises:
+            ValueError: a missing key, or something the model does not take; names the parameter and what to do.
+        """
+        connection = _connection or _connect(
+            client=client,
+            base_url=base_url,
+            api_key=api_key,
+            extra_headers=extra_headers,
+            extra_query=extra_query,
+            allow_insecure=allow_insecure,
+            heartbeat=heartbeat,
+            max_session_duration=max_session_duration,
+        )
+        given = {
+            "language": language,
+            "detect_language": detect_language,
+            "model": model,
+            "prompt": prompt,
+            "keywords": keywords,
+            "turn_detection": turn_detection,
+            "noise_reduction_type": noise_reduction_type,
+            "temperature": temperature,
+            "use_realtime": use_realtime,
+            "delay": delay,
+            "include_logprobs": include_logprobs,
+            "max_segment_length": max_segment_length,
+            "model_in_url": model_in_url,
+        }
+        self._options = Options(connection, model).changed(given)
+        self._vad = vad
+        self._own_vad: inference.VAD | None = None
+        self._http = http_session
+        self._own_http: aiohttp.ClientSession | None = None
+        self._streams: weakref.WeakSet[SpeechStream] = weakref.WeakSet()
+        self._warm: asyncio.Task[Link] | None = None
+        self._warm_for = (self._options, 0.0)
+        super().__init__(capabilities=self._abilities())
+        self._warn_of_temperature(given)
+
+    @classmethod
+    def with_azure(
+        cls,
+        *,
+        language: str | list[str] = "en",
+        detect_language: bool = False,
+        model: NotGivenOr[str] = NOT_GIVEN,
+        prompt: NotGivenOr[str | None] = NOT_GIVEN,
+        keywords: NotGivenOr[list[str]] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        noise_reduction_type: NotGivenOr[str | None] = NOT_GIVEN,
+        temperature: NotGivenOr[float | None] = NOT_GIVEN,
+        azure_endpoint: str | None = None,
+        azure_deployment: str | None = None,
+        api_version: str | None = None,
+        api_key: str | None = None,
+        azure_ad_token: str | None = None,
+        azure_ad_token_provider: TokenProvider | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        base_url: str | None = None,
+        use_realtime: NotGivenOr[bool] = NOT_GIVEN,
+        timeout: Any = None,
+        vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
+        **options: Any,
+    ) -> STT:
+        """Speech-to-text of an Azure OpenAI resource, on its GA path: `<resource>/openai/v1/realtime`.
+
+        Args:
+            azure_endpoint: `https://<resource>.openai.azure.com`; default `$AZURE_OPENAI_ENDPOINT`.
+            azure_deployment: the deployment's name, which Azure takes as the model; default `model`.
+            model: the model behind the deployment. Default `whisper-1`, as a deployment's name is free and OpenAI's
+                newer models cannot be taken for granted there.
+            api_version: refused: the dated API is retired.
+            api_key: sent as `api-key`; default `$AZURE_OPENAI_API_KEY`.
+            azure_ad_token: an Entra token; default `$AZURE_OPENAI_AD_TOKEN`.
+            azure_ad_token_provider: gives an Entra token, sync or async; asked for every connection.
+            organization: sent as a header.
+            project: sent as a header.
+            base_url: a URL that is used as it is, instead of `azure_endpoint`.
+            timeout: accepted, does nothing; pass `conn_options` to `stream` or `recognize`.
+            options: any further parameter of the constructor. The others mean what they mean there.
+
+        Raises:
+            ValueError: as the constructor does.
+        """
+        if timeout is not None:
+            logger.warning("timeout is accepted and does nothing: pass conn_options to stream() or recognize()")
+        names = ("allow_insecure", "heartbeat", "max_session_duration", "extra_query")
+        scope = {"OpenAI-Organization": organization, "OpenAI-Project": project}
+        headers = {name: value for name, value in scope.items() if value}
+        headers |= options.pop("extra_headers", None) or {}
+        connection = azure.connection(
+            azure_endpoint=azure_endpoint,
+            base_url=base_url,
+            api_key=api_key,
+            ad_token=azure_ad_token,
+            ad_token_provider=azure_ad_token_provider,
+            api_version=api_version,
+            extra_headers=headers,
+            **{name: options.pop(name) for name in names if name in options},
+        )
+        named = model if is_given(model) else None
+        return cls(
+            language=language,
+            detect_language=detect_language,
+            model=azure_deployment or named or str(azure.DEFAULT_TRANSCRIPTION["model"]),
+            prompt=prompt,
+            keywords=keywords,
+            turn_detection=turn_detection,
+            noise_reduction_type=noise_reduction_type,
+            temperature=temperature,
+            use_realtime=use_realtime,
+            vad=vad,
+            _connection=connection,
+            **{"model_in_url": False, **options},
+        )
+
+    # -- what LiveKit asks ---------------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> Options:
+        """What new streams start with. Frozen; `update_options` replaces it."""
+        return self._options
+
+    @property
+    def model(self) -> str:
+        """The model id, as asked for."""
+        return self._options.model
+
+    @property
+    def provider(self) -> str:
+        """Host (and port, when given) of the server."""
+        return urlsplit(self._options.connection.endpoint(Service.UPLOAD).url).netloc
+
+    def _abilities(self) -> stt.STTCapabilities:
+        streams = self._options.use_realtime
+        return stt.STTCapabilities(
+            streaming=streams,
+            interim_results=streams,
+            aligned_transcript="chunk" if streams else False,
+            keyterms=self._options.takes("keywords"),
+            # LiveKit may flush when nobody else ends segments; elsewhere it would only add silent ones.
+            manual_flush=streams and not self._options.server_turns and self._vad is None,
+        )
+
+    def detector(self, options: Options) -> vad.VAD | None:
+        """The detector that a stream with these options listens with; None: none."""
+        if is_given(self._vad):
+            return self._vad
+        if options.server_turns:
+            return None
+        if self._own_vad is None:
+            self._own_vad = inference.VAD(model="silero")
+        return self._own_vad
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str | list[str]] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> SpeechStream:
+        """Open a stream; connecting goes on in the background. Needs a running event loop.
+
+        `language` holds for this stream alone. Raises ValueError for one the model does not take.
+        """
+        if not self._options.use_realtime:
+            raise ValueError("use_realtime=False gives whole utterances only: use recognize(), or leave it out.")
+        options = self._options.changed({"language": language})
+        stream = SpeechStream(stt=self, options=options, detector=self.detector(options), conn_options=conn_options)
+        self._streams.add(stream)
+        return stream
+
+    def update_options(
+        self,
+        *,
+        model: NotGivenOr[str] = NOT_GIVEN,
+        language: NotGivenOr[str | list[str]] = NOT_GIVEN,
+        detect_language: NotGivenOr[bool] = NOT_GIVEN,
+        prompt: NotGivenOr[str | None] = NOT_GIVEN,
+        keywords: NotGivenOr[list[str]] = NOT_GIVEN,
+        turn_detection: NotGivenOr[Any] = NOT_GIVEN,
+        noise_reduction_type: NotGivenOr[str | None] = NOT_GIVEN,
+        temperature: NotGivenOr[float | None] = NOT_GIVEN,
+        delay: NotGivenOr[str | None] = NOT_GIVEN,
+        include_logprobs: NotGivenOr[bool] = NOT_GIVEN,
+    ) -> None:
+        """Change options of this STT and of every stream it has open; see the constructor for their meaning.
+
+        Streams change in place where GA allows it. Another model named in the URL, or languages taken back, need a new
+        connection; audio without a text yet goes along. A stream with a language of its own keeps it, unless this call
+        names one.
+
+        Raises:
+            ValueError: as the constructor does; nothing is changed then.
+        """
+        given = {
+            "model": model,
+            "language": language,
+            "detect_language": detect_language,
+            "prompt": prompt,
+            "keywords": keywords,
+            "turn_detection": turn_detection,
+            "noise_reduction_type": noise_reduction_type,
+            "temperature": temperature,
+            "delay": delay,
+            "include_logprobs": include_logprobs,
+        }
+        options = self._options.changed(given)
+        changed = [(stream, stream.options.changed(given)) for stream in self._streams]
+        self._options = options
+        self._capabilities = self._abilities()
+        self._warn_of_temperature(given)
+        for stream, its in changed:
+            stream.use(its)
+
+    def _warn_of_temperature(self, given: Mapping[str, Any]) -> None:
+        if self._options.use_realtime and is_given(given["temperature"]):
+            logger.warning("temperature does nothing here: transcription over a socket has none; remove it")
+
+    def _update_session_keyterms(self, keyterms: list[str]) -> None:
+        if not self.capabilities.keyterms:
+            super()._update_session_keyterms(keyterms)
+            return
+        self._options = self._options.with_keyterms(keyterms)
+        for stream in self._streams:
+            stream.use(stream.options.with_keyterms(keyterms))
+
+    def complain(self, error: APIError) -> None:
+        """Tell LiveKit what went wrong without ending a stream."""
+        problem = stt.STTError(timestamp=time.time(), label=self.label, error=error, recoverable=True)
+        self.emit("error", problem)
+
+    # -- connections ---------------------------------------------------------------------------------------------
+
+    def prewarm(self) -> None:
+        """Open a connection for the next stream, in the background. Does nothing outside an event loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        if self._options.use_realtime and self._warm is None:
+            self._warm_for = (self._options, loop.time() + WARM_FOR_S)
+            self._warm = loop.create_task(self._open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout))
+
+    async def dial(self, options: Options, timeout: float) -> tuple[Link, bool]:
+        """A link for a stream within `timeout` seconds, and whether it was open already. Raises `LinkFailed`."""
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            wanted, until = self._warm_for
+            if until > asyncio.get_running_loop().time() and not options.needs_new_session(wanted):
+                await asyncio.wait({warm}, timeout=timeout)
+                if warm.done() and not warm.cancelled() and warm.exception() is None and warm.result().alive:
+                    return warm.result(), True
+            await _discard(warm)
+        return await self._open(options, timeout), False
+
+    async def _open(self, options: Options, timeout: float) -> Link:
+        return await options.connection.open(
+            Service.TRANSCRIPTION, model=options.model, model_in_url=options.model_in_url, timeout=timeout
+        )
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str | list[str]] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        options = self._options.changed({"language": language})  # for this call alone
+        if not options.use_realtime:
+            return await upload.transcribe(options, buffer, http=self._http_session(), timeout=conn_options.timeout)
+        return await utterance.transcribe(options, buffer, dial=self.dial, timeout=conn_options.timeout)
+
+    def _http_session(self) -> aiohttp.ClientSession:
+        if self._http is not None:
+            return self._http
+        try:
+            return http_context.http_session()
+        except RuntimeError:  # not in a job
+            if self._own_http is None or self._own_http.closed:
+                self._own_http = aiohttp.ClientSession()
+            return self._own_http
+
+    async def aclose(self) -> None:
+        """Close every stream, and the connections that are this STT's own."""
+        for stream in list(self._streams):
+            await stream.aclose()
+        warm, self._warm = self._warm, None
+        if warm is not None:
+            await _discard(warm)
+        if self._own_http is not None:
+            await self._own_http.close()
+
+
+async def _discard(warm: asyncio.Task[Link]) -> None:
+    warm.cancel()
+    await asyncio.wait({warm})
+    if not warm.cancelled() and warm.exception() is None:
+        await warm.result().close()
+
+
+def _connect(*, client: Any, base_url: NotGivenOr[str], api_key: NotGivenOr[str], **rest: Any) -> Connection:
+    """The connection of the constructor's arguments; those given go before the client's."""
+    if is_given(api_key) and not api_key:
+        raise ValueError("api_key is empty: pass a key, or leave it out to use the environment's OPENAI_API_KEY.")
+    key = api_key if is_given(api_key) else None
+    if client is not None:
+        if "azure" in type(client).__name__.lower():
+            raise ValueError("client is an Azure client: use STT.with_azure(...), which takes its parameters.")
+        key = key or client.api_key
+        base_url = base_url if is_given(base_url) else str(client.base_url)
+        scope = {"OpenAI-Organization": client.organization, "OpenAI-Project": client.project}
+        ours = {name: value for name, value in scope.items() if value}
+        rest["extra_headers"] = {**ours, **(rest["extra_headers"] or {})}
+    return Connection.create(base_url=base_url, api_key=key, **rest)

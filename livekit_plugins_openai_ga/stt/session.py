@@ -1,0 +1,318 @@
+"""The running half of speech-to-text: carries out the core's effects, serves the connection, makes LiveKit's events.
+
+It knows nothing of LiveKit's streams: audio comes in by `put`, `speech`, `flush` and `finish`, events go out by `emit`.
+One `run` is one connection, or several when a change of connection is planned; whoever calls it decides whether to
+call it again after a failure. Audio that has no text yet waits here for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from livekit.agents import APIError, LanguageCode, stt
+
+from ..api_errors import to_api_error
+from ..core import effects as fx
+from ..core.hearing import Hearing
+from ..errors import Failure, from_exception
+from ..log import logger
+from ..notices import Notices
+from ..transport.line import Line
+from ..transport.link import Link, LinkFailed
+from ..transport.outbox import Event, Outbox
+from ..wire import server_events
+from ..wire.server_events import Malformed
+from .clock import WallClock
+from .options import Options
+
+RECYCLE_PATIENCE_S = 30.0
+"""How long a planned change of connection waits for a moment in which nothing is said."""
+
+KEEP_MS = 60_000.0
+"""Audio kept for a reconnect, at least; more when segments may be longer."""
+
+AHEAD_MS = 10_000.0
+"""Audio that comes faster than it can be sent (a file) waits outside beyond this."""
+
+_STAGES = {
+    "interim": stt.SpeechEventType.INTERIM_TRANSCRIPT,
+    "preflight": stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
+    "final": stt.SpeechEventType.FINAL_TRANSCRIPT,
+}
+
+
+class TranscriptionSession:
+    """Owns the parts of one stream's session; implements `transport.line.Peer`.
+
+    `dial` opens a link within the given seconds, or raises `LinkFailed`. `report` takes what went wrong without ending
+    the stream. `offset` is where the stream's audio begins on the caller's clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        local_vad: bool,
+        timeout: float,
+        dial: Callable[[Options, float], Awaitable[Link]],
+        emit: Callable[[stt.SpeechEvent], None],
+        report: Callable[[APIError], None],
+        offset: Callable[[], float] = lambda: 0.0,
+        keep_ms: float | None = None,
+    ) -> None:
+        self._dialled = options
+        self._choice = self._kept_choice = (options, local_vad)
+        self._asked: dict[str, tuple[Options, bool]] = {}  # changes the server has not answered
+        self._serial = 0
+        self._timeout = timeout
+        self._dial = dial
+        self._emit = emit
+        self._report_error = report
+        self._offset = offset
+        longest = None if options.max_segment_length is None else options.max_segment_length * 1000
+        self._keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
+        self._outbox = Outbox(keep_ms=self._keep_ms)
+        self._hearing = Hearing(
+            options.payload(),
+            server_turns=options.server_turns,
+            local_vad=local_vad,
+            max_segment_ms=longest,
+            place=self._outbox.session_ms,
+        )
+        self._line = Line(
+            self,
+            self._outbox,
+            recycle_after=options.connection.max_session_duration,
+            recycle_patience=RECYCLE_PATIENCE_S,
+        )
+        self._clock = WallClock()
+        self._notices = Notices()
+        self._moved = asyncio.Event()
+        self._finished = False
+        self._broken: APIError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._confirmation: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._handlers: Mapping[type[fx.Effect], Callable[[Any], None]] = {
+            fx.Send: lambda effect: self._outbox.put(effect.event),
+            fx.CommitAudio: lambda effect: self._outbox.put_commit(effect.event),
+            fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
+            fx.ClearAudio: lambda effect: self._outbox.put_clear(effect.event, keep_ms=effect.keep_ms),
+            fx.AudioTaken: lambda effect: self._outbox.taken(effect.until_ms),
+            fx.Ready: self._ready,
+            fx.ConfigDiffers: self._notices.config_differs,
+            fx.ConfigRefused: lambda effect: None,  # `Settled` says which change it was
+            fx.Settled: self._settled,
+            fx.Disconnect: lambda effect: self._line.hang_up(effect.failure),
+            fx.Noticed: self._notices.noticed,
+            fx.Report: self._report,
+            fx.Speech: self._speech,
+            fx.Caption: self._caption,
+            fx.SegmentFailed: self._report,
+            fx.SegmentBilled: self._billed,
+            fx.Finished: self._finish,
+        }
+
+    @property
+    def _options(self) -> Options:
+        return self._choice[0]
+
+    # -- audio in ------------------------------------------------------------------------------------------------
+
+    @property
+    def put_ms(self) -> float:
+        """Audio put in so far, in ms."""
+        return self._outbox.put_ms
+
+    def put(self, pcm: bytes) -> None:
+        """More audio: int16 little-endian mono PCM at 24 kHz."""
+        self._outbox.put_audio(pcm)
+        self._clock.note(self.put_ms, time.time())
+        self._do(self._hearing.put(self.put_ms, self._now()))
+
+    def speech(self, speaking: bool, at_ms: float) -> None:
+        """A detector heard somebody begin, or stop, at this place."""
+        self._do(self._hearing.speech(speaking, at_ms, self._now()))
+
+    def flush(self) -> None:
+        """End the segment here."""
+        self._do(self._hearing.flush(self._now()))
+
+    def finish(self) -> None:
+        """There will be no more audio. `run` returns when every text has come."""
+        self._do(self._hearing.finish(self._now()))
+
+    async def room(self) -> None:
+        """Wait until more audio may come: what is kept for a reconnect has its bound."""
+        while self._outbox.waiting_ms > AHEAD_MS or (
+            self._hearing.behind and self._outbox.waiting_ms + self._outbox.kept_ms > self._keep_ms / 2
+        ):
+            self._moved.clear()
+            await self._moved.wait()
+
+    def use(self, options: Options, *, local_vad: bool) -> None:
+        """Change the options: in place when GA can, else with a new connection."""
+        renew = options.needs_new_session(self._options)
+        self._choice = (options, local_vad)
+        self._hearing.detect(server_turns=options.server_turns, local_vad=local_vad)
+        self._serial += 1
+        key = f"options_{self._serial}"
+        self._asked[key] = self._choice
+        told = self._hearing.configure(options.payload(), key)
+        if renew:
+            self._line.hang_up(None)
+        else:
+            self._do(told)
+
+    def break_off(self, error: APIError) -> None:
+        """End `run` with this error."""
+        self._broken = error
+        self._line.hang_up(None)
+
+    # -- the connection (transport.line.Peer) --------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve connections until all is told. Raises `APIError` when one fails."""
+        while not self._finished:
+            if self._broken is not None:
+                raise self._broken
+            # LiveKit gives its retries back after an attempt that took longer than the timeout: a server that never
+            # answers would be tried for ever.
+            self._deadline = self._now() + 0.95 * self._timeout
+            try:
+                self._dialled = self._options
+                link = await self._dial(self._dialled, 0.95 * self._timeout)
+                failure = await self._line.serve(link)
+            except LinkFailed as exc:
+                raise to_api_error(exc.failure) from exc
+            finally:
+                self._stop(self._confirmation)
+            if failure is not None and not self._finished:
+                raise to_api_error(failure)
+
+    def close(self) -> None:
+        """Nothing will be told any more."""
+        self._stop(self._timer)
+        self._stop(self._confirmation)
+
+    def link_opened(self, link: Link) -> None:
+        """A session is open: queue its configuration."""
+        if self._options.needs_new_session(self._dialled):  # changed while it was being opened
+            self._line.hang_up(None)
+        self._do(self._hearing.opened(self._now()))
+        overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
+        left = max(0.1, self._deadline - self._now())
+        self._confirmation = asyncio.get_running_loop().call_later(left, self._line.hang_up, overdue)
+
+    def link_received(self, payload: dict[str, Any] | Malformed) -> None:
+        """Handle one frame."""
+        event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
+        self._do(self._hearing.receive(event, self._now()))
+
+    def link_sending(self, event: Event) -> None:
+        """An event leaves."""
+        self._moved.set()
+        if "event_id" in event:
+            self._hearing.sent(event["event_id"], self._now())
+            self._wait()
+
+    def link_lost(self, failure: Failure | None) -> None:
+        """The link is gone; its audio waits for the next one."""
+        self._do(self._hearing.closed(self._now()))
+
+    # -- effects -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    @staticmethod
+    def _stop(timer: asyncio.TimerHandle | None) -> None:
+        if timer is not None:
+            timer.cancel()
+
+    def _do(self, effects: fx.Effects) -> None:
+        for effect in effects:
+            self._handlers[type(effect)](effect)
+        quiet = self._hearing.quiet
+        self._line.set_calm(quiet)
+        # Without a detector nobody knows that it is silent, so nothing is let go before it has its text.
+        self._outbox.listen(idle=quiet and self._hearing.detects)
+        self._line.wake()
+        self._moved.set()
+        self._wait()
+
+    def _wait(self) -> None:
+        self._stop(self._timer)
+        due = self._hearing.due()
+        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        self._do(self._hearing.tick(self._now()))
+
+    def _ready(self, effect: fx.Ready) -> None:
+        self._stop(self._confirmation)
+        self._outbox.configured()
+
+    def _settled(self, effect: fx.Settled) -> None:
+        choice = self._asked.pop(effect.key, self._kept_choice)
+        if effect.failure is None:
+            self._kept_choice = choice
+            return
+        if not self._asked:  # else a later change stands, and is still to be answered
+            self._choice = self._kept_choice
+            self._hearing.detect(server_turns=self._options.server_turns, local_vad=self._choice[1])
+        self._report(fx.Report(effect.failure))
+
+    def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
+        where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}
+        what = "speech was not transcribed" if where else "OpenAI reported an error"
+        logger.error("%s: %s", what, effect.failure, extra=where)
+        self._report_error(to_api_error(effect.failure))
+
+    def _finish(self, effect: fx.Finished) -> None:
+        self._finished = True
+        self._line.hang_up(None)
+
+    def _speech(self, effect: fx.Speech) -> None:
+        heard = None if effect.at_ms is None else self._clock.at(effect.at_ms)
+        if effect.speaking:
+            event = stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=heard)
+        else:
+            if heard is not None and effect.waited:
+                heard -= self._options.silence_ms / 1000
+            event = stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=heard)
+        event.request_id = effect.item_id
+        self._emit(event)
+
+    def _seconds(self, place_ms: float | None) -> float:
+        return 0.0 if place_ms is None else self._offset() + place_ms / 1000
+
+    def _caption(self, effect: fx.Caption) -> None:
+        languages = [LanguageCode(code) for code in effect.languages]
+        final = effect.stage == "final"
+        data = stt.SpeechData(
+            language=languages[0] if languages else self._options.language,
+            text=effect.text,
+            start_time=self._seconds(effect.start_ms),
+            end_time=self._seconds(effect.end_ms) if final else 0.0,
+            confidence=effect.confidence or 0.0,
+            source_languages=languages or None,
+        )
+        if effect.failure is not None:
+            data.metadata = {"incomplete": True, "code": effect.failure.code}
+            logger.warning("a transcript is incomplete: %s", effect.failure, extra={"item_id": effect.item_id})
+        self._emit(stt.SpeechEvent(type=_STAGES[effect.stage], request_id=effect.item_id, alternatives=[data]))
+
+    def _billed(self, effect: fx.SegmentBilled) -> None:
+        usage = stt.RecognitionUsage(
+            audio_duration=effect.usage.seconds or effect.audio_ms / 1000,
+            input_tokens=effect.usage.input,
+            output_tokens=effect.usage.output,
+        )
+        kind = stt.SpeechEventType.RECOGNITION_USAGE
+        self._emit(stt.SpeechEvent(type=kind, request_id=effect.item_id, recognition_usage=usage))

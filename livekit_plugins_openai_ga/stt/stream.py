@@ -1,0 +1,201 @@
+"""LiveKit's stream of speech: frames in, events out. The session behind it does the talking with the server.
+
+Listening (resampling, voice detection, segment ends) goes on by itself, whatever the connection does, so nothing that
+was said while it was down is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+from livekit import rtc
+from livekit.agents import APIConnectOptions, APIError, stt, vad
+from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import aio
+
+from ..audio import InputAudio, frame_from_pcm
+from ..log import logger
+from ..transport.link import Link
+from .options import Options
+from .session import TranscriptionSession
+
+if TYPE_CHECKING:
+    from .model import STT
+
+VAD_LAG_STEPS = 4
+"""Audio that comes faster than real time waits for the detector, so that segments end where speech does."""
+
+VAD_PATIENCE_S = 0.5
+"""How long it waits for one sign of life of the detector."""
+
+
+class SpeechStream(stt.RecognizeStream):
+    """One stream, made by `STT.stream`. Any sample rate and channel count; the rate must stay the same.
+
+    `end_input` commits what is left (100 ms at least), waits for its text, and ends the iteration. `flush` commits now.
+    """
+
+    def __init__(
+        self, *, stt: STT, options: Options, detector: vad.VAD | None, conn_options: APIConnectOptions
+    ) -> None:
+        super().__init__(stt=stt, conn_options=conn_options)
+        self._model = stt
+        self._options = options
+        self._own_offset = 0.0
+        self._session = TranscriptionSession(
+            options,
+            local_vad=detector is not None,
+            timeout=conn_options.timeout,
+            dial=self._dial,
+            emit=self._tell,
+            report=self._complain,
+            offset=lambda: self.start_time_offset,
+        )
+        self._audio = InputAudio()
+        self._detector = detector
+        self._ears: vad.VADStream | None = None
+        self._ears_task: asyncio.Task[None] | None = None
+        self._ears_from_ms = 0.0
+        self._ears_at_ms = 0.0
+        self._ears_moved = asyncio.Event()
+        self._listening = asyncio.create_task(self._listen(), name="openai_ga.SpeechStream")
+        self._task.add_done_callback(lambda _: self._stop_listening())
+
+    @property
+    def options(self) -> Options:
+        """What this stream asks for. Frozen; `update_options` replaces it."""
+        return self._options
+
+    # LiveKit moves the offset on by the time that passed when it tries again. Here times count the audio of the whole
+    # stream, also of what is sent again, so only the caller moves it.
+
+    @property
+    def start_time_offset(self) -> float:
+        """Seconds added to all times of this stream."""
+        return self._own_offset
+
+    @start_time_offset.setter
+    def start_time_offset(self, value: float) -> None:
+        """Set it; raises ValueError for less than 0."""
+        if value < 0:
+            raise ValueError(f"start_time_offset={value!r} is negative: use the seconds before this stream's audio.")
+        self._own_offset = value
+
+    def update_options(self, *, language: NotGivenOr[str | list[str]] = NOT_GIVEN) -> None:
+        """Set the language of this stream alone. Raises ValueError for one the model does not take."""
+        self.use(self._options.changed({"language": language}))
+
+    def use(self, options: Options) -> None:
+        """Go on with these options, and with the detector they need."""
+        self._options = options
+        self._detector = self._model.detector(options)
+        self._session.use(options, local_vad=self._detector is not None)
+
+    async def _run(self) -> None:
+        await self._session.run()
+
+    async def _dial(self, options: Options, timeout: float) -> Link:
+        started = time.perf_counter()
+        link, reused = await self._model.dial(options, timeout)
+        self._report_connection_acquired(time.perf_counter() - started, reused)
+        return link
+
+    def _tell(self, event: stt.SpeechEvent) -> None:
+        if not self._event_ch.closed:
+            self._event_ch.send_nowait(event)
+
+    def _complain(self, error: APIError) -> None:
+        self._model.complain(error)
+
+    # -- listening -----------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        try:
+            async for item in self._input_ch:
+                if isinstance(item, rtc.AudioFrame):
+                    if not self._session.put_ms:
+                        self.start_time = time.time()
+                    await self._hear(self._audio.push(item))
+                else:
+                    await self._hear(self._audio.flush())
+                    await self._ears_caught_up()
+                    self._session.flush()
+            self._session.finish()
+        except Exception as exc:
+            logger.exception("the stream ended by an error of this plugin; please report it")
+            self._session.break_off(APIError(f"Listening failed: {type(exc).__name__}.", retryable=False))
+
+    async def _hear(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            ears = self._open_ears()
+            self._session.put(chunk)
+            if ears is not None:
+                ears.push_frame(frame_from_pcm(chunk))
+                await self._ears_caught_up()
+            await self._session.room()
+
+    def _open_ears(self) -> vad.VADStream | None:
+        if self._detector is None:
+            self._close_ears()
+        elif self._ears is None:
+            self._ears = self._detector.stream()
+            self._ears_from_ms = self._ears_at_ms = self._session.put_ms
+            self._ears_task = asyncio.create_task(self._follow(self._ears), name="openai_ga.SpeechStream.vad")
+        return self._ears
+
+    async def _follow(self, ears: vad.VADStream) -> None:
+        try:
+            async for event in ears:
+                self._detected(event)
+        except Exception as exc:
+            # Without it no segment would end, and nobody would know why.
+            logger.exception("the voice activity detector failed")
+            self._session.break_off(APIError(f"The vad failed: {type(exc).__name__}.", retryable=False))
+        finally:
+            self._ears_at_ms = float("inf")
+            self._ears_moved.set()
+
+    def _detected(self, event: vad.VADEvent) -> None:
+        at_ms = self._ears_from_ms + event.timestamp * 1000
+        self._ears_at_ms = max(self._ears_at_ms, at_ms)
+        self._ears_moved.set()
+        if event.type == vad.VADEventType.START_OF_SPEECH:
+            self._session.speech(True, max(0.0, at_ms - event.speech_duration * 1000))
+        elif event.type == vad.VADEventType.END_OF_SPEECH:
+            self._session.speech(False, max(0.0, at_ms - event.silence_duration * 1000))
+
+    async def _ears_caught_up(self) -> None:
+        """Wait until the detector is a few of its steps behind at most, or shows no sign of life."""
+        steps_ms = 0.0 if self._detector is None else VAD_LAG_STEPS * self._detector.capabilities.update_interval * 1000
+        while self._ears is not None and self._session.put_ms - self._ears_at_ms > steps_ms:
+            self._ears_moved.clear()
+            try:
+                await asyncio.wait_for(self._ears_moved.wait(), VAD_PATIENCE_S)
+            except asyncio.TimeoutError:
+                return
+
+    def _close_ears(self) -> None:
+        if self._ears is not None and self._ears_task is not None:
+            self._ears.end_input()
+            self._ears_task.cancel()
+            closing = asyncio.ensure_future(self._ears.aclose())
+            closing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._ears = self._ears_task = None
+
+    def _stop_listening(self) -> None:
+        self._listening.cancel()
+        self._session.close()
+
+    async def aclose(self) -> None:
+        """Close the stream at once; texts still to come are not waited for."""
+        await super().aclose()
+        await aio.cancel_and_wait(self._listening)
+        if self._ears is not None and self._ears_task is not None:
+            await aio.cancel_and_wait(self._ears_task)
+            await self._ears.aclose()
+        self._session.close()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self.aclose()

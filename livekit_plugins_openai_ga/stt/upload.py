@@ -1,0 +1,105 @@
+"""Whole recordings by HTTP: `POST {base_url}/audio/transcriptions`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from livekit import rtc
+from livekit.agents import LanguageCode, stt
+from livekit.agents.utils import AudioBuffer
+
+from .. import errors
+from ..api_errors import to_api_error
+from ..core.turns import confidence
+from ..core.usage import transcription_usage
+from ..transport.link import LinkFailed, retry_after
+from ..wire.endpoint import Service
+from .options import Options
+
+READ_TIMEOUT_S = 60.0
+"""Time for the whole request, on top of the time to connect: a long recording takes the server a while."""
+
+VERBOSE_MODEL = "whisper-1"
+"""The one model that tells the language it heard, and only in this format."""
+
+
+def form(options: Options, wav: bytes) -> aiohttp.FormData:
+    """The request's body. Lists go as `name[]`, once per entry, as the openai SDK sends them."""
+    data = aiohttp.FormData()
+    fields: dict[str, Any] = dict(options.transcription())
+    fields["response_format"] = "verbose_json" if options.model == VERBOSE_MODEL else "json"
+    if options.temperature is not None:
+        fields["temperature"] = options.temperature
+    if options.logprobs:
+        fields["include"] = ["logprobs"]
+    for name, value in fields.items():
+        if isinstance(value, list):
+            for entry in value:
+                data.add_field(f"{name}[]", entry)
+        else:
+            data.add_field(name, str(value))
+    data.add_field("file", wav, filename="audio.wav", content_type="audio/wav")
+    return data
+
+
+def read(answer: Mapping[str, Any], options: Options, *, request_id: str, seconds: float) -> stt.SpeechEvent:
+    """The answer's body as LiveKit's event; `seconds` is the length of the recording."""
+    codes = [entry.get("code") for entry in answer.get("languages") or () if isinstance(entry, Mapping)]
+    codes = codes or [answer.get("language")]
+    languages = [LanguageCode(code) for code in codes if isinstance(code, str) and code]
+    data = stt.SpeechData(
+        language=languages[0] if languages else options.language,
+        text=str(answer.get("text") or "").strip(),
+        end_time=seconds,
+        confidence=confidence(answer.get("logprobs")) or 0.0,
+        source_languages=languages or None,
+    )
+    usage = transcription_usage(answer.get("usage"))
+    billed = None
+    if usage is not None:
+        billed = stt.RecognitionUsage(
+            audio_duration=usage.seconds or seconds, input_tokens=usage.input, output_tokens=usage.output
+        )
+    return stt.SpeechEvent(
+        type=stt.SpeechEventType.FINAL_TRANSCRIPT,
+        request_id=request_id,
+        alternatives=[data],
+        recognition_usage=billed,
+    )
+
+
+async def transcribe(
+    options: Options, buffer: AudioBuffer, *, http: aiohttp.ClientSession, timeout: float
+) -> stt.SpeechEvent:
+    """Have a recording transcribed. Raises `APIError`: what went wrong, and whether trying again may help."""
+    frame = rtc.combine_audio_frames(buffer)
+    try:
+        where = await options.connection.authorized(Service.UPLOAD, timeout=timeout)
+        limits = aiohttp.ClientTimeout(total=timeout + READ_TIMEOUT_S, connect=timeout)
+        async with http.post(
+            where.url,
+            data=form(options, frame.to_wav_bytes()),
+            headers=dict(where.headers),
+            timeout=limits,
+            allow_redirects=False,  # the next host would get the key
+        ) as response:
+            request_id = response.headers.get("x-request-id", "")
+            if response.status != 200:
+                failure = errors.from_http(
+                    response.status,
+                    body=await response.text(errors="replace"),
+                    retry_after=retry_after(response.headers.get("Retry-After")),
+                    request_id=request_id,
+                )
+                raise to_api_error(failure)
+            answer = await response.json(content_type=None)
+    except LinkFailed as exc:
+        raise to_api_error(exc.failure) from exc
+    except (OSError, asyncio.TimeoutError) as exc:
+        raise to_api_error(errors.from_exception(exc)) from exc
+    except (aiohttp.ClientError, ValueError) as exc:  # broken off, or no JSON
+        raise to_api_error(errors.from_exception(ConnectionError(type(exc).__name__))) from exc
+    return read(answer if isinstance(answer, dict) else {}, options, request_id=request_id, seconds=frame.duration)

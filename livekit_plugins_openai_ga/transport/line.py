@@ -1,0 +1,122 @@
+"""Serves one link at a time: reads, writes, and knows when it is over. Whoever owns the line dials the next one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ..errors import Failure, Kind
+from ..log import logger
+from ..wire.server_events import Malformed
+from .link import Link, LinkFailed, Payload
+from .outbox import Event, Outbox
+
+
+class Peer(Protocol):
+    """Whoever a line works for. Called from the event loop; must not raise."""
+
+    def link_opened(self, link: Link) -> None:
+        """A session is open; queue its configuration."""
+
+    def link_received(self, payload: Payload | Malformed) -> None:
+        """A frame came."""
+
+    def link_sending(self, event: Event) -> None:
+        """An event leaves now."""
+
+    def link_lost(self, failure: Failure | None) -> None:
+        """The link is gone; None for a planned change."""
+
+
+class Line:
+    """Serves link after link for one peer; the outbox outlives them all."""
+
+    def __init__(self, peer: Peer, outbox: Outbox, *, recycle_after: float | None, recycle_patience: float) -> None:
+        """`recycle_after` (s): age at which a link is over, at a calm moment or `recycle_patience` (s) later."""
+        self._line_peer = peer
+        self._outbox = outbox
+        self._recycle_after = recycle_after
+        self._recycle_patience = recycle_patience
+        self._work = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._hangup: asyncio.Future[None] | None = None
+        self._told_dropped = 0.0
+
+    def wake(self) -> None:
+        """There is something in the outbox."""
+        self._work.set()
+
+    def set_calm(self, calm: bool) -> None:
+        """Tell whether this is a good moment to change links: nobody speaks, nothing is being made."""
+        if calm:
+            self._calm.set()
+        else:
+            self._calm.clear()
+
+    def hang_up(self, failure: Failure | None) -> None:
+        """Give the current link up: with this reason, or (None) as planned."""
+        if self._hangup is None or self._hangup.done():
+            return
+        if failure is None:
+            self._hangup.set_result(None)
+        else:
+            self._hangup.set_exception(LinkFailed(failure))
+
+    async def serve(self, link: Link) -> Failure | None:
+        """Read and write until the link fails (returns why) or is to be given up as planned (returns None)."""
+        try:
+            failure = await self._serve(link)
+        finally:
+            self._outbox.lost()
+        self._line_peer.link_lost(failure)
+        return failure
+
+    async def _serve(self, link: Link) -> Failure | None:
+        self._hangup = asyncio.get_running_loop().create_future()
+        self._tell_dropped()
+        self._line_peer.link_opened(link)
+        tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
+        try:
+            done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
+            problems = [exc for task in done if (exc := task.exception()) is not None]
+            for exc in problems:
+                if not isinstance(exc, LinkFailed):
+                    raise exc
+            known = [exc.failure for exc in problems if isinstance(exc, LinkFailed)]
+            # A read that failed knows the server's reason; a write in the same tick only knows that it failed.
+            return min(known, key=lambda failure: failure.kind is not Kind.FATAL) if known else None
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            if self._hangup.done():
+                self._hangup.exception()
+            self._hangup = None
+            await link.close()
+
+    def _tell_dropped(self) -> None:
+        dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped
+        if dropped > 0:
+            logger.warning("%.1f s of user audio were lost: there was no connection for too long", dropped / 1000)
+
+    async def _read(self, link: Link) -> None:
+        while True:
+            self._line_peer.link_received(await link.receive())
+
+    async def _write(self, link: Link) -> None:
+        while True:
+            self._work.clear()
+            while (event := self._outbox.next()) is not None:
+                self._line_peer.link_sending(event)
+                await link.send(event)
+            await self._work.wait()
+
+    async def _due(self) -> None:
+        if self._recycle_after is None:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self._recycle_after or 0.0)
+        try:
+            await asyncio.wait_for(self._calm.wait(), self._recycle_patience)
+        except asyncio.TimeoutError:
+            return
