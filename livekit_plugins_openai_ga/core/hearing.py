@@ -20,7 +20,7 @@ from ..wire import server_events as ev
 from . import effects as fx
 from .effects import Effects
 from .segments import Commit, Ending, Segment, Segments, patience
-from .setup import Setup
+from .setup import Phase, Setup
 from .turns import confidence
 from .usage import transcription_usage
 
@@ -60,6 +60,7 @@ class Hearing:
         self._began_ms: float | None = None  # where the speech that goes on began
         self._server_hears: str | None = None  # the item of the speech the server hears
         self._resume_by: float | None = None
+        self._heard_again = False  # the last connection left segments behind that had no text yet
         self._finishing = False
         self._finished = False
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
@@ -102,10 +103,18 @@ class Hearing:
         """Change the configuration; `key` is settled when the server answers."""
         return self.setup.configure(wanted, key)
 
-    def detect(self, *, server_turns: bool, local_vad: bool) -> None:
+    def detect(self, *, server_turns: bool, local_vad: bool) -> Effects:
         """Say who ends segments from now on."""
+        handed_over = self._server_turns and not server_turns
         self._server_turns = server_turns
         self._local_vad = local_vad
+        # Speech that the server has not ended, or that is sent again, has no end that anybody here knows of.
+        return self._commit(cut=True) if handed_over and (self._speaking or self._heard_again) else []
+
+    @property
+    def phase(self) -> Phase:
+        """How far the current connection is."""
+        return self.setup.phase
 
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
@@ -124,6 +133,7 @@ class Hearing:
     def closed(self, now: float) -> Effects:
         """The connection is gone. Audio that has no text yet is sent again on the next one, with the commits in it."""
         self.setup.closed()
+        self._heard_again = bool(self._segments)
         unanswered, effects = self._segments.lost()
         self._commits.extendleft(reversed(unanswered))
         for commit in self._commits:
@@ -154,6 +164,8 @@ class Hearing:
 
     def speech(self, speaking: bool, at_ms: float, now: float) -> Effects:
         """The detector here heard somebody begin, or stop. Its stop ends a segment, unless the server does that."""
+        if not self._local_vad:  # it listens already, but is not asked yet
+            return []
         effects = self._tell_speech(speaking, at_ms)
         if speaking:
             self._began_ms = at_ms

@@ -18,6 +18,7 @@ from livekit.agents import APIError, LanguageCode, stt
 from ..api_errors import to_api_error
 from ..core import effects as fx
 from ..core.hearing import Hearing
+from ..core.setup import Phase
 from ..errors import Failure, from_exception
 from ..log import logger
 from ..notices import Notices
@@ -31,6 +32,9 @@ from .options import Options
 
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nothing is said."""
+
+RENEW_PATIENCE_S = 5.0
+"""The same for changed options, which somebody waits for."""
 
 KEEP_MS = 60_000.0
 """Audio kept for a reconnect, at least; more when segments may be longer."""
@@ -66,6 +70,7 @@ class TranscriptionSession:
     ) -> None:
         self._dialled = options
         self._choice = self._kept_choice = (options, local_vad)
+        self._next: tuple[Options, bool] | None = None  # waits for a new connection
         self._asked: dict[str, tuple[Options, bool]] = {}  # changes the server has not answered
         self._serial = 0
         self._timeout = timeout
@@ -121,6 +126,11 @@ class TranscriptionSession:
     def _options(self) -> Options:
         return self._choice[0]
 
+    @property
+    def wants_detector(self) -> bool:
+        """Whether `speech` is of use, now or as soon as changed options hold."""
+        return self._choice[1] or (self._next is not None and self._next[1])
+
     # -- audio in ------------------------------------------------------------------------------------------------
 
     @property
@@ -155,18 +165,27 @@ class TranscriptionSession:
             await self._moved.wait()
 
     def use(self, options: Options, *, local_vad: bool) -> None:
-        """Change the options: in place when GA can, else with a new connection."""
-        renew = options.needs_new_session(self._options)
-        self._choice = (options, local_vad)
-        self._hearing.detect(server_turns=options.server_turns, local_vad=local_vad)
+        """Change the options: in place when GA can, else with a new connection, when what is being said has its text.
+
+        What the server refuses is taken back, and reported.
+        """
+        choice = (options, local_vad)
+        live = self._hearing.phase is not Phase.CLOSED
+        if self._next is not None or (live and options.needs_new_session(self._options)):
+            self._next = choice
+            self._line.renew(RENEW_PATIENCE_S)
+        else:
+            self._adopt(choice)
+
+    def _adopt(self, choice: tuple[Options, bool]) -> None:
+        self._choice = choice
+        self._next = None
+        options, local_vad = choice
         self._serial += 1
         key = f"options_{self._serial}"
-        self._asked[key] = self._choice
-        told = self._hearing.configure(options.payload(), key)
-        if renew:
-            self._line.hang_up(None)
-        else:
-            self._do(told)
+        self._asked[key] = choice
+        self._do(self._hearing.detect(server_turns=options.server_turns, local_vad=local_vad))
+        self._do(self._hearing.configure(options.payload(), key))
 
     def break_off(self, error: APIError) -> None:
         """End `run` with this error."""
@@ -223,6 +242,8 @@ class TranscriptionSession:
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; its audio waits for the next one."""
         self._do(self._hearing.closed(self._now()))
+        if self._next is not None:
+            self._adopt(self._next)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -265,7 +286,7 @@ class TranscriptionSession:
             return
         if not self._asked:  # else a later change stands, and is still to be answered
             self._choice = self._kept_choice
-            self._hearing.detect(server_turns=self._options.server_turns, local_vad=self._choice[1])
+            self._do(self._hearing.detect(server_turns=self._options.server_turns, local_vad=self._choice[1]))
         self._report(fx.Report(effect.failure))
 
     def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:

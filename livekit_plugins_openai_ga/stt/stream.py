@@ -90,8 +90,9 @@ class SpeechStream(stt.RecognizeStream):
     def use(self, options: Options) -> None:
         """Go on with these options, and with the detector they need."""
         self._options = options
-        self._detector = self._model.detector(options)
-        self._session.use(options, local_vad=self._detector is not None)
+        detector = self._model.detector(options)
+        self._detector = detector or self._detector
+        self._session.use(options, local_vad=detector is not None)
 
     async def _run(self) -> None:
         await self._session.run()
@@ -137,7 +138,7 @@ class SpeechStream(stt.RecognizeStream):
             await self._session.room()
 
     def _open_ears(self) -> vad.VADStream | None:
-        if self._detector is None:
+        if self._detector is None or not self._session.wants_detector:
             self._close_ears()
         elif self._ears is None:
             self._ears = self._detector.stream()

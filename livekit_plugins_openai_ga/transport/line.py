@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from ..errors import Failure, Kind
@@ -37,6 +38,8 @@ class Line:
         self._outbox = outbox
         self._recycle_after = recycle_after
         self._recycle_patience = recycle_patience
+        self._patience = recycle_patience
+        self._renewal = asyncio.Event()
         self._work = asyncio.Event()
         self._calm = asyncio.Event()
         self._calm.set()
@@ -53,6 +56,11 @@ class Line:
             self._calm.set()
         else:
             self._calm.clear()
+
+    def renew(self, patience: float) -> None:
+        """Give the current link up as planned, at the next calm moment or `patience` (s) from now."""
+        self._patience = patience
+        self._renewal.set()
 
     def hang_up(self, failure: Failure | None) -> None:
         """Give the current link up: with this reason, or (None) as planned."""
@@ -74,6 +82,8 @@ class Line:
 
     async def _serve(self, link: Link) -> Failure | None:
         self._hangup = asyncio.get_running_loop().create_future()
+        self._patience = self._recycle_patience
+        self._renewal.clear()
         self._tell_dropped()
         self._line_peer.link_opened(link)
         tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
@@ -113,10 +123,7 @@ class Line:
             await self._work.wait()
 
     async def _due(self) -> None:
-        if self._recycle_after is None:
-            await asyncio.Event().wait()
-        await asyncio.sleep(self._recycle_after or 0.0)
-        try:
-            await asyncio.wait_for(self._calm.wait(), self._recycle_patience)
-        except asyncio.TimeoutError:
-            return
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._renewal.wait(), self._recycle_after)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._calm.wait(), self._patience)
