@@ -16,7 +16,8 @@ A script is a JSON list of turns. Each reply takes the next one; a turn with "he
   [{"say": "Hello, how can I help?"},
    {"heard": "What is the weather?", "tool": {"name": "get_weather", "arguments": {"city": "Rome"}}},
    {"say": "It is sunny in Rome."}]
-A turn can also have "messages", "tools", "latency", "failure", "incomplete" and "stall".
+A turn can also have "messages", "tools", "latency", "failure", "incomplete" and "stall", and for transcription
+"languages" and "logprobs".
 """
 
 
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _serve(script: Script, host: str, port: int, *, quiet: bool) -> None:
     async with Emulator(script, host=host, port=port) as server:
         if not quiet:
-            print(f"Serving the GA Realtime API at {server.base_url}", flush=True)
+            print(f"Serving the GA Realtime API and POST /audio/transcriptions at {server.base_url}", flush=True)
             print("It does not understand speech: what is heard and said comes from the script.", flush=True)
         await asyncio.Event().wait()
 

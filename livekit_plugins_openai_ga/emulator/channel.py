@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from .actions import Action, Close, Drop, Event, Send
+from .actions import Action, Close, Drop, Event, Freeze, Send
 from .conversation import Conversation
 from .faults import FaultPlan
 from .knobs import Knobs
@@ -29,7 +29,11 @@ class Channel:
         self.now = now
         self.sent: list[Event] = []
         self.closed: Close | None = None
+        self.frozen = False
+        """Whether the connection is up and dead: what happens still happens, but nothing of it gets out."""
         self.config: Event = {}
+        self.deployments = False
+        """Whether models go by the names of their deployments, as on Azure."""
         self.user_was_heard = False
         """Whether user input arrived that no response has taken up."""
         self._number = number
@@ -54,14 +58,20 @@ class Channel:
         """An id as short as the server's; sessions with different numbers share none."""
         return f"{prefix}_{self._number:06x}{next(self._ids):010x}"
 
-    def emit(self, event_type: str, **fields: Any) -> None:
-        """Send a server event, or what the fault plan makes of it."""
-        if self.closed is not None:
-            return
+    def is_live(self) -> bool:
+        """Whether anything still gets out."""
+        return self.closed is None and not self.frozen
+
+    def emit(self, event_type: str, **fields: Any) -> bool:
+        """Send a server event, or what the fault plan makes of it. Returns whether it went out."""
+        if not self.is_live():
+            return False
         event = {"type": event_type, "event_id": self.new_id("event"), **fields}
         # A snapshot: the configuration and the items in it go on changing.
-        for action in self.faults.on_send(json.loads(json.dumps(event))):
+        actions = self.faults.on_send(json.loads(json.dumps(event)))
+        for action in actions:
             self.do(action)
+        return any(isinstance(action, Send) and action.event.get("type") == event_type for action in actions)
 
     def do(self, action: Action) -> None:
         """Ask for an action; the last one is a close or a drop."""
@@ -73,6 +83,8 @@ class Channel:
             self.closed = action
         elif isinstance(action, Drop):
             self.closed = Close(1006, "")
+        elif isinstance(action, Freeze):
+            self.frozen = True
         self._actions.append(action)
 
     def flush(self) -> list[Action]:

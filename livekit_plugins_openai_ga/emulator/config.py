@@ -91,8 +91,23 @@ def translation_updated(session: Event, change: Mapping[str, Any]) -> Event:
     return _merge(session, change)
 
 
-def updated(session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_locked: bool) -> Event:
-    """`session` with a validated `change` applied. Raises `Refused`; then nothing of the change holds."""
+def transcription_model(name: str, *, deployments: bool) -> models.Model | None:
+    """The transcription model of this name; with `deployments` (Azure) an unknown name stands for some model, too."""
+    model = models.find(name) or (models.find("gpt-4o-transcribe") if deployments else None)
+    if model is None or model.use is not models.Use.TRANSCRIPTION or model.stage is models.Stage.SHUT_DOWN:
+        return None
+    return model
+
+
+def updated(
+    session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_locked: bool, deployments: bool = False
+) -> Event:
+    """`session` with a validated `change` applied. Raises `Refused`; then nothing of the change holds.
+
+    `deployments`: models go by names the client chose, so a model it names again is not compared.
+    """
+    if deployments:
+        change = {key: value for key, value in change.items() if key != "model"}
     if change["type"] != session["type"]:
         raise Refused(
             "invalid_parameter",
@@ -108,7 +123,9 @@ def updated(session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_lo
     if voice_locked and output and output["voice"] != session["audio"]["output"]["voice"]:
         raise Refused("cannot_update_voice", VOICE_IS_LOCKED)
     _fill_turn_detection(new, knobs)
-    _check_transcription(new)
+    if not knobs.keeps_default_detection:
+        _drop_default_detection(new, change, deployments=deployments)
+    _check_transcription(new, deployments=deployments)
     check_reasoning(new, change, "session")
     return new
 
@@ -144,14 +161,23 @@ def _fill_turn_detection(session: Event, knobs: Knobs) -> None:
     session["audio"]["input"]["turn_detection"] = {**defaults, **given}
 
 
-def _check_transcription(session: Event) -> None:
+def _drop_default_detection(session: Event, change: Mapping[str, Any], *, deployments: bool) -> None:
+    box = session["audio"]["input"]
+    if session["type"] != "transcription" or "turn_detection" in change.get("audio", {}).get("input", {}):
+        return
+    model = box["transcription"] and transcription_model(box["transcription"]["model"], deployments=deployments)
+    if model and "turn_detection" not in model.takes:
+        box["turn_detection"] = None
+
+
+def _check_transcription(session: Event, *, deployments: bool) -> None:
     box = session["audio"]["input"]
     given = box["transcription"]
     if given is None:
         return
     where = "session.audio.input.transcription"
-    model = models.find(given["model"])
-    if model is None or model.use is not models.Use.TRANSCRIPTION or model.stage is models.Stage.SHUT_DOWN:
+    model = transcription_model(given["model"], deployments=deployments)
+    if model is None:
         raise Refused(
             "invalid_value", f"Invalid value: '{given['model']}'. It is not a transcription model.", f"{where}.model"
         )

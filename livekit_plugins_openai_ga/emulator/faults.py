@@ -28,7 +28,7 @@ class DropOn:
 
 @dataclass(frozen=True, slots=True)
 class FreezeOn:
-    """Leave the connection up and dead: no data, no pongs, no pings."""
+    """Leave the connection up and dead: no data, no pongs, no pings. What a frozen session makes is lost."""
 
     on: str
     nth: int = 1
@@ -122,10 +122,23 @@ class FailResponse:
 
 @dataclass(frozen=True, slots=True)
 class FailTranscription:
-    """Answer the next commit with `input_audio_transcription.failed`."""
+    """Answer the nth turn to be transcribed with `input_audio_transcription.failed`."""
 
     code: str = "audio_unintelligible"
     message: str = "The audio could not be transcribed."
+    nth: int = 1
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DelayTranscription:
+    """Report the nth turn to be transcribed so many seconds later than usual (infinity: never), behind those after it.
+
+    `deltas_first`: its deltas come in time and only the end is late. Transcription uploads count too.
+    """
+
+    seconds: float
+    deltas_first: bool = False
     nth: int = 1
     times: int = 1
 
@@ -141,7 +154,7 @@ class ExpireAfter:
 
 @dataclass(frozen=True, slots=True)
 class RefuseHandshake:
-    """Answer the next upgrade request with an HTTP status instead of the 101."""
+    """Answer the next upgrade request, or upload, with an HTTP status instead of the 101, or transcript."""
 
     status: int
     body: str = ""
@@ -163,10 +176,12 @@ class RejectHandshake:
 
 
 EventFault = DropOn | FreezeOn | CloseOn | DelayOn | InjectOn | SwallowOn | RepeatOn | AlterOn | RejectOn
-Fault = EventFault | FailResponse | FailTranscription | ExpireAfter | RefuseHandshake | RejectHandshake
+Fault = (
+    EventFault | FailResponse | FailTranscription | DelayTranscription | ExpireAfter | RefuseHandshake | RejectHandshake
+)
 _WATCHING = (DropOn, FreezeOn, CloseOn, DelayOn, InjectOn, SwallowOn, RepeatOn, AlterOn, RejectOn)
 _LAST = (DropOn, FreezeOn, CloseOn)
-_F = TypeVar("_F", FailResponse, FailTranscription, ExpireAfter, RefuseHandshake, RejectHandshake)
+_F = TypeVar("_F", FailResponse, FailTranscription, DelayTranscription, ExpireAfter, RefuseHandshake, RejectHandshake)
 
 
 class FaultPlan:
@@ -211,11 +226,15 @@ class FaultPlan:
         return (fault.error_type, fault.code, fault.message) if fault else None
 
     def transcription_error(self) -> Event | None:
-        """The error of the transcription about to be reported."""
+        """The error of the turn just committed."""
         fault = self._next(FailTranscription)
         if fault is None:
             return None
         return {"type": "transcription_error", "code": fault.code, "message": fault.message, "param": None}
+
+    def transcription_delay(self) -> DelayTranscription | None:
+        """How much later than usual the turn just committed is reported."""
+        return self._next(DelayTranscription)
 
     def lifetime(self, planned: float) -> float:
         """The lifetime of a session that starts now, in seconds."""

@@ -81,6 +81,10 @@ class FramedSession:
         self._channel.do(Close(code, reason))
         self._channel.flush()
 
+    def connection_frozen(self) -> None:
+        """The connection is dead although it is up: nothing gets out any more."""
+        self._channel.frozen = True
+
     def _started(self) -> None:
         """More to say right after `session.created`."""
 
@@ -102,7 +106,7 @@ class FramedSession:
                     self._channel.do(action)
                 if refusal:
                     raise refusal
-                if lost or self._channel.closed is not None:
+                if lost or not self._channel.is_live():
                     return
             schema.check(event, self.config["type"])
             self._handlers[event["type"]](event)

@@ -1,17 +1,48 @@
-"""Who gets a session. GA checks the key, the model and the beta header after the 101: a refusal is an `error` event
-and a close in the same breath (livekit/agents#6352, pickle-com/glass#220)."""
+"""Who gets in.
+
+OpenAI checks the key, the model and the beta header of a WebSocket after the 101: a refusal is an `error` event and a
+close in the same breath (livekit/agents#6352, pickle-com/glass#220). Azure, and OpenAI's REST endpoints, refuse a key
+with an HTTP 401.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from .. import models
 from .faults import error_event
 from .knobs import Knobs
 
+REALTIME = "/v1/realtime"
+TRANSLATIONS = "/v1/realtime/translations"
+UPLOADS = "/v1/audio/transcriptions"
+AZURE = "/openai"
+SOCKETS = (REALTIME, TRANSLATIONS, AZURE + REALTIME)
+POSTS = (UPLOADS, AZURE + UPLOADS)
+
 BETA_IS_GONE = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
 _AUTH, _SHAPE = 3000, 4000
+_AZURE_DENIED = (
+    "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an "
+    "active subscription and use a correct regional API endpoint for your resource."
+)
+_AZURE_DATED = "api-version query parameter is not allowed when using /v1 path"
+
+
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """One upgrade request as it arrived, accepted or not. Header names are lower case."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def is_azure(self) -> bool:
+        """Whether the path is Azure's: other credentials, and models go by the names of their deployments."""
+        return self.path.startswith(AZURE)
 
 
 class Rejected(Exception):
@@ -26,18 +57,48 @@ class Rejected(Exception):
         self.event = error_event(code, message, error_type)
 
 
-def admit(
-    query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs
-) -> tuple[Literal["realtime", "transcription"], str]:
-    """The type and model of the session that the handshake asks for; header names are lower case. Raises `Rejected`."""
-    _check_credentials(headers, knobs)
+class HttpRefused(Exception):
+    """The request is answered with this status and JSON body."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(body["error"]["message"])
+        self.status = status
+        self.body = body
+
+
+def refused(status: int, code: str | None, message: str, param: str | None = None) -> HttpRefused:
+    """A refusal in the words of OpenAI's REST endpoints."""
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return HttpRefused(status, {"error": error})
+
+
+def check_azure(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs) -> None:
+    """What Azure looks at before anything else, a WebSocket upgrade included. Raises `HttpRefused`."""
+    key = headers.get("api-key") or _bearer(headers)
+    if not key or _is_wrong(key, knobs):
+        raise HttpRefused(401, {"error": {"code": "401", "message": _AZURE_DENIED}})
+    if "api-version" in query:
+        raise HttpRefused(400, {"error": {"code": "BadRequest", "message": _AZURE_DATED}})
+
+
+def check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
+    """The key of a REST request to OpenAI. Raises `HttpRefused`."""
+    try:
+        _check_key(headers, knobs)
+    except Rejected as rejected:
+        raise refused(401, rejected.event["error"]["code"], str(rejected)) from None
+
+
+def admit(handshake: Handshake, knobs: Knobs) -> tuple[Literal["realtime", "transcription"], str]:
+    """The type and model of the session that the handshake asks for. Raises `Rejected`."""
+    _check_credentials(handshake, knobs)
+    query = handshake.query
     model = query.get("model", "")
     transcribes = query.get("intent") == "transcription"
-    if transcribes and knobs.gateway_urls and _is_current(model, models.Use.TRANSCRIPTION):
+    if transcribes and (handshake.is_azure or (knobs.gateway_urls and _is_current(model, models.Use.TRANSCRIPTION))):
         return "transcription", ""
     if model:
-        _check_model(model)
-        return "realtime", model
+        return "realtime", _deployed(model) if handshake.is_azure else _checked(model)
     if transcribes:
         return "transcription", ""
     if query.get("call_id"):
@@ -49,10 +110,10 @@ def admit(
     )
 
 
-def admit_translation(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs) -> str:
+def admit_translation(handshake: Handshake, knobs: Knobs) -> str:
     """The model of the translation session that the handshake asks for; raises `Rejected`."""
-    _check_credentials(headers, knobs)
-    model = query.get("model", "")
+    _check_credentials(handshake, knobs)
+    model = handshake.query.get("model", "")
     if not model:
         raise Rejected(_SHAPE, "missing_model", "You must provide a model parameter.")
     if not _is_current(model, models.Use.TRANSLATION):
@@ -60,23 +121,33 @@ def admit_translation(query: Mapping[str, str], headers: Mapping[str, str], knob
     return model
 
 
-def _check_credentials(headers: Mapping[str, str], knobs: Knobs) -> None:
-    _check_key(headers.get("authorization", ""), knobs)
-    if "realtime=v1" in headers.get("openai-beta", ""):
+def _check_credentials(handshake: Handshake, knobs: Knobs) -> None:
+    if not handshake.is_azure:
+        _check_key(handshake.headers, knobs)
+    if "realtime=v1" in handshake.headers.get("openai-beta", ""):
         raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
 
 
-def _check_key(authorization: str, knobs: Knobs) -> None:
-    scheme, _, key = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key:
+def _check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
+    key = _bearer(headers)
+    if not key:
         raise Rejected(_AUTH, None, "Missing bearer or basic authentication in header")
-    if knobs.api_keys is not None and key not in knobs.api_keys:
+    if _is_wrong(key, knobs):
         # The real server shows a part of the key; whoever logs this message must cope.
         shown = f"{key[:3]}{'*' * 8}{key[-4:]}"
         raise Rejected(_AUTH, "invalid_api_key", f"Incorrect API key provided: {shown}.")
 
 
-def _check_model(model_id: str) -> None:
+def _bearer(headers: Mapping[str, str]) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else ""
+
+
+def _is_wrong(key: str, knobs: Knobs) -> bool:
+    return knobs.api_keys is not None and key not in knobs.api_keys
+
+
+def _checked(model_id: str) -> str:
     if not _is_current(model_id, models.Use.REALTIME):
         raise Rejected(
             _SHAPE,
@@ -84,6 +155,13 @@ def _check_model(model_id: str) -> None:
             f'Model "{model_id}" is not supported in realtime mode. '
             "See https://platform.openai.com/docs/models for a list of supported models.",
         )
+    return model_id
+
+
+def _deployed(name: str) -> str:
+    """The model behind a deployment: the one of that name, else the default one, since a name tells nothing."""
+    model = models.find(name)
+    return models.DEFAULT_REALTIME if model is None or model.stage is models.Stage.SHUT_DOWN else _checked(name)
 
 
 def _is_current(model_id: str, use: models.Use) -> bool:

@@ -41,6 +41,9 @@ class Knobs:
     gateway_urls: bool = True
     """Take `?intent=transcription&model=...`, which clients send to any host but api.openai.com, as gateways do.
     False refuses it with `invalid_model`, as OpenAI does."""
+    keeps_default_detection: bool = True
+    """Streaming transcription models: an update that names no `turn_detection` leaves the default one in force and is
+    refused, as observed. False turns it off instead, as documented."""
     rate_limits: Literal["after", "before", "never"] = "after"
     transcripts: Literal["async", "before_done", "after_done"] = "async"
     audio_done_first: bool = True
@@ -48,5 +51,10 @@ class Knobs:
     conversation_created: bool = False
     seconds_per_word: float = 0.3
     """Speech that streaming transcription models need for one more word."""
+    deltas_stop_after: int | None = None
+    """Streaming transcription models: most words told of a turn before its commit; the rest come after it, as
+    gpt-live-transcribe was seen to do now and then. None: as many as were spoken."""
+    leading_space: bool = False
+    """Streaming transcription models: begin the deltas of a turn with a space that its transcript does not have."""
     speak: Callable[[str, str, float], bytes] = speak
     """(text, voice, speed) to 24 kHz int16 mono PCM."""

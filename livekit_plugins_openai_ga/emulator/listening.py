@@ -7,10 +7,10 @@ from collections.abc import Callable
 from .actions import Event
 from .channel import Channel
 from .conversation import Item
+from .hearing import Hearing
 from .input_buffer import InputBuffer
-from .transcribing import PREFIX, Transcriber
-from .vad import SpeechStarted, speech_ms
-from .voice import BYTES_PER_MS
+from .transcribing import PREFIX
+from .vad import SpeechStarted
 
 
 class Listening:
@@ -26,7 +26,7 @@ class Listening:
         self.buffer = InputBuffer(channel.turn_detection or None)
         self._item_id = ""
         self._last_committed_id: str | None = None
-        self._stream = _Stream()
+        self._hearing = Hearing(channel)
         self._held: list[Callable[[], None]] = []
 
     def configure(self) -> None:
@@ -38,7 +38,7 @@ class Listening:
         channel = self._channel
         pcm = self.buffer.append(event["audio"], channel.config["audio"]["input"]["format"])
         if not channel.turn_detection:
-            self._stream_transcript(pcm)
+            self._tell(self._hearing.follow(pcm))
         for found in self.buffer.detect(pcm):
             if isinstance(found, SpeechStarted):
                 self._item_id = channel.new_id("item")
@@ -61,7 +61,8 @@ class Listening:
         """`input_audio_buffer.clear`."""
         self.buffer.clear()
         self._item_id = ""
-        self._stream = _Stream()
+        self._hearing.forget()
+        self._hearing = Hearing(self._channel)
         self._channel.emit("input_audio_buffer.cleared")
 
     def time_out(self, idle_ms: int) -> None:
@@ -83,12 +84,6 @@ class Listening:
         for report in held:
             report()
 
-    @property
-    def _transcriber(self) -> Transcriber | None:
-        config = self._channel.config
-        settings = config["audio"]["input"]["transcription"]
-        return Transcriber(settings, config["include"]) if settings else None
-
     def _claim_item_id(self) -> str:
         item_id, self._item_id = self._item_id or self._channel.new_id("item"), ""
         return item_id
@@ -103,60 +98,17 @@ class Listening:
         channel.conversation.add(item)
         for event_type in ("conversation.item.added", "conversation.item.done"):
             channel.emit(event_type, item=item.payload(), previous_item_id=previous)
-        stream, self._stream = self._stream, _Stream()
-        text = self._hear(pcm, stream)
-        if (transcriber := self._transcriber) is not None:
-            self._transcribe(transcriber, item, text, len(stream.told), len(pcm) / BYTES_PER_MS)
-
-    def _hear(self, pcm: bytes, stream: _Stream) -> str:
-        if stream.text is None and not speech_ms(pcm):
-            return ""
-        channel = self._channel
-        text = channel.script.hear() if stream.text is None else stream.text
-        channel.user_was_heard = True
-        if channel.is_transcription:
-            channel.script.take(heard=True)
-        return text
-
-    def _stream_transcript(self, pcm: bytes) -> None:
-        transcriber, stream, channel = self._transcriber, self._stream, self._channel
-        if transcriber is None or not transcriber.streams:
+        hearing, self._hearing = self._hearing, Hearing(channel)
+        report = hearing.commit(item, pcm)
+        if report is None:
             return
-        stream.speech_ms += speech_ms(pcm)
-        if not stream.speech_ms:
-            return
-        if stream.text is None:
-            stream.text = channel.script.hear()
-        # The item these deltas name is the one that the commit will make.
-        self._item_id = self._item_id or channel.new_id("item")
-        due = int(stream.speech_ms / 1000 / channel.knobs.seconds_per_word)
-        for delta in transcriber.deltas(stream.text)[len(stream.told) : due]:
-            stream.told.append(delta["delta"])
-            channel.emit(f"{PREFIX}.delta", item_id=self._item_id, content_index=0, **delta)
-
-    def _transcribe(self, transcriber: Transcriber, item: Item, text: str, told: int, audio_ms: float) -> None:
-        channel = self._channel
-
-        def report() -> None:
-            place = {"item_id": item.id, "content_index": 0}
-            if error := channel.faults.transcription_error():
-                channel.emit(f"{PREFIX}.failed", **place, error=error)
-                return
-            for delta in transcriber.deltas(text)[told:]:
-                channel.emit(f"{PREFIX}.delta", **place, **delta)
-            item.fields["content"][0]["transcript"] = text
-            channel.emit(f"{PREFIX}.completed", **place, **transcriber.completed(text, audio_ms))
-
         if not channel.is_transcription and channel.knobs.transcripts != "async":
             self._held.append(report)
         else:
             channel.after(channel.knobs.transcription_latency, report)
 
-
-class _Stream:
-    """A transcript told while its turn is still being spoken."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-        self.told: list[str] = []
-        self.speech_ms = 0
+    def _tell(self, deltas: list[Event]) -> None:
+        for delta in deltas:
+            # The item these deltas name is the one that the commit will make.
+            self._item_id = self._item_id or self._channel.new_id("item")
+            self._channel.emit(f"{PREFIX}.delta", item_id=self._item_id, content_index=0, **delta)

@@ -8,7 +8,7 @@ next turn, over all the sessions of one emulator, so a conversation goes on wher
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,9 @@ class Turn:
     completes without output. `failure` ends the response as failed with that `(type, code, message)`,
     `incomplete` with that reason after half of the speech, `stall` stops mid-speech and never ends it.
     `latency` is in seconds, on top of the emulator's own.
+
+    Transcription models report, where they can, `languages` (codes; () for undetermined, None for the first one the
+    session names, else "en") and `logprobs`: one per word of `heard`, over and over when there are fewer.
     """
 
     heard: str = ""
@@ -47,6 +50,8 @@ class Turn:
     incomplete: str = ""
     stall: bool = False
     latency: float = 0.0
+    languages: tuple[str, ...] | None = None
+    logprobs: tuple[float, ...] = (-0.05,)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -59,6 +64,29 @@ class Turn:
         return ((self.tool,) if self.tool else ()) + tuple(self.tools)
 
 
+@dataclass(slots=True, eq=False)
+class Claim:
+    """A turn that is being transcribed; without a script, one that nobody has to move on for.
+
+    The script moves on when the transcript is out and not before: audio that a lost session leaves without one, and
+    that is sent again, is heard as the same words. `live` says whether the session that claims the turn still lives.
+    """
+
+    turn: Turn = Turn()
+    position: int = -1
+    script: Script | None = None
+    live: Callable[[], bool] = lambda: True
+
+    def settle(self) -> None:
+        """The transcript is out, or has failed for good."""
+        if self.script is not None:
+            self.script.settle(self)
+
+    def give_back(self) -> None:
+        """Nothing will be told of this turn here; the next claim gets it again."""
+        self.live = lambda: False
+
+
 class Script:
     """Turns and the place reached in them. `out_of_band` turns answer `conversation: "none"` responses."""
 
@@ -67,6 +95,9 @@ class Script:
         self.out_of_band = tuple(out_of_band)
         self.position = 0
         self._out_of_band_position = 0
+        self._claims: list[Claim] = []
+        # Turns beyond `position` whose transcripts came before those of earlier ones.
+        self._settled: set[int] = set()
 
     @classmethod
     def load(cls, path: str | Path) -> Script:
@@ -90,10 +121,36 @@ class Script:
             raise ValueError(f"{path}: {exc}") from exc
         return cls(map(_turn, data["turns"]), out_of_band=map(_turn, data.get("out_of_band", ())))
 
-    def hear(self) -> str:
-        """The transcript of user audio committed now: the `heard` of the turn its reply will take."""
-        turn = self._at(self._answering(heard=True))
-        return turn.heard if turn else ""
+    def hear(self) -> Turn:
+        """The turn that the reply to user audio committed now will take; its `heard` is the transcript."""
+        return self._at(self._answering(heard=True)) or Turn()
+
+    def claim(self, live: Callable[[], bool]) -> Claim:
+        """The next turn with a `heard` for a session that only transcribes; an empty one after the last.
+
+        Several can be claimed at a time, by one session or more. Claims of sessions not `live` any more are void.
+        """
+        self._claims = [claim for claim in self._claims if claim.live()]
+        taken = self._settled | {claim.position for claim in self._claims}
+        for position in range(self.position, len(self.turns)):
+            if self.turns[position].heard and position not in taken:
+                claim = Claim(self.turns[position], position, self, live)
+                self._claims.append(claim)
+                return claim
+        return Claim()
+
+    def settle(self, claim: Claim) -> None:
+        """The transcript of a claimed turn is out."""
+        claim.give_back()
+        if claim.position < self.position:
+            return
+        self._settled.add(claim.position)
+        for position in range(self.position, max(self._settled) + 1):
+            if position in self._settled:
+                self._settled.discard(position)
+                self.position = position + 1
+            elif self.turns[position].heard:
+                return
 
     def take(self, *, heard: bool) -> Turn:
         """The turn of a reply created now. `heard`: it answers user input, so a turn without `heard` is passed over."""
@@ -117,7 +174,7 @@ class Script:
     def _answering(self, *, heard: bool) -> int:
         if heard:
             for position in range(self.position, len(self.turns)):
-                if self.turns[position].heard:
+                if self.turns[position].heard and position not in self._settled:
                     return position
         return self.position
 
@@ -134,6 +191,8 @@ _TURN = Object(
         "incomplete": Text(),
         "stall": boolean,
         "latency": Number(0, integer=False),
+        "languages": Array(Text()),
+        "logprobs": Array(Number(None, 0, integer=False), shortest=1),
     }
 )
 _FILE = Object({"turns": Array(_TURN), "out_of_band": Array(_TURN)}, ("turns",))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -20,33 +20,38 @@ from websockets.http11 import Request, Response
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send, SendRaw, Wait
 from .faults import Fault, FaultPlan
-from .gate import Rejected, admit, admit_translation
+from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
+from .gate import (
+    AZURE,
+    POSTS,
+    SOCKETS,
+    TRANSLATIONS,
+    Handshake,
+    HttpRefused,
+    Rejected,
+    admit,
+    admit_translation,
+    check_azure,
+    check_key,
+    refused,
+)
 from .knobs import Knobs
-from .script import Script
+from .script import Claim, Script
 from .session import EmulatorSession
 from .translating import TranslationSession
+from .uploads import Order, Upload, read
 
-_TRANSLATIONS = "/v1/realtime/translations"
-PATHS = ("/v1/realtime", _TRANSLATIONS)
 # A client under test may be the one that hangs; nobody wants to wait ten seconds for its close frame.
 _CLOSE_TIMEOUT = 1.0
 
 Session = EmulatorSession | TranslationSession
 
 
-@dataclass(frozen=True, slots=True)
-class Handshake:
-    """One upgrade request as it arrived, accepted or not. Header names are lower case."""
-
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-
-
 class Emulator:
-    """A local GA server. One script and one fault plan serve all its sessions.
+    """A local GA server. One script and one fault plan serve all its sessions and uploads.
 
-    `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests, refused ones too.
+    `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests and `uploads` all requests
+    for the transcript of a recording, refused ones too.
     """
 
     def __init__(
@@ -62,14 +67,17 @@ class Emulator:
         self.knobs = knobs or Knobs()
         self.sessions: list[Session] = []
         self.handshakes: list[Handshake] = []
+        self.uploads: list[Upload] = []
         self._host = host
         self._port = port
         self._faults = FaultPlan(faults)
         self._server: Server | None = None
+        self._door = FrontDoor(self._answer)
         self._lines: dict[ServerConnection, _Line] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Emulator:
+        self._door = FrontDoor(self._answer)
         self._server = await serve(
             self._serve,
             self._host,
@@ -79,6 +87,7 @@ class Emulator:
             close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
             logger=socket_logger,
+            create_connection=cast("type[ServerConnection]", self._door.connection),
         )
         self._port = self._server.sockets[0].getsockname()[1]
         return self
@@ -94,15 +103,19 @@ class Emulator:
             return
         server, self._server = self._server, None
         server.close(close_connections=False)
-        for connection in list(self._lines):
-            connection.transport.abort()
+        await self._door.aclose()
         await server.wait_closed()
 
     @property
     def base_url(self) -> str:
         """What a client takes as `base_url`; the port is known once the server runs."""
+        return f"{self.azure_endpoint}/v1"
+
+    @property
+    def azure_endpoint(self) -> str:
+        """What an Azure client takes as `azure_endpoint`; such clients append `/openai/v1`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}/v1"
+        return f"http://{host}:{self._port}"
 
     # What a test waits for and does.
 
@@ -140,7 +153,11 @@ class Emulator:
         self._faults.add(fault)
 
     async def drop(self) -> None:
-        """Break the TCP connection of every live session, without a close frame (the client sees 1006)."""
+        """Break the TCP connection of every live session, without a close frame (the client sees 1006).
+
+        Uploads not answered yet break off, too.
+        """
+        self._door.drop_requests()
         await self._all(Drop())
 
     async def freeze(self) -> None:
@@ -155,19 +172,57 @@ class Emulator:
         for line in list(self._lines.values()):
             await line.perform([action])
 
+    # Uploads.
+
+    async def _answer(self, request: HttpRequest, caller: Caller) -> HttpResponse:
+        try:
+            response = await self._transcribe(request, caller)
+        except HttpRefused as refusal:
+            response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
+        return dataclasses.replace(response, headers={**response.headers, "x-request-id": f"req_{len(self.uploads):x}"})
+
+    async def _transcribe(self, request: HttpRequest, caller: Caller) -> HttpResponse:
+        if request.method != "POST" or request.path not in POSTS:
+            raise refused(404, None, f"Invalid URL ({request.method} {request.path})")
+        upload = read(request)
+        self.uploads.append(upload)
+        self._changed.set()
+        if fault := self._faults.handshake_refusal():
+            retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+            return HttpResponse(fault.status, fault.body.encode(), headers=retry)
+        azure = request.path.startswith(AZURE)
+        if azure:
+            check_azure(request.query, request.headers, self.knobs)
+        else:
+            check_key(request.headers, self.knobs)
+        order = Order(upload, deployments=azure)
+        claim = self.script.claim(caller.is_live) if upload.has_speech else Claim()
+        delay = self._faults.transcription_delay()
+        await caller.wait(self.knobs.transcription_latency + (delay.seconds if delay else 0.0))
+        claim.settle()
+        return order.answer(claim.turn)
+
     # Connections.
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         handshake = _read(request)
         self.handshakes.append(handshake)
         self._changed.set()
-        if refusal := self._faults.handshake_refusal():
-            response = connection.respond(HTTPStatus(refusal.status), refusal.body)
-            if refusal.retry_after is not None:
-                response.headers["Retry-After"] = f"{refusal.retry_after:g}"
+        if fault := self._faults.handshake_refusal():
+            response = connection.respond(HTTPStatus(fault.status), fault.body)
+            if fault.retry_after is not None:
+                response.headers["Retry-After"] = f"{fault.retry_after:g}"
             return response
-        if handshake.path not in PATHS:
+        if handshake.path not in SOCKETS:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
+        if handshake.is_azure:
+            try:
+                check_azure(handshake.query, handshake.headers, self.knobs)
+            except HttpRefused as refusal:
+                response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
+                del response.headers["Content-Type"]
+                response.headers["Content-Type"] = "application/json"
+                return response
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -189,6 +244,7 @@ class Emulator:
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
         self.sessions.append(session)
+        line.session = session
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
             await self._talk(line, session, clock)
@@ -209,11 +265,13 @@ class Emulator:
             "created_at": int(time.time()),
             "number": len(self.sessions) + 1,
         }
-        if handshake.path == _TRANSLATIONS:
-            model = admit_translation(handshake.query, handshake.headers, self.knobs)
+        if handshake.path == TRANSLATIONS:
+            model = admit_translation(handshake, self.knobs)
             return TranslationSession(self.script, model=model, **shared)
-        session_type, model = admit(handshake.query, handshake.headers, self.knobs)
-        return EmulatorSession(self.script, model=model, session_type=session_type, **shared)
+        session_type, model = admit(handshake, self.knobs)
+        return EmulatorSession(
+            self.script, model=model, session_type=session_type, deployments=handshake.is_azure, **shared
+        )
 
     async def _talk(self, line: _Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
@@ -242,6 +300,7 @@ class _Line:
     def __init__(self, connection: ServerConnection) -> None:
         self.connection = connection
         self.closed: Close | None = None
+        self.session: Session | None = None
         self._frozen = False
 
     async def perform(self, actions: Sequence[Action]) -> None:
@@ -263,6 +322,8 @@ class _Line:
                 self.connection.transport.abort()
             elif isinstance(action, Freeze):
                 self._frozen = True
+                if self.session is not None:
+                    self.session.connection_frozen()
                 # Below the WebSocket layer: it would go on answering pings by itself.
                 self.connection.transport.pause_reading()
 

@@ -28,7 +28,8 @@ class EmulatorSession(FramedSession):
     """A `realtime` or `transcription` session.
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
-    one server share none and a run can be repeated to the letter.
+    one server share none and a run can be repeated to the letter. `deployments`: models go by the names of their
+    deployments, which can be any, as on Azure.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class EmulatorSession(FramedSession):
         now: float = 0.0,
         created_at: int = 1_789_000_000,
         number: int = 1,
+        deployments: bool = False,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
+        channel.deployments = deployments
         session_id = channel.new_id("sess")
         expires_at = created_at + int(channel.knobs.lifetime)
         channel.config = (
@@ -92,7 +95,11 @@ class EmulatorSession(FramedSession):
     def _session_update(self, event: Event) -> None:
         channel = self._channel
         channel.config = config.updated(
-            channel.config, event["session"], channel.knobs, voice_locked=self._responding.voice_locked
+            channel.config,
+            event["session"],
+            channel.knobs,
+            voice_locked=self._responding.voice_locked,
+            deployments=channel.deployments,
         )
         self._listening.configure()
         channel.emit("session.updated", session=channel.config)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .voice import BYTES_PER_MS
 
 STEP_MS = 20
-_STEP_BYTES = STEP_MS * BYTES_PER_MS
+STEP_BYTES = STEP_MS * BYTES_PER_MS
 # Three loud steps in a row: a click or a chunk boundary is not speech.
 _ONSET_STEPS = 3
 # The longest wait of each eagerness is a cap on a classifier the emulator does not have; these are
@@ -63,7 +63,7 @@ class SpeechDetector:
     def feed(self, pcm: bytes) -> list[SpeechStarted | SpeechStopped]:
         """Take more audio of any length; a step not yet complete is kept for the next call."""
         data = self._partial + pcm
-        whole = len(data) // _STEP_BYTES * _STEP_BYTES
+        whole = len(data) // STEP_BYTES * STEP_BYTES
         self._partial = data[whole:]
         loud = loud_steps(data[:whole], self._level)
         return [event for is_loud in loud if (event := self._step(bool(is_loud))) is not None]
@@ -84,8 +84,8 @@ class SpeechDetector:
 
 def loud_steps(pcm: bytes, above: float) -> npt.NDArray[np.bool_]:
     """For each whole 20 ms of `pcm`, whether its RMS is above the level."""
-    whole = len(pcm) // _STEP_BYTES * _STEP_BYTES
-    steps = np.frombuffer(pcm[:whole], "<i2").astype(np.float64).reshape(-1, _STEP_BYTES // 2) / 32768
+    whole = len(pcm) // STEP_BYTES * STEP_BYTES
+    steps = np.frombuffer(pcm[:whole], "<i2").astype(np.float64).reshape(-1, STEP_BYTES // 2) / 32768
     return np.asarray(np.sqrt(np.mean(steps**2, axis=1)) > above, dtype=np.bool_)
 
 

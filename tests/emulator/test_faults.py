@@ -131,6 +131,78 @@ def test_a_transcription_fails_with_its_own_event(troubled, speech):
     assert event["error"]["type"] == "transcription_error"
 
 
+PREFIX = "conversation.item.input_audio_transcription"
+
+
+@pytest.fixture
+def commits(talk, speech):
+    """A transcription session with these faults in which three turns were committed, a second apart."""
+
+    def begin(*planned, model="gpt-4o-transcribe"):
+        script = Script([Turn(heard="One"), Turn(heard="Two two"), Turn(heard="Three")])
+        t = talk(script, session_type="transcription", faults=FaultPlan(planned))
+        t.configure(audio={"input": {"transcription": {"model": model}, "turn_detection": None}})
+        events = []
+        for _ in range(3):
+            events += t.append(speech()) + t("input_audio_buffer.commit") + t.run(1)
+        return t, [event["item_id"] for event in events if event["type"] == "input_audio_buffer.committed"], events
+
+    return begin
+
+
+def endings(events):
+    return [
+        (event["item_id"], event.get("transcript"))
+        for event in events
+        if event["type"] in (f"{PREFIX}.completed", f"{PREFIX}.failed")
+    ]
+
+
+def test_the_nth_transcript_can_come_behind_later_ones(commits):
+    t, items, events = commits(faults.DelayTranscription(5.0, nth=2))
+    assert endings(events) == [(items[0], "One"), (items[2], "Three")]
+    assert items[1] not in [event["item_id"] for event in events if event["type"] == f"{PREFIX}.delta"]
+    assert endings(t.run(2.9)) == []
+    assert endings(t.run(3)) == [(items[1], "Two two")]
+
+
+def test_the_deltas_of_a_late_transcript_can_come_in_time(commits):
+    t, items, events = commits(faults.DelayTranscription(5.0, deltas_first=True, nth=2))
+    deltas = [event["delta"] for event in events if event.get("item_id") == items[1] and "delta" in event]
+    assert "".join(deltas) == "Two two"
+    (completed,) = t.run(6)
+    assert (completed["type"], completed["transcript"]) == (f"{PREFIX}.completed", "Two two")
+
+
+def test_a_transcript_can_stay_out_for_ever(commits):
+    t, items, events = commits(faults.DelayTranscription(float("inf")))
+    assert [item for item, _ in endings(events + t.run(3000))] == items[1:]
+
+
+def test_the_nth_transcription_can_fail_and_fail_late(commits):
+    late = (faults.FailTranscription(nth=2), faults.DelayTranscription(5.0, deltas_first=True, nth=2))
+    t, items, events = commits(*late)
+    assert endings(events) == [(items[0], "One"), (items[2], "Three")]
+    (failed,) = t.run(6)
+    assert (failed["type"], failed["item_id"]) == (f"{PREFIX}.failed", items[1])
+
+
+def test_a_frozen_session_sends_and_transcribes_nothing_more(talk, speech):
+    script = Script([Turn(heard="One")])
+    t = talk(script, session_type="transcription", faults=FaultPlan([faults.FreezeOn("input_audio_buffer.committed")]))
+    t.configure(audio={"input": {"transcription": {"model": "whisper-1"}, "turn_detection": None}})
+    t.append(speech())
+    assert t("input_audio_buffer.commit")[-1]["type"] == "input_audio_buffer.committed"
+    assert t.run() == []
+    assert script.position == 0
+
+
+def test_a_client_event_that_freezes_is_not_acted_on(troubled):
+    t = troubled(faults.FreezeOn("response.create"))
+    assert t("response.create") == []
+    assert t.session.active_reply is None
+
+
 def test_a_session_can_expire_early(troubled):
     t = troubled(faults.ExpireAfter(5))
     assert t.run(4.9) == []

@@ -21,21 +21,64 @@ def test_each_reply_takes_the_next_turn():
 
 def test_user_input_passes_over_a_greeting_nobody_asked_for():
     script = Script([Turn(say="Hello."), Turn(heard="Hi", say="One.")])
-    assert script.hear() == "Hi"
+    assert script.hear().heard == "Hi"
     assert script.take(heard=True).say == "One."
 
 
 def test_hearing_does_not_move_the_script():
     script = Script([Turn(heard="Hi", say="One.")])
-    assert script.hear() == script.hear() == "Hi"
+    assert script.hear() == script.hear() == script.turns[0]
     assert script.position == 0
 
 
 def test_user_input_takes_an_unheard_turn_when_no_other_is_left():
     script = Script([Turn(say="Only.")])
-    assert script.hear() == ""
+    assert script.hear().heard == ""
     assert script.take(heard=True).say == "Only."
-    assert script.hear() == ""
+    assert script.hear().heard == ""
+
+
+def alive():
+    return True
+
+
+def test_several_turns_can_be_claimed_and_the_script_moves_on_in_their_order():
+    script = Script([Turn(say="Hello."), Turn(heard="One"), Turn(heard="Two"), Turn(say="More."), Turn(heard="Three")])
+    one, two, three = (script.claim(alive) for _ in range(3))
+    assert [claim.turn.heard for claim in (one, two, three)] == ["One", "Two", "Three"]
+    assert script.claim(alive).turn == Turn()
+    three.settle()
+    two.settle()
+    assert script.position == 0
+    assert script.hear().heard == "One"
+    one.settle()
+    assert script.position == 5
+    assert script.claim(alive).turn == Turn()
+
+
+def test_a_turn_settled_early_is_not_heard_again():
+    script = Script([Turn(heard="One"), Turn(heard="Two"), Turn(heard="Three")])
+    sessions = [True]
+    script.claim(lambda: sessions[0])
+    script.claim(lambda: sessions[0]).settle()
+    sessions[0] = False
+    assert [script.claim(alive).turn.heard, script.claim(alive).turn.heard] == ["One", "Three"]
+
+
+def test_a_claim_given_back_is_the_next_one_made():
+    script = Script([Turn(heard="One"), Turn(heard="Two")])
+    first = script.claim(alive)
+    script.claim(alive)
+    first.give_back()
+    assert script.claim(alive).turn.heard == "One"
+
+
+def test_replies_pass_over_what_was_transcribed():
+    script = Script([Turn(heard="One"), Turn(heard="Two", say="2"), Turn(heard="Three", say="3")])
+    claims = [script.claim(alive), script.claim(alive)]
+    claims[1].settle()
+    assert script.take(heard=True).heard == "One"
+    assert script.take(heard=True).say == "3"
 
 
 def test_out_of_band_turns_are_apart():
@@ -48,9 +91,13 @@ def test_out_of_band_turns_are_apart():
 def test_a_script_is_loaded_from_json(tmp_path):
     path = tmp_path / "script.json"
     turn = {"heard": "Hi", "say": "A.", "messages": ["B."], "tool": {"name": "f", "arguments": {"a": 1}}}
-    path.write_text(json.dumps({"turns": [turn], "out_of_band": [{"say": "Out."}]}))
+    ear = {"heard": "Olá", "languages": ["pt"], "logprobs": [-0.5, 0]}
+    path.write_text(json.dumps({"turns": [turn, ear], "out_of_band": [{"say": "Out."}]}))
     script = Script.load(path)
-    assert script.turns == (Turn(heard="Hi", say="A.", messages=("B.",), tool=ToolCall("f", {"a": 1})),)
+    assert script.turns == (
+        Turn(heard="Hi", say="A.", messages=("B.",), tool=ToolCall("f", {"a": 1})),
+        Turn(heard="Olá", languages=("pt",), logprobs=(-0.5, 0)),
+    )
     assert script.turns[0].texts == ("A.", "B.")
     assert script.turns[0].calls == (ToolCall("f", {"a": 1}),)
     assert script.out_of_band == (Turn(say="Out."),)
@@ -71,6 +118,9 @@ def test_a_script_is_loaded_from_json(tmp_path):
         ('[{"latency": true}]', "'turns[0].latency': expected a decimal"),
         ('[{"tool": {"nam": "f"}}]', "Missing required parameter: 'turns[0].tool.name'"),
         ('[{"tools": [{"name": "f", "arguments": "{}"}]}]', "'turns[0].tools[0].arguments': expected an object"),
+        ('[{"logprobs": []}]', "'turns[0].logprobs': array too short"),
+        ('[{"logprobs": [0.1]}]', "'turns[0].logprobs[0]': decimal above maximum value"),
+        ('[{"languages": "en"}]', "'turns[0].languages': expected an array"),
         ('[{"failure": ["server_error"]}]', "'turns[0].failure': array too short"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from livekit_plugins_openai_ga.emulator import Script, Turn
+from livekit_plugins_openai_ga.emulator import Knobs, Script, Turn, faults
+from livekit_plugins_openai_ga.emulator.faults import FaultPlan
 
 PREFIX = "conversation.item.input_audio_transcription"
 LOGPROBS = "item.input_audio_transcription.logprobs"
@@ -18,8 +19,10 @@ TURN = [
 SCRIPT = [Turn(heard="Hello there friend"), Turn(heard="Second turn")]
 
 
-def transcribing(talk, model, *, turn_detection="keep", include=None, **settings):
-    t = talk(Script(SCRIPT), session_type="transcription")
+def transcribing(
+    talk, model, *, turn_detection="keep", include=None, script=None, knobs=None, plan=None, number=1, **settings
+):
+    t = talk(script or Script(SCRIPT), session_type="transcription", knobs=knobs, faults=plan, number=number)
     box = {"transcription": {"model": model, **settings}}
     if turn_detection != "keep":
         box["turn_detection"] = turn_detection
@@ -80,6 +83,19 @@ def test_streaming_models_refuse_turn_detection_even_the_default_one(talk, model
     assert t.session.config["audio"]["input"]["transcription"] is None
 
 
+def test_a_knob_turns_off_the_detection_that_an_update_leaves_out(talk):
+    t = talk(session_type="transcription", knobs=Knobs(keeps_default_detection=False))
+    (refused,) = t.configure(
+        audio={"input": {"transcription": {"model": "gpt-live-transcribe"}, "turn_detection": {"type": "server_vad"}}}
+    )
+    assert refused["error"]["param"] == "session.audio.input.turn_detection"
+    (updated,) = t.configure(audio={"input": {"transcription": {"model": "gpt-live-transcribe"}}})
+    assert updated["session"]["audio"]["input"]["turn_detection"] is None
+    t = talk(session_type="transcription", knobs=Knobs(keeps_default_detection=False))
+    (updated,) = t.configure(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    assert updated["session"]["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+
+
 def test_commits_are_chained_and_each_takes_the_next_turn(talk, speech):
     t = transcribing(talk, "gpt-live-transcribe", turn_detection=None)
     finals, committed = [], []
@@ -134,6 +150,153 @@ def test_without_a_model_nothing_is_transcribed_and_nothing_complains(talk, name
 def test_responses_have_no_place_here(talk, event):
     (refused,) = talk(session_type="transcription")(event)
     assert refused["error"]["param"] == "type"
+
+
+def test_detected_languages_are_the_turns(talk, speech):
+    turns = [Turn(heard="Oi hello", languages=("pt", "en")), Turn(heard="Hm", languages=()), Turn(heard="Hello")]
+    t = transcribing(talk, "gpt-transcribe", turn_detection=None, script=Script(turns))
+    found = []
+    for pcm in (speech(), speech(), speech(), bytes(48 * 500)):
+        t.append(pcm)
+        found.append((t("input_audio_buffer.commit") + t.run())[-1]["languages"])
+    assert found == [[{"code": "pt"}, {"code": "en"}], [], [{"code": "en"}], []]
+
+
+def test_logprobs_are_the_turns_one_for_each_word(talk, speech):
+    script = Script([Turn(heard="one two three", logprobs=(-0.5, -0.1))])
+    t = transcribing(talk, "gpt-4o-transcribe", include=[LOGPROBS], script=script)
+    events = t.hear(speech()) + t.run()
+    told = [(entry["token"], entry["logprob"]) for entry in events[-1]["logprobs"]]
+    assert told == [("one", -0.5), (" two", -0.1), (" three", -0.5)]
+    deltas = [event["logprobs"] for event in events if event["type"] == f"{PREFIX}.delta"]
+    assert [[(entry["token"], entry["logprob"])] for (entry,) in deltas] == [[pair] for pair in told]
+
+
+@pytest.mark.parametrize("model", ["whisper-1", "gpt-4o-transcribe-diarize", "gpt-transcribe", "gpt-live-transcribe"])
+def test_models_without_logprobs_report_none(talk, speech, model):
+    t = transcribing(talk, model, turn_detection=None, include=[LOGPROBS])
+    t.append(speech())
+    assert not any("logprobs" in event for event in t("input_audio_buffer.commit") + t.run())
+
+
+STREAMING = ["gpt-live-transcribe", "gpt-realtime-whisper"]
+
+
+def streamed(t, pcm, **options):
+    """The deltas before and after the commit of this audio, and the final transcript."""
+    early = t.hear(pcm, **options)
+    late = t("input_audio_buffer.commit") + t.run()
+    deltas = [[event["delta"] for event in part if event["type"] == f"{PREFIX}.delta"] for part in (early, late)]
+    return *deltas, late[-1]["transcript"]
+
+
+@pytest.mark.parametrize("model", STREAMING)
+@pytest.mark.parametrize("chunk_ms", [10, 50, 100])
+def test_streamed_deltas_come_one_by_one_and_never_twice(talk, speech, model, chunk_ms):
+    script = Script([Turn(heard="one two three four five six"), Turn(heard="again one two")])
+    t = transcribing(talk, model, turn_detection=None, script=script)
+    for turn in script.turns:
+        early, late, final = streamed(t, speech("a sentence of some length"), chunk_ms=chunk_ms)
+        assert early
+        assert "".join(early + late) == final == turn.heard
+
+
+@pytest.mark.parametrize("model", STREAMING)
+def test_words_per_second_of_speech_can_be_set(talk, speech, model):
+    heard = [Turn(heard="one two three four five six seven eight nine ten")]
+    told = []
+    for seconds_per_word in (0.1, 0.4):
+        knobs = Knobs(seconds_per_word=seconds_per_word)
+        t = transcribing(talk, model, turn_detection=None, script=Script(heard), knobs=knobs)
+        early, _, _ = streamed(t, speech("a sentence of some length"))
+        told.append(len(early))
+    assert told[0] > told[1] > 0
+
+
+@pytest.mark.parametrize("model", STREAMING)
+def test_deltas_can_stop_until_the_commit(talk, speech, model):
+    script = Script([Turn(heard="one two three four five")])
+    t = transcribing(talk, model, turn_detection=None, script=script, knobs=Knobs(deltas_stop_after=2))
+    early, late, final = streamed(t, speech("a sentence that is long enough for all of the words"))
+    assert (early, late) == (["one", " two"], [" three", " four", " five"])
+    assert final == "one two three four five"
+
+
+@pytest.mark.parametrize("model", STREAMING)
+def test_deltas_can_begin_with_a_space_that_the_transcript_has_not(talk, speech, model):
+    t = transcribing(talk, model, turn_detection=None, knobs=Knobs(leading_space=True))
+    early, late, final = streamed(t, speech("a sentence of some length"))
+    assert "".join(early + late) == " " + final == " Hello there friend"
+
+
+def test_several_turns_are_transcribed_at_once(talk, speech):
+    t = transcribing(talk, "gpt-4o-transcribe", turn_detection=None)
+    for pcm in (speech(), bytes(48 * 500), speech()):
+        t.append(pcm)
+        t("input_audio_buffer.commit")
+    finals = [event["transcript"] for event in t.run() if event["type"] == f"{PREFIX}.completed"]
+    assert finals == ["Hello there friend", "", "Second turn"]
+
+
+@pytest.mark.parametrize("model", ["gpt-live-transcribe", "gpt-4o-transcribe"])
+@pytest.mark.parametrize("how", ["before the commit", "after the commit", "frozen"])
+def test_audio_that_a_lost_session_left_unreported_is_heard_again(talk, speech, model, how):
+    script = Script(SCRIPT)
+    lost = transcribing(talk, model, turn_detection=None, script=script)
+    lost.hear(speech())
+    if how != "before the commit":
+        lost("input_audio_buffer.commit")
+    if how == "frozen":
+        lost.session.connection_frozen()
+        assert lost.run() == []
+    else:
+        lost.session.connection_lost(1006, "")
+    t = transcribing(talk, model, turn_detection=None, script=script, number=2)
+    finals = [streamed(t, speech())[-1] for _ in range(2)]
+    assert finals == ["Hello there friend", "Second turn"]
+
+
+def test_what_was_reported_is_not_heard_again_whatever_the_order(talk, speech):
+    script = Script([Turn(heard="One"), Turn(heard="Two"), Turn(heard="Three")])
+    plan = FaultPlan([faults.DelayTranscription(60)])
+    lost = transcribing(talk, "whisper-1", turn_detection=None, script=script, plan=plan)
+    for _ in range(2):
+        lost.append(speech())
+        lost("input_audio_buffer.commit")
+    assert lost.run(1)[-1]["transcript"] == "Two"
+    lost.session.connection_lost(1006, "")
+    t = transcribing(talk, "whisper-1", turn_detection=None, script=script, number=2)
+    assert [streamed(t, speech())[-1] for _ in range(2)] == ["One", "Three"]
+
+
+def test_a_transcript_lost_on_the_way_is_heard_again_in_the_next_session(talk, speech):
+    script = Script(SCRIPT)
+    plan = FaultPlan([faults.SwallowOn(f"{PREFIX}.completed")])
+    lost = transcribing(talk, "whisper-1", turn_detection=None, script=script, plan=plan)
+    lost.append(speech())
+    assert lost("input_audio_buffer.commit") + lost.run()
+    assert streamed(lost, speech())[-1] == "Second turn"
+    lost.session.connection_lost(1006, "")
+    t = transcribing(talk, "whisper-1", turn_detection=None, script=script, number=2)
+    assert streamed(t, speech())[-1] == "Hello there friend"
+
+
+def test_a_failed_transcription_takes_its_turn(talk, speech):
+    plan = FaultPlan([faults.FailTranscription()])
+    t = transcribing(talk, "whisper-1", turn_detection=None, plan=plan)
+    t.append(speech())
+    t("input_audio_buffer.commit")
+    t.run()
+    assert streamed(t, speech())[-1] == "Second turn"
+
+
+def test_sessions_beside_each_other_hear_different_turns(talk, speech):
+    script = Script(SCRIPT)
+    sessions = [transcribing(talk, "whisper-1", turn_detection=None, script=script, number=n) for n in (1, 2)]
+    for t in sessions:
+        t.append(speech())
+        t("input_audio_buffer.commit")
+    assert [t.run()[-1]["transcript"] for t in sessions] == ["Hello there friend", "Second turn"]
 
 
 def test_clear_forgets_a_streamed_transcript(talk, speech):
