@@ -60,7 +60,8 @@ class Hearing:
         self._began_ms: float | None = None  # where the speech that goes on began
         self._server_hears: str | None = None  # the item of the speech the server hears
         self._resume_by: float | None = None
-        self._heard_again = False  # the last connection left segments behind that had no text yet
+        self._cleared_ms = 0.0  # up to here silence was cleared
+        self._again_ms = 0.0  # up to here speech without a text is sent again
         self._finishing = False
         self._finished = False
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
@@ -106,10 +107,14 @@ class Hearing:
     def detect(self, *, server_turns: bool, local_vad: bool) -> Effects:
         """Say who ends segments from now on."""
         handed_over = self._server_turns and not server_turns
+        # A detector that is listened to no more will not tell of the end.
+        effects = self._tell_speech(False, self._put_ms) if self._local_vad and not local_vad else []
         self._server_turns = server_turns
         self._local_vad = local_vad
         # Speech that the server has not ended, or that is sent again, has no end that anybody here knows of.
-        return self._commit(cut=True) if handed_over and (self._speaking or self._heard_again) else []
+        if handed_over and (self._speaking or self._claimed_ms < self._again_ms):
+            effects += self._commit(cut=True)
+        return effects
 
     @property
     def phase(self) -> Phase:
@@ -119,7 +124,9 @@ class Hearing:
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
         handler = self._handlers.get(type(event))
-        effects = handler(event, now) if handler is not None else []
+        if handler is None or self._finished:
+            return []
+        effects = handler(event, now)
         if any(isinstance(effect, fx.Ready) for effect in effects) and self._speaking and not self._local_vad:
             self._resume_by = now + RESUME_S
         return self._then(effects)
@@ -133,14 +140,15 @@ class Hearing:
     def closed(self, now: float) -> Effects:
         """The connection is gone. Audio that has no text yet is sent again on the next one, with the commits in it."""
         self.setup.closed()
-        self._heard_again = bool(self._segments)
+        if self._segments:
+            self._again_ms = self._put_ms
         unanswered, effects = self._segments.lost()
         self._commits.extendleft(reversed(unanswered))
         for commit in self._commits:
             commit.sent_at = None
         self._server_hears = None
         self._resume_by = None
-        self._claimed_ms = max([self._segments.told_ms, *(commit.at_ms for commit in self._commits)])
+        self._claimed_ms = max([self._segments.told_ms, self._cleared_ms, *(commit.at_ms for commit in self._commits)])
         if self._finishing:
             effects += self._commit(cut=False)
         return self._then(effects)
@@ -151,20 +159,20 @@ class Hearing:
         """Audio was put in, up to this place. A segment that has become too long is committed, silence is cleared."""
         self._put_ms = until_ms
         start = self._claimed_ms
-        if self._server_turns:
-            if self._server_hears is None:
-                return []
+        if self._finished or (self._server_turns and self._server_hears is None):
+            return []
+        if self._server_turns or (self._local_vad and self._speaking):
             start = max(start, self._began_ms or 0.0)
         if self._max_segment_ms is None or until_ms - start < self._max_segment_ms:
             return []
         if self._server_turns or self._speaking or not self._local_vad or self._segments.whispering:
             return self._commit(cut=True)
-        self._claimed_ms = until_ms - KEPT_SILENCE_MS
+        self._claimed_ms = self._cleared_ms = until_ms - KEPT_SILENCE_MS
         return [fx.ClearAudio(client_events.audio_clear(event_id=self._event_id("clear")), KEPT_SILENCE_MS)]
 
     def speech(self, speaking: bool, at_ms: float, now: float) -> Effects:
         """The detector here heard somebody begin, or stop. Its stop ends a segment, unless the server does that."""
-        if not self._local_vad:  # it listens already, but is not asked yet
+        if self._finished or not self._local_vad:  # a detector may listen before it is asked, or a little after
             return []
         effects = self._tell_speech(speaking, at_ms)
         if speaking:
@@ -187,6 +195,8 @@ class Hearing:
 
     def due(self) -> float | None:
         """When `tick` has something to do; None: never, as things are."""
+        if self._finished:
+            return None
         times = [self._segments.due(), self._resume_by, self._unanswered_at()]
         return min((time for time in times if time is not None), default=None)
 
@@ -225,7 +235,7 @@ class Hearing:
         return [fx.Speech(speaking, item_id, at_ms, waited)]
 
     def _commit(self, *, cut: bool, end_ms: float | None = None) -> Effects:
-        if self._put_ms - self._claimed_ms < MIN_COMMIT_MS:
+        if self._finished or self._put_ms - self._claimed_ms < MIN_COMMIT_MS:
             return []
         start = max(self._claimed_ms, self._began_ms or 0.0)
         end = self._put_ms if end_ms is None else max(start, end_ms)
@@ -272,8 +282,7 @@ class Hearing:
         end = self._place(event.audio_end_ms)
         self._claimed_ms = max(self._claimed_ms, end)
         if (segment := self._segments.get(event.item_id)) is not None:
-            segment.end_ms = end
-            segment.taken_ms = event.audio_end_ms
+            self._segments.stopped(segment, end, event.audio_end_ms, now)
         return [] if self._local_vad else self._tell_speech(False, end, event.item_id, waited=True)
 
     def _audio_committed(self, event: ev.AudioCommitted, now: float) -> Effects:
@@ -292,10 +301,12 @@ class Hearing:
         if self._server_hears != segment.item_id:
             return []
         self._server_hears = None  # the server tells no stop for it
+        if self._local_vad:
+            return []
         if commit is not None and commit.cut:
             self._resume_by = now + RESUME_S
             return []
-        return [] if self._local_vad else self._tell_speech(False, segment.end_ms, segment.item_id)
+        return self._tell_speech(False, segment.end_ms, segment.item_id)
 
     def _delta(self, event: ev.TranscriptionDelta, now: float) -> Effects:
         segment = self._segments.get(event.item_id)
@@ -303,7 +314,8 @@ class Hearing:
             return []
         begins: Effects = []
         if not self._server_turns and not self._local_vad:  # nobody detects speech: text is the only sign of it
-            begins = self._tell_speech(True, self._claimed_ms, event.item_id)
+            start = self._claimed_ms if segment.start_ms is None else segment.start_ms
+            begins = self._tell_speech(True, start, event.item_id)
             self._resume_by = None
         return [*begins, *self._segments.grown(segment, event.delta, now)]
 
@@ -335,6 +347,7 @@ class Hearing:
 
     def _silent_after(self, effects: Effects) -> Effects:
         """Where nobody detects speech, it ends with its text."""
-        if self._server_turns or self._local_vad or not any(isinstance(effect, fx.AudioTaken) for effect in effects):
+        told = any(isinstance(effect, (fx.SegmentFailed, fx.Caption)) for effect in effects)
+        if self._server_turns or self._local_vad or not told:
             return effects
         return [*self._tell_speech(False, None), *effects]

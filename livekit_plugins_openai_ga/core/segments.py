@@ -68,6 +68,7 @@ class Segment:
     commit: Commit | None = None
     text: str = ""
     told: str = ""
+    stopped_at: float | None = None
     committed_at: float | None = None
     overtaken_at: float | None = None
     ending: Ending | None = None
@@ -92,7 +93,7 @@ class Segments:
 
     def __bool__(self) -> bool:
         """Whether something was said whose text is still to come."""
-        return bool(self._order) or any(segment.taken_ms is not None for segment in self._open.values())
+        return bool(self._order) or bool(self._stopped())
 
     @property
     def whispering(self) -> bool:
@@ -102,6 +103,12 @@ class Segments:
     def get(self, item_id: str) -> Segment | None:
         """The segment; None when it has ended. One that was never heard of begins."""
         return None if item_id in self._over else self._open.setdefault(item_id, Segment(item_id))
+
+    def stopped(self, segment: Segment, end_ms: float, taken_ms: int, now: float) -> None:
+        """The server's turn detection ended the segment, here and in the connection's audio; it will be committed."""
+        segment.end_ms, segment.taken_ms = end_ms, taken_ms
+        if segment.item_id:  # some gateways leave the id out
+            segment.stopped_at = now
 
     def committed(self, segment: Segment, now: float) -> Effects:
         """The server made an item of the segment's audio."""
@@ -142,11 +149,15 @@ class Segments:
     def due(self) -> float | None:
         """When `tick` has something to do; None: never, as things are."""
         times = [self._told_at + INTERIM_EVERY_S] if self._untold() else []
+        times += [self._never_at(segment) for segment in self._stopped()]
         return min([*times, *([self._overdue_at()] if self._order else [])], default=None)
 
     def tick(self, now: float) -> Effects:
         """Tell texts that were held back for a moment; give up a segment that is overdue."""
         effects = self._tell(now)
+        for segment in self._stopped():
+            if now >= self._never_at(segment):
+                self.committed(segment, self._never_at(segment) - patience(segment.length_ms))
         while self._order and now >= self._overdue_at():
             segment = self._open[self._order[0]]
             self._unbilled.add(segment.item_id)
@@ -177,11 +188,20 @@ class Segments:
             return oldest.overtaken_at + OVERTAKEN_TIMEOUT_S
         return max(oldest.committed_at or 0.0, self._news_at) + patience(oldest.length_ms)
 
+    def _stopped(self) -> list[Segment]:
+        """Those that are about to be committed."""
+        return [s for s in self._open.values() if s.stopped_at is not None and s.committed_at is None]
+
+    @staticmethod
+    def _never_at(segment: Segment) -> float:
+        """When a segment that was to be committed counts as failed."""
+        return (segment.stopped_at or 0.0) + patience(segment.length_ms)
+
     def _untold(self) -> list[Segment]:
         return [segment for segment in self._open.values() if segment.text != segment.told and segment.ending is None]
 
     def _tell(self, now: float) -> Effects:
-        if now - self._told_at < INTERIM_EVERY_S:
+        if now < self._told_at + INTERIM_EVERY_S:
             return []
         effects: Effects = []
         for segment in self._untold():
@@ -201,7 +221,8 @@ class Segments:
             claimed = segment.end_ms if segment.commit is None else segment.commit.at_ms
             self.told_ms = max(self.told_ms, claimed or 0.0)
             effects.append(self._told_end(segment, ending))
-            effects.append(fx.AudioTaken(segment.taken_ms))
+            if segment.taken_ms is not None or segment.commit is not None:
+                effects.append(fx.AudioTaken(segment.taken_ms))
             if ending.usage is not None:
                 effects.append(fx.SegmentBilled(segment.item_id, ending.usage, segment.length_ms))
         return effects

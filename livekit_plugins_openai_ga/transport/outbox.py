@@ -181,7 +181,7 @@ class Outbox:
     def taken(self, until_ms: float | None) -> None:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way."""
         if until_ms is not None:
-            until = int(until_ms * BYTES_PER_MS)
+            until = self._sent(until_ms)
         elif self._commits:
             _, until = self._commits.popleft()
         else:
@@ -198,9 +198,13 @@ class Outbox:
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
-        place = int(ms * BYTES_PER_MS)
+        place = self._sent(ms)
         ours = next((at + place - own for own, at in reversed(self._places) if own <= place), place)
         return ours / BYTES_PER_MS
+
+    def _sent(self, ms: float) -> int:
+        """`ms` of this connection's audio in bytes: the server cannot speak of more than was sent."""
+        return int(min(max(ms, 0), self._position / BYTES_PER_MS) * BYTES_PER_MS)
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
