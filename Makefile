@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.demo-ready
 
+GATEWAY := $(VENV)/litellm
+GATEWAY_STAMP := $(GATEWAY)/.ready
+
 ifeq ($(shell command -v uv),)
-MAKE_VENV := "$(PYTHON)" -m venv $(VENV)
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MAKE_VENV = "$(PYTHON)" -m venv $(1)
+INSTALL = $(1)/bin/python -m pip install --quiet --disable-pip-version-check
 else
-MAKE_VENV := uv venv --quiet --python "$(PYTHON)" $(VENV)
-INSTALL := uv pip install --quiet --python $(BIN)/python
+MAKE_VENV = uv venv --quiet --python "$(PYTHON)" $(1)
+INSTALL = uv pip install --quiet --python $(1)/bin/python
 endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
@@ -21,7 +24,7 @@ CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
 
-test: $(STAMP)
+test: $(STAMP) $(GATEWAY_STAMP)
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)
@@ -35,16 +38,23 @@ format: $(STAMP)
 
 # A Python that is too old, or has no pip, leaves no half-made .venv behind for the next run to trip over.
 $(BIN)/python:
-	@$(MAKE_VENV) && $(BIN)/python -c '$(CHECK_PYTHON)' || { rm -rf $(VENV); exit 1; }
+	@$(call MAKE_VENV,$(VENV)) && $(BIN)/python -c '$(CHECK_PYTHON)' || { rm -rf $(VENV); exit 1; }
 
 # The demo needs the package and its emulator; the tests need the development tools as well.
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python
-	$(INSTALL) -e ".[emulator]"
+	$(call INSTALL,$(VENV)) -e ".[emulator]"
 	touch $@
 
 $(STAMP): pyproject.toml | $(BIN)/python
-	$(INSTALL) -e ".[emulator,dev]"
+	$(call INSTALL,$(VENV)) -e ".[emulator,dev]"
 	touch $@ $(DEMO_STAMP)
+
+# The gateway that tests/gateways starts wants an older openai than the tests compare with, so it has a home of its own.
+$(GATEWAY_STAMP): tests/gateways/requirements.txt | $(BIN)/python
+	rm -rf $(GATEWAY)
+	$(call MAKE_VENV,$(GATEWAY))
+	$(call INSTALL,$(GATEWAY)) -r $<
+	touch $@
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from livekit.agents import APIConnectOptions
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGiven, NotGivenOr
 
-from .errors import Failure, Kind, from_exception
+from .errors import from_exception, from_server_error
 from .session_fields import number
 from .transport.link import Link, LinkFailed
 from .wire import endpoint
@@ -28,8 +28,6 @@ DEFAULT_HEARTBEAT = 12.0
 
 TokenProvider = Callable[[], "str | Awaitable[str]"]
 """Gives a token that is valid now. A plain function runs in a thread, so it may block."""
-
-_PROVIDER = "Check the token provider and the identity it uses."
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +182,16 @@ async def _ask(provider: TokenProvider, timeout: float) -> str:
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
         if not (await asyncio.wait({asking}, timeout=timeout))[0]:
             overdue = from_exception(TimeoutError())
-            raise LinkFailed(replace(overdue, message="The token provider did not answer in time.", remedy=_PROVIDER))
+            raise LinkFailed(replace(overdue, message="The token provider did not answer in time."))
         token = asking.result()
     except LinkFailed:
         raise
     except Exception as exc:
         said = " ".join(f"{type(exc).__name__}: {exc}".split())[:500]
-        failed = Failure(Kind.RECONNECT, "token_provider_failed", said, "The token provider failed.", _PROVIDER)
-        raise LinkFailed(failed) from exc
+        # The text is redacted on its way into a failure; LiveKit would log the cause as it is.
+        raise LinkFailed(from_server_error("token_provider_failed", None, said)) from None
     finally:
         asking.cancel()
     if not isinstance(token, str) or not endpoint.is_credential(token := token.strip()):
-        meaning = "The token provider gave nothing that can be sent as a token."
-        raise LinkFailed(Failure(Kind.FATAL, "token_unusable", "", meaning, _PROVIDER))
+        raise LinkFailed(from_server_error("token_unusable", None, None))
     return token

@@ -69,9 +69,9 @@ def _fatal(meaning: str, remedy: str) -> Row:
 
 
 _BILLING = "Add credit or raise the limit at https://platform.openai.com/settings/organization/billing."
-_KEY = "Set OPENAI_API_KEY, or `api_key`, to a valid key of the right project."
+_KEY = "Set `api_key` (or OPENAI_API_KEY; on Azure AZURE_OPENAI_API_KEY) to a valid key of the right project."
 _ACCESS = "Give the key access in the OpenAI project's settings, or use another key."
-_MODEL = "Set `model` to one that this key may use here, such as gpt-realtime-2.1."
+_MODEL = "Set `model` to one that this key may use here, such as gpt-realtime-2.1 (or gpt-transcribe, for an STT)."
 _BETA = "Remove the `OpenAI-Beta: realtime=v1` header; if a proxy or gateway adds it, update it."
 _VALUE = "Change the named parameter to an accepted value."
 _SUPPORTED = "Remove the named parameter, or choose a model that supports it."
@@ -79,6 +79,7 @@ _VOICE = "Set `voice` before the first reply, or open a new session."
 _ITEM_ID = "Use the id of an item that is still in the conversation."
 _SPEECH = "Check the caller's audio, the language and the transcription model."
 _MCP = "Check the address, credentials and logs of the MCP server."
+_PROVIDER = "Check the token provider and the identity it uses."
 _STATUS_PAGE = "Try again; if it stays, check https://status.openai.com."
 _SLOWER = "Open fewer sessions at once, or ask OpenAI for a higher limit."
 _NETWORK = "A new connection is tried; if this repeats, check the network and any proxy."
@@ -142,6 +143,8 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "protocol_error": _request("The MCP server answered with a protocol error.", _MCP),
         "tool_execution_error": _request("A tool of the MCP server failed.", _MCP),
         "http_error": _request("The MCP server answered with an HTTP error.", _MCP),
+        "token_provider_failed": _reconnect("The token provider failed.", _PROVIDER),
+        "token_unusable": _fatal("The token provider gave nothing that can be sent as a token.", _PROVIDER),
         # Harmless races.
         "response_cancel_not_active": _benign("The reply had ended before it could be cancelled."),
         "input_audio_buffer_commit_empty": _benign("There was less than 100 ms of new audio to commit."),
@@ -174,6 +177,8 @@ MESSAGES = tuple(
         (r"session hit the maximum duration", "session_expired"),
         (r"^missing bearer", "missing_authentication"),
         (r"^incorrect api key provided", "invalid_api_key"),
+        # LiteLLM has no code for a name that it does not know (1.106.2), and closes with 1011.
+        (r"invalid model name passed in model", "invalid_model"),
     )
 )
 

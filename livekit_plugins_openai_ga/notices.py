@@ -29,9 +29,11 @@ class Notices:
             level("OpenAI: %s (further ones are only counted)", name)
 
     def config_differs(self, effect: fx.ConfigDiffers) -> None:
-        """Say that the server accepted the configuration and keeps something else."""
-        for path in effect.differences:
-            asked, kept = effect.differences[path]
+        """Say, once for each field, that the server accepted the configuration and keeps something else."""
+        for path, (asked, kept) in effect.differences.items():
+            self.counts[f"differs: {path}"] += 1
+            if self.counts[f"differs: {path}"] > 1:
+                continue
             private = {"lk.pii.asked": asked, "lk.pii.kept": kept}
             logger.warning(
                 "OpenAI accepted the configuration but keeps another value for session.%s", path, extra=private

@@ -207,7 +207,7 @@ class TranscriptionSession:
                 link = await self._dial(self._dialled, 0.95 * self._timeout)
                 failure = await self._line.serve(link)
             except LinkFailed as exc:
-                raise to_api_error(exc.failure) from exc
+                raise to_api_error(exc.failure) from None  # LiveKit logs causes, and theirs quote the server
             finally:
                 self._stop(self._confirmation)
             if failure is not None and not self._finished:

@@ -97,9 +97,9 @@ async def transcribe(
                 raise to_api_error(failure)
             answer = await response.json(content_type=None)
     except LinkFailed as exc:
-        raise to_api_error(exc.failure) from exc
+        raise to_api_error(exc.failure) from None
     except (OSError, asyncio.TimeoutError) as exc:
-        raise to_api_error(errors.from_exception(exc)) from exc
+        raise to_api_error(errors.from_exception(exc)) from None  # LiveKit logs causes, and theirs may quote a URL
     except (aiohttp.ClientError, ValueError) as exc:  # broken off, or no JSON
-        raise to_api_error(errors.from_exception(ConnectionError(type(exc).__name__))) from exc
+        raise to_api_error(errors.from_exception(ConnectionError(type(exc).__name__))) from None
     return read(answer if isinstance(answer, dict) else {}, options, request_id=request_id, seconds=frame.duration)
