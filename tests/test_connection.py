@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import threading
 import time
@@ -104,6 +105,7 @@ def test_extras_can_be_replaced_and_taken_back() -> None:
     assert made.changed(extra_query={"b": "2"}).extra_query == {"b": "2"}
     assert made.changed(extra_query={"b": "2"}).extra_headers == {"X-A": "1"}
     assert made.changed(extra_headers=None).extra_headers == {}
+    assert made.changed(extra_headers=None).extra_query == {"a": "1"}
     with pytest.raises(ValueError, match="X-A"):
         made.changed(extra_headers={"X-A": "two\nlines"})
 
@@ -116,6 +118,7 @@ def test_nothing_that_may_hold_a_key_is_in_the_repr() -> None:
         extra_query={"token": "hidden"},
     )
     assert "hidden" not in f"{made!r} {made.endpoint(Service.UPLOAD)!r}"
+    assert "hidden" not in repr(connection(token_provider=functools.partial(str, "hidden")))
 
 
 # -- sockets -------------------------------------------------------------------------------------------------------
@@ -183,14 +186,15 @@ async def test_every_socket_gets_a_fresh_token(server: Emulator) -> None:
 
 
 async def test_a_provider_that_blocks_does_not_stop_the_event_loop() -> None:
-    may_answer = threading.Event()
+    loop, asked, may_answer = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def blocks() -> str:
+        loop.call_soon_threadsafe(asked.set)
         assert may_answer.wait(5)  # set by the event loop, which must therefore be running
         return "token"
 
     asking = asyncio.ensure_future(connection(token_provider=blocks).authorized(Service.UPLOAD))
-    await asyncio.sleep(0)
+    await asked.wait()
     may_answer.set()
     assert (await asking).headers == {"Authorization": "Bearer token"}
 
@@ -199,9 +203,12 @@ async def test_a_provider_that_fails_is_worth_another_attempt() -> None:
     def fails() -> str:
         raise RuntimeError("no identity for\nBearer eyJhbGciOiJSUzI1NiIsIn.payload.signature")
 
-    failure = await refused(connection(token_provider=fails))
+    with pytest.raises(LinkFailed) as caught:
+        await connection(token_provider=fails).open(Service.REALTIME, model=MODEL)
+    failure = caught.value.failure
     assert (failure.kind, failure.code) == (Kind.RECONNECT, "token_provider_failed")
     assert failure.message == "RuntimeError: no identity for Bearer [redacted]"
+    assert caught.value.__cause__ is None  # LiveKit would log it as it is
 
 
 @pytest.mark.parametrize("token", ["", " ", None, "two words", "tök", 7])

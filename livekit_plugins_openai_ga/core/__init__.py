@@ -1,1 +1,1 @@
-"""What is true of the conversation. Events come in, effects go out; no asyncio, no clock, no socket, no LiveKit."""
+"""What is true of a session. Events come in, effects go out; no asyncio, no clock, no socket, no LiveKit."""

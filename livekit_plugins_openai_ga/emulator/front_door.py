@@ -110,10 +110,7 @@ class FrontDoor:
         self._closed = True
         for transport in list(self._transports):
             transport.abort()
-        tasks = list(self._requests)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._requests, return_exceptions=True)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         self.lost(self._requests.pop(task))

@@ -278,7 +278,8 @@ class Emulator:
         self._changed.set()
         incoming = asyncio.ensure_future(line.connection.recv())
         try:
-            while session.closed is None:
+            # A frozen line is not even received from: with room for more, the library would begin to read again.
+            while session.closed is None and not line.frozen:
                 deadline = session.next_deadline()
                 timeout = None if deadline is None else max(0.0, deadline - clock())
                 await asyncio.wait({incoming}, timeout=timeout)
@@ -301,11 +302,11 @@ class _Line:
         self.connection = connection
         self.closed: Close | None = None
         self.session: Session | None = None
-        self._frozen = False
+        self.frozen = False
 
     async def perform(self, actions: Sequence[Action]) -> None:
         for action in actions:
-            if self._frozen:
+            if self.frozen:
                 return
             if isinstance(action, Send):
                 await self.connection.send(json.dumps(action.event))
@@ -321,7 +322,7 @@ class _Line:
             elif isinstance(action, Drop):
                 self.connection.transport.abort()
             elif isinstance(action, Freeze):
-                self._frozen = True
+                self.frozen = True
                 if self.session is not None:
                     self.session.connection_frozen()
                 # Below the WebSocket layer: it would go on answering pings by itself.
@@ -331,7 +332,7 @@ class _Line:
         """Ping as OpenAI does. The library's own keepalive would ping through a freeze."""
         while True:
             await asyncio.sleep(interval)
-            if self._frozen:
+            if self.frozen:
                 return
             try:
                 await asyncio.wait_for(await self.connection.ping(), timeout)

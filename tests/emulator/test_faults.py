@@ -183,6 +183,7 @@ def test_the_nth_transcription_can_fail_and_fail_late(commits):
     late = (faults.FailTranscription(nth=2), faults.DelayTranscription(5.0, deltas_first=True, nth=2))
     t, items, events = commits(*late)
     assert endings(events) == [(items[0], "One"), (items[2], "Three")]
+    assert items[1] not in [event["item_id"] for event in events if event["type"] == f"{PREFIX}.delta"]
     (failed,) = t.run(6)
     assert (failed["type"], failed["item_id"]) == (f"{PREFIX}.failed", items[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import pytest
 from websockets.asyncio.client import connect
@@ -130,6 +131,17 @@ async def test_leaving_ends_connections_that_say_nothing_or_wait():
         with pytest.raises((ConnectionError, EOFError)):
             await reader.readexactly(1)
         writer.close()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_connection_that_comes_in_while_the_server_closes_does_not_hold_it_up(steps):
+    server = Emulator(knobs=FAST)
+    async with server:
+        # Blocking, so that the server's side of it is only made in the steps that follow.
+        with socket.create_connection(("127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]))):
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await asyncio.wait_for(server.aclose(), 5)
 
 
 async def test_drop_breaks_off_uploads_that_wait():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import sys
@@ -16,6 +17,7 @@ from livekit_plugins_openai_ga.emulator.__main__ import main
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 KEY = {"Authorization": "Bearer sk-test"}
+TRANSCRIPTION = "conversation.item.input_audio_transcription"
 FAST = Knobs(pace=100.0, speak=synthetic)
 
 
@@ -161,6 +163,39 @@ async def test_a_frozen_server_answers_neither_data_nor_pings():
             await client.recv()
         assert closed.value.sent.reason == "keepalive ping timeout"
         assert server.received("response.create") == []
+
+
+async def test_a_server_frozen_with_much_unread_stays_frozen():
+    fault = faults.FreezeOn("input_audio_buffer.clear", nth=5)
+    options = {"ping_interval": None, "close_timeout": 0.1}
+    async with Emulator(faults=[fault]) as server, dial(server, **options) as client:
+        # More than the library takes before it stops reading by itself, to begin again when there is room.
+        for _ in range(200):
+            await client.send(json.dumps({"type": "input_audio_buffer.clear"}))
+        await server.wait_received("input_audio_buffer.clear", count=5)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(await client.ping(), 0.3)
+        assert len(server.received("input_audio_buffer.clear")) == 5
+
+
+async def test_what_a_frozen_server_had_heard_is_heard_again():
+    script = Script([Turn(heard="Hello")])
+    knobs = Knobs(transcription_latency=0.1, speak=synthetic)
+    box = {"transcription": {"model": "whisper-1"}, "turn_detection": None}
+    update = {"type": "session.update", "session": {"type": "transcription", "audio": {"input": box}}}
+    append = {"type": "input_audio_buffer.append", "audio": base64.b64encode(synthetic("Hello there")).decode()}
+    async with Emulator(script, knobs=knobs) as server:
+        for number in (1, 2):
+            async with dial(server, "?intent=transcription", close_timeout=0.1) as client:
+                for event in (update, append, {"type": "input_audio_buffer.commit"}):
+                    await client.send(json.dumps(event))
+                await server.wait_sent("conversation.item.done", count=number)
+                if number == 1:
+                    await server.freeze()
+                else:
+                    transcript = (await until(client, f"{TRANSCRIPTION}.completed"))["transcript"]
+        assert transcript == "Hello"
+        assert len(server.sent(f"{TRANSCRIPTION}.completed")) == 1
 
 
 async def test_a_client_that_answers_no_pings_is_closed():

@@ -290,6 +290,15 @@ def test_a_failed_transcription_takes_its_turn(talk, speech):
     assert streamed(t, speech())[-1] == "Second turn"
 
 
+def test_a_turn_whose_transcript_is_not_wanted_any_more_is_the_next_one(talk, speech):
+    t = transcribing(talk, "gpt-live-transcribe", turn_detection=None)
+    assert t.hear(speech("a sentence of some length"))
+    t.configure(audio={"input": {"transcription": None}})
+    assert not [event for event in t("input_audio_buffer.commit") + t.run() if PREFIX in event["type"]]
+    t.configure(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    assert streamed(t, speech())[-1] == "Hello there friend"
+
+
 def test_sessions_beside_each_other_hear_different_turns(talk, speech):
     script = Script(SCRIPT)
     sessions = [transcribing(talk, "whisper-1", turn_detection=None, script=script, number=n) for n in (1, 2)]

@@ -1,0 +1,55 @@
+"""`python -m livekit_plugins_openai_ga`: its commands, and what it says when it is asked for none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from livekit_plugins_openai_ga import __version__
+from livekit_plugins_openai_ga.devtools import cli
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "livekit_plugins_openai_ga", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_the_package_can_be_run_and_lists_its_commands() -> None:
+    done = run("--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: python -m livekit_plugins_openai_ga")
+    for command in cli.COMMANDS:
+        assert f"{command.name} " in done.stdout
+        assert command.help in done.stdout
+
+
+def test_the_exit_code_is_that_of_the_command() -> None:
+    done = run("listen", "there-is-no-such-file.wav", "--out", ".")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["listen"], ["listen", "a.wav", "--mic"]])
+def test_wrong_arguments_end_with_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m livekit_plugins_openai_ga")
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.strip() == __version__
+
+
+def test_every_command_has_help_and_a_name_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len({command.name for command in cli.COMMANDS}) == len(cli.COMMANDS)
+    for command in cli.COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command.name, "--help"])
+        assert ended.value.code == 0
+        assert command.name in capsys.readouterr().out
