@@ -9,11 +9,20 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import APIConnectOptions, APIError, llm
 
-from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import AlterOn, DropOn, FailTranscription, Fault, InjectOn, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import (
+    AlterOn,
+    CloseOn,
+    DropOn,
+    FailTranscription,
+    Fault,
+    InjectOn,
+    RefuseHandshake,
+    RejectOn,
+)
 from livekit_plugins_openai_ga.log import socket_logger
 
 KEY = "sk-proj-verysecretkey1234567890"
@@ -28,6 +37,8 @@ PRIVATE = {
     "arguments": "argumentsecret",
     "output": "outputsecret",
     "image": "imagesecret",
+    "prompt": "promptsecret",
+    "keywords": "keywordsecret",
 }
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -130,6 +141,107 @@ async def test_a_session_at_debug_level_logs_no_secret(case: str, caplog: pytest
         assert server.handshakes[0].headers["x-gateway-key"] == HEADER
     no_secret_in(caplog.records)
     assert any(record.name == "livekit.plugins.openai_ga" for record in caplog.records)
+
+
+STT_FAULTS: dict[str, list[Fault]] = {
+    "nothing goes wrong": [],
+    "the connection drops": [DropOn("input_audio_buffer.append", nth=3)],
+    "the connection drops after the commit": [DropOn("input_audio_buffer.committed")],
+    "the server mishears": [FailTranscription(message="The audio could not be transcribed.")],
+    "the server keeps other values": [
+        AlterOn("session.updated", {"session": {"audio": {"input": {"transcription": {"prompt": "other"}}}}})
+    ],
+    "a change is refused": [RejectOn("session.update", "invalid_value", "Invalid value.", param="session.x", nth=2)],
+    "the server quotes the key": [
+        CloseOn("session.created", 3000, error=("invalid_api_key", f"Incorrect API key provided: {KEY}."))
+    ],
+    "the server sends rubbish": [
+        InjectOn(
+            "input_audio_buffer.committed",
+            '{"type":"conversation.item.input_audio_transcription.delta","delta":"usersecret"}',
+        ),
+        InjectOn("input_audio_buffer.committed", '{"usersecret'),
+        InjectOn("input_audio_buffer.committed", {"type": "response.new_thing", "text": "usersecret"}),
+    ],
+}
+
+
+def speech() -> list[rtc.AudioFrame]:
+    pcm = speak("usersecret", "alloy") + bytes(48000)
+    pieces = (pcm[start : start + 960] for start in range(0, len(pcm), 960))
+    return [rtc.AudioFrame(piece, 24000, 1, len(piece) // 2) for piece in pieces]
+
+
+def secretive_stt(server: Emulator, model: str, **options: Any) -> STT:
+    headers = {"X-Gateway-Key": HEADER}
+    words: dict[str, Any] = {"prompt": "promptsecret", "keywords": ["keywordsecret"]}
+    return STT(api_key=KEY, base_url=server.base_url, model=model, extra_headers=headers, **words, **options)
+
+
+@pytest.mark.parametrize("model", ["gpt-transcribe", "gpt-live-transcribe"])
+@pytest.mark.parametrize("case", STT_FAULTS)
+async def test_a_stream_of_speech_at_debug_level_logs_no_secret(
+    case: str, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    told: list[Any] = []
+    script = Script([Turn(heard="usersecret and more of it")])
+    async with Emulator(script, faults=STT_FAULTS[case]) as server:
+        stt = secretive_stt(server, model)
+        stt.on("error", lambda error: told.append((error, error.error)))
+        stream = stt.stream(conn_options=APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=3.0))
+        try:
+            for frame in speech():
+                stream.push_frame(frame)
+                await asyncio.sleep(0)
+            stt.update_options(prompt="promptsecret2")
+            stream.end_input()
+            heard = [event async for event in stream]
+        except (APIError, RuntimeError) as exc:
+            told.append((exc, str(exc)))
+        else:
+            assert ("usersecret" in repr(heard)) or case == "the server mishears"
+        finally:
+            await stream.aclose()
+            await stt.aclose()
+        assert server.handshakes[0].headers["x-gateway-key"] == HEADER
+        audio = [event["audio"][:40] for event in server.received("input_audio_buffer.append")]
+    no_secret_in(caplog.records)
+    assert told == [] or not case.startswith("nothing")
+    text = "".join(f"{record.getMessage()} {record.__dict__!r}" for record in caplog.records)
+    assert [piece for piece in audio if piece.strip("A=") and piece in text] == []
+    assert KEY not in repr(told)
+    assert HEADER not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        None,
+        RefuseHandshake(401, f'{{"error":{{"message":"Incorrect API key provided: {KEY}."}}}}'),
+        RefuseHandshake(500, f"upstream refused Bearer {KEY}", times=9),
+    ],
+    ids=["good", "a quoted key", "an error page with the key"],
+)
+async def test_an_upload_at_debug_level_logs_no_secret(fault: Fault | None, caplog: pytest.LogCaptureFixture) -> None:
+    asyncio.get_running_loop().set_debug(True)
+    told: list[Any] = []
+    async with Emulator(Script([Turn(heard="usersecret")]), faults=[fault] if fault else []) as server:
+        stt = secretive_stt(server, "gpt-transcribe", use_realtime=False)
+        stt.on("error", lambda error: told.append((error, error.error, str(error.error))))
+        try:
+            event = await stt.recognize(speech(), conn_options=APIConnectOptions(max_retry=1, retry_interval=0.02))
+        except APIError as exc:
+            told.append((exc, str(exc)))
+        else:
+            assert event.alternatives[0].text == "usersecret"
+        finally:
+            await stt.aclose()
+        assert server.uploads[0].headers["x-gateway-key"] == HEADER
+        assert server.uploads[0].value("prompt") == "promptsecret"
+    no_secret_in(caplog.records)
+    assert bool(told) == bool(fault)
+    assert KEY not in repr(told)
 
 
 async def test_a_key_that_the_server_quotes_is_neither_logged_nor_told(caplog: pytest.LogCaptureFixture) -> None:

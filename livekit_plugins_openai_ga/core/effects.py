@@ -164,15 +164,11 @@ class ClearAudio(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Speech(Effect):
-    """Somebody began (or stopped) to speak, at `at_ms` of the stream's audio; None: not known.
-
-    `waited`: the place is behind the silence that the server's turn detection waits for.
-    """
+    """Somebody began (or stopped) to speak, at `at_ms` of the stream's audio; None: not known."""
 
     speaking: bool
     item_id: str = ""
     at_ms: float | None = None
-    waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,12 +60,13 @@ class Hearing:
         self._began_ms: float | None = None  # where the speech that goes on began
         self._server_hears: str | None = None  # the item of the speech the server hears
         self._resume_by: float | None = None
+        self._window = (0.0, 0.0)  # ms of padding and of silence that the server's turn detection adds to speech
         self._cleared_ms = 0.0  # up to here silence was cleared
         self._again_ms = 0.0  # up to here speech without a text is sent again
         self._finishing = False
         self._finished = False
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.SessionUpdated: lambda event, now: self.setup.updated(event),
+            ev.SessionUpdated: self._session_updated,
             ev.Error: self._error,
             ev.SpeechStarted: self._speech_started,
             ev.SpeechStopped: self._speech_stopped,
@@ -82,7 +83,7 @@ class Hearing:
     @property
     def quiet(self) -> bool:
         """Nobody speaks and no text is awaited: nothing is lost by a change of connection now."""
-        return not self._speaking and not self._commits and not self._segments
+        return not self._speaking and self._server_hears is None and not self.behind
 
     @property
     def detects(self) -> bool:
@@ -228,11 +229,11 @@ class Hearing:
             effects = [*effects, *self._tell_speech(False, None), fx.Finished()]
         return effects
 
-    def _tell_speech(self, speaking: bool, at_ms: float | None, item_id: str = "", *, waited: bool = False) -> Effects:
+    def _tell_speech(self, speaking: bool, at_ms: float | None, item_id: str = "") -> Effects:
         if speaking == self._speaking:
             return []
         self._speaking = speaking
-        return [fx.Speech(speaking, item_id, at_ms, waited)]
+        return [fx.Speech(speaking, item_id, at_ms)]
 
     def _commit(self, *, cut: bool, end_ms: float | None = None) -> Effects:
         if self._finished or self._put_ms - self._claimed_ms < MIN_COMMIT_MS:
@@ -243,6 +244,11 @@ class Hearing:
         self._commits.append(commit)
         self._claimed_ms = self._put_ms
         return [fx.CommitAudio(client_events.audio_commit(event_id=commit.event_id))]
+
+    def _session_updated(self, event: ev.SessionUpdated, now: float) -> Effects:
+        told = _turn_detection(event.session) or _turn_detection(self.setup.config.wanted)
+        self._window = (_ms(told, "prefix_padding_ms"), _ms(told, "silence_duration_ms"))
+        return self.setup.updated(event)
 
     def _error(self, event: ev.Error, now: float) -> Effects:
         detail = event.error
@@ -271,7 +277,11 @@ class Hearing:
     def _speech_started(self, event: ev.SpeechStarted, now: float) -> Effects:
         segment = self._segments.get(event.item_id)
         self._server_hears = event.item_id
-        self._began_ms = self._place(event.audio_start_ms)
+        start = self._place(event.audio_start_ms)
+        # The padding ends where the segment before it does, or the audio begins; then it may be shorter.
+        before = self._segments.until_ms
+        cut_off = start <= before or event.audio_start_ms <= 0
+        self._began_ms = max(start, before) if cut_off else start + self._window[0]
         self._resume_by = None
         if segment is not None:
             segment.start_ms = self._began_ms
@@ -279,11 +289,13 @@ class Hearing:
 
     def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:
         self._server_hears = None
-        end = self._place(event.audio_end_ms)
-        self._claimed_ms = max(self._claimed_ms, end)
+        claimed = self._place(event.audio_end_ms)
+        end = max(claimed - self._window[1], self._began_ms or 0.0)
+        self._claimed_ms = max(self._claimed_ms, claimed)
         if (segment := self._segments.get(event.item_id)) is not None:
-            self._segments.stopped(segment, end, event.audio_end_ms, now)
-        return [] if self._local_vad else self._tell_speech(False, end, event.item_id, waited=True)
+            segment.end_ms, segment.until_ms, segment.taken_ms = end, claimed, event.audio_end_ms
+            self._segments.stopped(segment, now)
+        return [] if self._local_vad else self._tell_speech(False, end, event.item_id)
 
     def _audio_committed(self, event: ev.AudioCommitted, now: float) -> Effects:
         segment = self._segments.get(event.item_id)
@@ -296,8 +308,9 @@ class Hearing:
         """The item is of a commit of ours: the oldest that has none yet."""
         segment.commit = commit = self._commits.popleft() if self._commits else None
         if commit is not None:
-            segment.start_ms = commit.start_ms if segment.start_ms is None else segment.start_ms
-            segment.end_ms = commit.end_ms
+            start = max(commit.start_ms, self._segments.until_ms)  # the server may have ended one in between
+            segment.start_ms = start if segment.start_ms is None else segment.start_ms
+            segment.end_ms, segment.until_ms = commit.end_ms, commit.at_ms
         if self._server_hears != segment.item_id:
             return []
         self._server_hears = None  # the server tells no stop for it
@@ -347,7 +360,23 @@ class Hearing:
 
     def _silent_after(self, effects: Effects) -> Effects:
         """Where nobody detects speech, it ends with its text."""
-        told = any(isinstance(effect, (fx.SegmentFailed, fx.Caption)) for effect in effects)
-        if self._server_turns or self._local_vad or not told:
+        over = any(getattr(effect, "stage", "final") == "final" for effect in effects if isinstance(effect, _ENDS))
+        if self._server_turns or self._local_vad or not over:
             return effects
         return [*self._tell_speech(False, None), *effects]
+
+
+_ENDS = (fx.Caption, fx.SegmentFailed)
+
+
+def _turn_detection(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The server's turn detection in a `session`; empty when it is off or not told."""
+    settings: Any = payload
+    for key in ("audio", "input", "turn_detection"):
+        settings = settings.get(key) if isinstance(settings, Mapping) else None
+    return settings if isinstance(settings, Mapping) else {}
+
+
+def _ms(settings: Mapping[str, Any], name: str) -> float:
+    value = settings.get(name)
+    return float(value) if isinstance(value, (int, float)) and 0 <= value < 60_000 else 0.0

@@ -58,12 +58,16 @@ class Commit:
 
 @dataclass(slots=True)
 class Segment:
-    """One segment. Times are ms of the stream's audio, except `taken_ms`: ms of the connection's audio, told by the
-    server's turn detection (None: `commit`, one of ours, ended the segment)."""
+    """One segment. Speech goes from `start_ms` to `end_ms` of the stream's audio; up to `until_ms` the audio is in it.
+
+    `taken_ms` is where it ends in the connection's audio, as the server's turn detection tells; None: `commit`, one of
+    ours, ended it.
+    """
 
     item_id: str
     start_ms: float | None = None
     end_ms: float | None = None
+    until_ms: float = 0.0
     taken_ms: int | None = None
     commit: Commit | None = None
     text: str = ""
@@ -88,6 +92,7 @@ class Segments:
         self._over: set[str] = set()
         self._unbilled: set[str] = set()  # given up; the server may still say what they cost
         self.told_ms = 0.0  # up to here the stream's audio has its text
+        self.until_ms = 0.0  # up to here it is in segments
         self._told_at = float("-inf")
         self._news_at = float("-inf")
 
@@ -104,18 +109,19 @@ class Segments:
         """The segment; None when it has ended. One that was never heard of begins."""
         return None if item_id in self._over else self._open.setdefault(item_id, Segment(item_id))
 
-    def stopped(self, segment: Segment, end_ms: float, taken_ms: int, now: float) -> None:
-        """The server's turn detection ended the segment, here and in the connection's audio; it will be committed."""
-        segment.end_ms, segment.taken_ms = end_ms, taken_ms
+    def stopped(self, segment: Segment, now: float) -> None:
+        """The server's turn detection ended the segment; it will be committed."""
+        self.until_ms = max(self.until_ms, segment.until_ms)
         if segment.item_id:  # some gateways leave the id out
             segment.stopped_at = now
 
     def committed(self, segment: Segment, now: float) -> Effects:
         """The server made an item of the segment's audio."""
         segment.committed_at = now
+        self.until_ms = max(self.until_ms, segment.until_ms)
         self._order.append(segment.item_id)
         # LiveKit puts a preflight text behind every final one so far, so none may be missing in between.
-        if not segment.text or self._order[0] != segment.item_id:
+        if not segment.text.strip() or self._order[0] != segment.item_id:
             return []
         segment.told = segment.text
         return [self._caption(segment, "preflight")]
@@ -176,6 +182,7 @@ class Segments:
             for segment in self._open.values()
             if segment.ending is not None and segment.ending.usage is not None
         ]
+        self.until_ms = self.told_ms
         self._open.clear()
         self._order.clear()
         self._over.clear()
@@ -198,7 +205,8 @@ class Segments:
         return (segment.stopped_at or 0.0) + patience(segment.length_ms)
 
     def _untold(self) -> list[Segment]:
-        return [segment for segment in self._open.values() if segment.text != segment.told and segment.ending is None]
+        segments = (segment for segment in self._open.values() if segment.ending is None)
+        return [segment for segment in segments if segment.text.strip() != segment.told.strip()]
 
     def _tell(self, now: float) -> Effects:
         if now < self._told_at + INTERIM_EVERY_S:
@@ -218,8 +226,7 @@ class Segments:
         while self._order and (ending := self._open[self._order[0]].ending) is not None:
             segment = self._open.pop(self._order.popleft())
             self._over.add(segment.item_id)
-            claimed = segment.end_ms if segment.commit is None else segment.commit.at_ms
-            self.told_ms = max(self.told_ms, claimed or 0.0)
+            self.told_ms = max(self.told_ms, segment.until_ms)
             effects.append(self._told_end(segment, ending))
             if segment.taken_ms is not None or segment.commit is not None:
                 effects.append(fx.AudioTaken(segment.taken_ms))

@@ -17,16 +17,18 @@ class WallClock:
 
     def __init__(self) -> None:
         self._notes: deque[tuple[float, float]] = deque(maxlen=MAX_NOTES)
+        self._until_ms = 0.0
 
     def note(self, place_ms: float, now: float) -> None:
         """The audio up to this place has arrived now."""
         expected = self.at(place_ms)
         if expected is None or abs(now - expected) > TOLERANCE_S:
-            self._notes.append((place_ms, now))
+            self._notes.append((self._until_ms, now - (place_ms - self._until_ms) / 1000))
+        self._until_ms = place_ms
 
     def at(self, place_ms: float) -> float | None:
         """When this place was heard; None before anything was."""
         if not self._notes:
             return None
-        place, time = next((note for note in reversed(self._notes) if note[0] <= place_ms), self._notes[0])
+        place, time = next((note for note in reversed(self._notes) if note[0] < place_ms), self._notes[0])
         return time + (place_ms - place) / 1000

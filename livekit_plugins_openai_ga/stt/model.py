@@ -61,7 +61,7 @@ class STT(stt.STT[str]):
         http_session: aiohttp.ClientSession | None = None,
         max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
         heartbeat: float = DEFAULT_HEARTBEAT,
-        _connection: Connection | None = None,
+        _azure: tuple[Connection, str] | None = None,
     ) -> None:
         """Check the options and remember them; nothing is opened before `stream`, `recognize` or `prewarm`.
 
@@ -97,20 +97,24 @@ class STT(stt.STT[str]):
         Raises:
             ValueError: a missing key, or something the model does not take; names the parameter and what to do.
         """
-        connection = _connection or _connect(
-            client=client,
-            base_url=base_url,
-            api_key=api_key,
-            extra_headers=extra_headers,
-            extra_query=extra_query,
-            allow_insecure=allow_insecure,
-            heartbeat=heartbeat,
-            max_session_duration=max_session_duration,
+        connection, deployment = _azure or (
+            _connect(
+                client=client,
+                base_url=base_url,
+                api_key=api_key,
+                extra_headers=extra_headers,
+                extra_query=extra_query,
+                allow_insecure=allow_insecure,
+                heartbeat=heartbeat,
+                max_session_duration=max_session_duration,
+            ),
+            "",
         )
         given = {
             "language": language,
             "detect_language": detect_language,
             "model": model,
+            "deployment": deployment,
             "prompt": prompt,
             "keywords": keywords,
             "turn_detection": turn_detection,
@@ -122,7 +126,7 @@ class STT(stt.STT[str]):
             "max_segment_length": max_segment_length,
             "model_in_url": model_in_url,
         }
-        self._options = Options(connection, model).changed(given)
+        self._options = self._before = Options(connection, model).changed(given)
         self._vad = vad
         self._own_vad: inference.VAD | None = None
         self._http = http_session
@@ -164,8 +168,8 @@ class STT(stt.STT[str]):
         Args:
             azure_endpoint: `https://<resource>.openai.azure.com`; default `$AZURE_OPENAI_ENDPOINT`.
             azure_deployment: the deployment's name, which Azure takes as the model; default `model`.
-            model: the model behind the deployment. Default `whisper-1`, as a deployment's name is free and OpenAI's
-                newer models cannot be taken for granted there.
+            model: the model behind the deployment, which decides what may be asked of it; default the deployment's
+                name. `whisper-1` without either: OpenAI's newer models cannot be taken for granted there.
             api_version: refused: the dated API is retired.
             api_key: sent as `api-key`; default `$AZURE_OPENAI_API_KEY`.
             azure_ad_token: an Entra token; default `$AZURE_OPENAI_AD_TOKEN`.
@@ -195,11 +199,11 @@ class STT(stt.STT[str]):
             extra_headers=headers,
             **{name: options.pop(name) for name in names if name in options},
         )
-        named = model if is_given(model) else None
+        named = model if is_given(model) else ""
         return cls(
             language=language,
             detect_language=detect_language,
-            model=azure_deployment or named or str(azure.DEFAULT_TRANSCRIPTION["model"]),
+            model=named or azure_deployment or str(azure.DEFAULT_TRANSCRIPTION["model"]),
             prompt=prompt,
             keywords=keywords,
             turn_detection=turn_detection,
@@ -207,7 +211,7 @@ class STT(stt.STT[str]):
             temperature=temperature,
             use_realtime=use_realtime,
             vad=vad,
-            _connection=connection,
+            _azure=(connection, azure_deployment or ""),
             **{"model_in_url": False, **options},
         )
 
@@ -303,7 +307,7 @@ class STT(stt.STT[str]):
         }
         options = self._options.changed(given)
         changed = [(stream, stream.options.changed(given)) for stream in self._streams]
-        self._options = options
+        self._before, self._options = self._options, options
         self._capabilities = self._abilities()
         self._warn_of_temperature(given)
         for stream, its in changed:
@@ -321,6 +325,15 @@ class STT(stt.STT[str]):
         for stream in self._streams:
             stream.use(stream.options.with_keyterms(keyterms))
 
+    def take_back(self) -> None:
+        """The server refused the last change in a stream: new ones shall not begin with it."""
+        self._options = self._before
+        self._capabilities = self._abilities()
+
+    def forget(self, stream: SpeechStream) -> None:
+        """A stream is over."""
+        self._streams.discard(stream)
+
     def complain(self, error: APIError) -> None:
         """Tell LiveKit what went wrong without ending a stream."""
         problem = stt.STTError(timestamp=time.time(), label=self.label, error=error, recoverable=True)
@@ -336,7 +349,7 @@ class STT(stt.STT[str]):
             return
         if self._options.use_realtime and self._warm is None:
             self._warm_for = (self._options, loop.time() + WARM_FOR_S)
-            self._warm = loop.create_task(self._open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout))
+            self._warm = loop.create_task(self._options.open(DEFAULT_API_CONNECT_OPTIONS.timeout))
 
     async def dial(self, options: Options, timeout: float) -> tuple[Link, bool]:
         """A link for a stream within `timeout` seconds, and whether it was open already. Raises `LinkFailed`."""
@@ -344,16 +357,15 @@ class STT(stt.STT[str]):
         if warm is not None:
             wanted, until = self._warm_for
             if until > asyncio.get_running_loop().time() and not options.needs_new_session(wanted):
-                await asyncio.wait({warm}, timeout=timeout)
+                try:
+                    await asyncio.wait({warm}, timeout=timeout)
+                except asyncio.CancelledError:
+                    self._warm = warm  # the next stream may have it
+                    raise
                 if warm.done() and not warm.cancelled() and warm.exception() is None and warm.result().alive:
                     return warm.result(), True
             await _discard(warm)
-        return await self._open(options, timeout), False
-
-    async def _open(self, options: Options, timeout: float) -> Link:
-        return await options.connection.open(
-            Service.TRANSCRIPTION, model=options.model, model_in_url=options.model_in_url, timeout=timeout
-        )
+        return await options.open(timeout), False
 
     async def _recognize_impl(
         self,

@@ -17,8 +17,9 @@ from .. import models
 from .. import session_fields as fields
 from ..connection import Connection
 from ..log import logger
+from ..transport.link import Link
 from ..wire import session
-from ..wire.endpoint import Service
+from ..wire.endpoint import Endpoint, Service
 
 DEFAULT_TURN_DETECTION: Mapping[str, Any] = {
     "type": "server_vad",
@@ -42,6 +43,7 @@ class Options:
     Attributes:
         connection: Where the server is, and who we are there.
         model: The model id.
+        deployment: What the server calls the model, where that is another name (Azure); "": the same.
         use_realtime: Streams over a socket; else only whole utterances, by upload.
         languages: ISO 639-1 codes, the main one first; empty: the model finds out.
         spoken: The languages named last, which stay known while detection is on.
@@ -59,6 +61,7 @@ class Options:
 
     connection: Connection
     model: str
+    deployment: str = ""
     use_realtime: bool = True
     languages: tuple[str, ...] = ()
     spoken: tuple[str, ...] = ()
@@ -79,7 +82,7 @@ class Options:
         Names are those of the `STT` constructor. Raises ValueError: one sentence that names the parameter.
         """
         given = {name: value for name, value in given.items() if not isinstance(value, NotGiven)}
-        changes: dict[str, Any] = {}
+        changes: dict[str, Any] = {"deployment": ""} if "model" in given else {}
         for name, value in given.items():
             if name in _CHECKS:
                 attribute, check = _CHECKS[name]
@@ -156,18 +159,13 @@ class Options:
         return self.turn_detection is not None
 
     @property
-    def silence_ms(self) -> float:
-        """How long the server listens to silence before it says that speech has stopped."""
-        return float((self.turn_detection or {}).get("silence_duration_ms", 0.0))
-
-    @property
     def language(self) -> LanguageCode:
         """The language of texts whose language the model does not tell: the one that was named, else "" ."""
         return LanguageCode(self.languages[0] if len(self.languages) == 1 else "")
 
     def transcription(self) -> dict[str, Any]:
         """`audio.input.transcription` on the wire; also the fields of an upload, except for its file."""
-        wire: dict[str, Any] = {"model": self.model}
+        wire: dict[str, Any] = {"model": self.deployment or self.model}
         model = models.find(self.model)
         takes_list = "languages" in model.takes if model is not None else len(self.languages) > 1
         if self.languages and takes_list:
@@ -197,12 +195,22 @@ class Options:
     def needs_new_session(self, old: Options) -> bool:
         """Whether a session with the `old` options cannot be brought to these by an update.
 
-        Languages can be replaced and not taken back, and gateways choose the server by the model in the URL.
+        What an update leaves out stays as it is, and gateways choose the server by the model in the URL.
         """
-        cleared = bool(old.languages) and not self.languages
-        named = self.connection.endpoint(Service.TRANSCRIPTION, model=self.model, model_in_url=self.model_in_url)
-        before = old.connection.endpoint(Service.TRANSCRIPTION, model=old.model, model_in_url=old.model_in_url)
-        return cleared or named.url != before.url
+        taken_back = old.transcription().keys() - self.transcription().keys()
+        return bool(taken_back) or self.endpoint().url != old.endpoint().url
+
+    def endpoint(self) -> Endpoint:
+        """Where its sockets go. Without credentials that are asked for each time."""
+        name = self.deployment or self.model
+        return self.connection.endpoint(Service.TRANSCRIPTION, model=name, model_in_url=self.model_in_url)
+
+    async def open(self, timeout: float) -> Link:
+        """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
+        name = self.deployment or self.model
+        return await self.connection.open(
+            Service.TRANSCRIPTION, model=name, model_in_url=self.model_in_url, timeout=timeout
+        )
 
 
 def _way_out(name: str) -> str:
@@ -258,6 +266,7 @@ def _at_least(low: float, high: float | None = None) -> Callable[[str, Any], flo
 
 _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "model": ("model", _model),
+    "deployment": ("deployment", fields.text),
     "use_realtime": ("use_realtime", fields.flag),
     "prompt": ("prompt", _optional(fields.text)),
     "keywords": ("keywords", _keywords),

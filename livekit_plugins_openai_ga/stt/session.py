@@ -27,6 +27,7 @@ from ..transport.link import Link, LinkFailed
 from ..transport.outbox import Event, Outbox
 from ..wire import server_events
 from ..wire.server_events import Malformed
+from ..wire.session import BYTES_PER_MS
 from .clock import WallClock
 from .options import Options
 
@@ -42,6 +43,9 @@ KEEP_MS = 60_000.0
 AHEAD_MS = 10_000.0
 """Audio that comes faster than it can be sent (a file) waits outside beyond this."""
 
+RUSH_S = 1.0
+"""Audio that is so far ahead of a microphone's is no silence that may be forgotten."""
+
 _STAGES = {
     "interim": stt.SpeechEventType.INTERIM_TRANSCRIPT,
     "preflight": stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
@@ -53,7 +57,8 @@ class TranscriptionSession:
     """Owns the parts of one stream's session; implements `transport.line.Peer`.
 
     `dial` opens a link within the given seconds, or raises `LinkFailed`. `report` takes what went wrong without ending
-    the stream. `offset` is where the stream's audio begins on the caller's clock, in seconds.
+    the stream; `taken_back` is called when changed options were refused. `offset` is where the stream's audio begins on
+    the caller's clock, in seconds.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class TranscriptionSession:
         dial: Callable[[Options, float], Awaitable[Link]],
         emit: Callable[[stt.SpeechEvent], None],
         report: Callable[[APIError], None],
+        taken_back: Callable[[], None] = lambda: None,
         offset: Callable[[], float] = lambda: 0.0,
         keep_ms: float | None = None,
     ) -> None:
@@ -77,6 +83,7 @@ class TranscriptionSession:
         self._dial = dial
         self._emit = emit
         self._report_error = report
+        self._taken_back = taken_back
         self._offset = offset
         longest = None if options.max_segment_length is None else options.max_segment_length * 1000
         self._keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
@@ -96,8 +103,10 @@ class TranscriptionSession:
         )
         self._clock = WallClock()
         self._notices = Notices()
+        self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
+        self._put_at = 0.0
         self._moved = asyncio.Event()
-        self._finished = False
+        self._enough = asyncio.Event()
         self._broken: APIError | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._confirmation: asyncio.TimerHandle | None = None
@@ -127,6 +136,11 @@ class TranscriptionSession:
         return self._choice[0]
 
     @property
+    def wanted(self) -> Options:
+        """The options as they will be; what the server refuses is not among them."""
+        return (self._next or self._choice)[0]
+
+    @property
     def wants_detector(self) -> bool:
         """Whether `speech` is of use, now or as soon as changed options hold."""
         return self._choice[1] or (self._next is not None and self._next[1])
@@ -140,9 +154,12 @@ class TranscriptionSession:
 
     def put(self, pcm: bytes) -> None:
         """More audio: int16 little-endian mono PCM at 24 kHz."""
+        now = self._now()
+        self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(pcm) / BYTES_PER_MS / 1000
+        self._put_at = now
         self._outbox.put_audio(pcm)
         self._clock.note(self.put_ms, time.time())
-        self._do(self._hearing.put(self.put_ms, self._now()))
+        self._do(self._hearing.put(self.put_ms, now))
 
     def speech(self, speaking: bool, at_ms: float) -> None:
         """A detector heard somebody begin, or stop, at this place."""
@@ -190,28 +207,46 @@ class TranscriptionSession:
     def break_off(self, error: APIError) -> None:
         """End `run` with this error."""
         self._broken = error
+        self._enough.set()
         self._line.hang_up(None)
 
     # -- the connection (transport.line.Peer) --------------------------------------------------------------------
 
     async def run(self) -> None:
         """Serve connections until all is told. Raises `APIError` when one fails."""
-        while not self._finished:
-            if self._broken is not None:
-                raise self._broken
+        while not self._enough.is_set():
             # LiveKit gives its retries back after an attempt that took longer than the timeout: a server that never
             # answers would be tried for ever.
             self._deadline = self._now() + 0.95 * self._timeout
             try:
-                self._dialled = self._options
-                link = await self._dial(self._dialled, 0.95 * self._timeout)
-                failure = await self._line.serve(link)
+                link = await self._dial_unless_enough()
+                failure = None if link is None else await self._line.serve(link)
             except LinkFailed as exc:
                 raise to_api_error(exc.failure) from None  # LiveKit logs causes, and theirs quote the server
             finally:
                 self._stop(self._confirmation)
-            if failure is not None and not self._finished:
+            if failure is not None and not self._enough.is_set():
                 raise to_api_error(failure)
+        if self._broken is not None:
+            raise self._broken
+
+    async def _dial_unless_enough(self) -> Link | None:
+        """A link; None when it is not needed any more, which may be before it is there."""
+        self._dialled = self._options
+        dialling = asyncio.ensure_future(self._dial(self._dialled, 0.95 * self._timeout))
+        enough = asyncio.ensure_future(self._enough.wait())
+        try:
+            await asyncio.wait({dialling, enough}, return_when=asyncio.FIRST_COMPLETED)
+            if not self._enough.is_set():
+                return await dialling
+        finally:
+            enough.cancel()
+            if not dialling.done():
+                dialling.cancel()
+                await asyncio.wait({dialling})
+        if not dialling.cancelled() and dialling.exception() is None:
+            await dialling.result().close()
+        return None
 
     def close(self) -> None:
         """Nothing will be told any more."""
@@ -261,8 +296,8 @@ class TranscriptionSession:
             self._handlers[type(effect)](effect)
         quiet = self._hearing.quiet
         self._line.set_calm(quiet)
-        # Without a detector nobody knows that it is silent, so nothing is let go before it has its text.
-        self._outbox.listen(idle=quiet and self._hearing.detects)
+        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
+        self._outbox.listen(idle=quiet and self._hearing.detects and self._ahead_s < RUSH_S)
         self._line.wake()
         self._moved.set()
         self._wait()
@@ -287,6 +322,7 @@ class TranscriptionSession:
         if not self._asked:  # else a later change stands, and is still to be answered
             self._choice = self._kept_choice
             self._do(self._hearing.detect(server_turns=self._options.server_turns, local_vad=self._choice[1]))
+        self._taken_back()
         self._report(fx.Report(effect.failure))
 
     def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
@@ -296,7 +332,7 @@ class TranscriptionSession:
         self._report_error(to_api_error(effect.failure))
 
     def _finish(self, effect: fx.Finished) -> None:
-        self._finished = True
+        self._enough.set()
         self._line.hang_up(None)
 
     def _speech(self, effect: fx.Speech) -> None:
@@ -304,8 +340,6 @@ class TranscriptionSession:
         if effect.speaking:
             event = stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=heard)
         else:
-            if heard is not None and effect.waited:
-                heard -= self._options.silence_ms / 1000
             event = stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=heard)
         event.request_id = effect.item_id
         self._emit(event)

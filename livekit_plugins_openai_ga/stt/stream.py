@@ -42,7 +42,6 @@ class SpeechStream(stt.RecognizeStream):
     ) -> None:
         super().__init__(stt=stt, conn_options=conn_options)
         self._model = stt
-        self._options = options
         self._own_offset = 0.0
         self._session = TranscriptionSession(
             options,
@@ -50,7 +49,8 @@ class SpeechStream(stt.RecognizeStream):
             timeout=conn_options.timeout,
             dial=self._dial,
             emit=self._tell,
-            report=self._complain,
+            report=stt.complain,
+            taken_back=stt.take_back,
             offset=lambda: self.start_time_offset,
         )
         self._audio = InputAudio()
@@ -66,7 +66,7 @@ class SpeechStream(stt.RecognizeStream):
     @property
     def options(self) -> Options:
         """What this stream asks for. Frozen; `update_options` replaces it."""
-        return self._options
+        return self._session.wanted
 
     # LiveKit moves the offset on by the time that passed when it tries again. Here times count the audio of the whole
     # stream, also of what is sent again, so only the caller moves it.
@@ -85,11 +85,10 @@ class SpeechStream(stt.RecognizeStream):
 
     def update_options(self, *, language: NotGivenOr[str | list[str]] = NOT_GIVEN) -> None:
         """Set the language of this stream alone. Raises ValueError for one the model does not take."""
-        self.use(self._options.changed({"language": language}))
+        self.use(self.options.changed({"language": language}))
 
     def use(self, options: Options) -> None:
         """Go on with these options, and with the detector they need."""
-        self._options = options
         detector = self._model.detector(options)
         self._detector = detector or self._detector
         self._session.use(options, local_vad=detector is not None)
@@ -106,9 +105,6 @@ class SpeechStream(stt.RecognizeStream):
     def _tell(self, event: stt.SpeechEvent) -> None:
         if not self._event_ch.closed:
             self._event_ch.send_nowait(event)
-
-    def _complain(self, error: APIError) -> None:
-        self._model.complain(error)
 
     # -- listening -----------------------------------------------------------------------------------------------
 
@@ -186,6 +182,7 @@ class SpeechStream(stt.RecognizeStream):
         self._ears = self._ears_task = None
 
     def _stop_listening(self) -> None:
+        self._model.forget(self)
         self._listening.cancel()
         self._session.close()
 

@@ -45,14 +45,16 @@ def form(options: Options, wav: bytes) -> aiohttp.FormData:
     return data
 
 
-def read(answer: Mapping[str, Any], options: Options, *, request_id: str, seconds: float) -> stt.SpeechEvent:
-    """The answer's body as LiveKit's event; `seconds` is the length of the recording."""
+def read(answer: Any, options: Options, *, request_id: str, seconds: float) -> stt.SpeechEvent:
+    """The answer's body as LiveKit's event; `seconds` is the length of the recording. Raises ValueError."""
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
+        raise ValueError("The answer has no text.")
     codes = [entry.get("code") for entry in answer.get("languages") or () if isinstance(entry, Mapping)]
     codes = codes or [answer.get("language")]
     languages = [LanguageCode(code) for code in codes if isinstance(code, str) and code]
     data = stt.SpeechData(
         language=languages[0] if languages else options.language,
-        text=str(answer.get("text") or "").strip(),
+        text=answer["text"].strip(),
         end_time=seconds,
         confidence=confidence(answer.get("logprobs")) or 0.0,
         source_languages=languages or None,
@@ -96,10 +98,11 @@ async def transcribe(
                 )
                 raise to_api_error(failure)
             answer = await response.json(content_type=None)
+            return read(answer, options, request_id=request_id, seconds=frame.duration)
     except LinkFailed as exc:
         raise to_api_error(exc.failure) from None
     except (OSError, asyncio.TimeoutError) as exc:
-        raise to_api_error(errors.from_exception(exc)) from None  # LiveKit logs causes, and theirs may quote a URL
-    except (aiohttp.ClientError, ValueError) as exc:  # broken off, or no JSON
-        raise to_api_error(errors.from_exception(ConnectionError(type(exc).__name__))) from None
-    return read(answer if isinstance(answer, dict) else {}, options, request_id=request_id, seconds=frame.duration)
+        cause = getattr(exc, "os_error", exc)  # aiohttp puts its own around the one that says what happened
+        raise to_api_error(errors.from_exception(cause)) from None  # LiveKit logs causes, and theirs may quote a URL
+    except (aiohttp.ClientError, ValueError) as exc:  # broken off, or not what was asked for
+        raise to_api_error(errors.from_exception(ConnectionError(str(exc)))) from None

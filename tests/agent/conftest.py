@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, llm
+from livekit.agents import Agent, AgentSession, llm, tts
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga import STT, RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 
 SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 300}
@@ -153,6 +154,94 @@ async def start_call() -> AsyncIterator[StartCall]:
         for name in _RT_EVENTS:
             rt.on(name, lambda event, name=name: events.append((name, event)))
         return Call(session, microphone, speaker, rt, events)
+
+    async with stack:
+        yield start
+
+
+class Echo(llm.LLM):
+    """A language model that says what it was told, and remembers each question."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def chat(self, *, chat_ctx: llm.ChatContext, tools: Any = None, conn_options: Any = None, **_: Any) -> llm.LLMStream:
+        return _EchoStream(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=DEFAULT_API_CONNECT_OPTIONS)
+
+
+class _EchoStream(llm.LLMStream):
+    async def _run(self) -> None:
+        assert isinstance(self._llm, Echo)
+        question = next(m.text_content or "" for m in reversed(self._chat_ctx.messages()) if m.role == "user")
+        self._llm.asked.append(question)
+        delta = llm.ChoiceDelta(role="assistant", content=f"You said {question}.")
+        self._event_ch.send_nowait(llm.ChatChunk(id="chunk", delta=delta))
+
+
+class Voice(tts.TTS):
+    """Speaks with the emulator's voice; `brief`: a mere "yes", whatever there is to say, as playing takes its time."""
+
+    def __init__(self, *, brief: bool = True) -> None:
+        capabilities = tts.TTSCapabilities(streaming=False)
+        super().__init__(capabilities=capabilities, sample_rate=24000, num_channels=1)
+        self.brief = brief
+
+    def synthesize(self, text: str, *, conn_options: Any = DEFAULT_API_CONNECT_OPTIONS) -> tts.ChunkedStream:
+        return _VoiceStream(tts=self, input_text=text, conn_options=conn_options)
+
+
+class _VoiceStream(tts.ChunkedStream):
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        output_emitter.initialize(request_id="said", sample_rate=24000, num_channels=1, mime_type="audio/pcm")
+        assert isinstance(self._tts, Voice)
+        output_emitter.push(speak("yes" if self._tts.brief else self._input_text, "cedar", 1.5))
+        output_emitter.flush()
+
+
+@dataclass
+class Pipeline(Call):
+    """A call whose agent is made of our STT, a language model and a voice."""
+
+    rt: Any = None
+    stt: STT = field(kw_only=True)
+    model: Echo = field(kw_only=True)
+
+
+StartPipeline = Callable[..., Awaitable[Pipeline]]
+
+
+@pytest.fixture
+async def start_pipeline() -> AsyncIterator[StartPipeline]:
+    """Starts an agent with our STT on an emulator, and whatever ends its turns; closes it at the end of the test."""
+    stack = AsyncExitStack()
+
+    async def start(
+        server: Emulator, *, turn_detection: Any = "stt", vad: Any = None, brief: bool = True, **options: Any
+    ) -> Pipeline:
+        keyterms = options.pop("keyterms", [])
+        stt = STT(**{"api_key": "sk-test", "base_url": server.base_url, **options})
+        model = Echo()
+        session: AgentSession[None] = AgentSession(
+            stt=stt,
+            llm=model,
+            tts=Voice(brief=brief),
+            vad=vad,
+            turn_handling={"turn_detection": turn_detection, "endpointing": {"min_delay": 0.1, "max_delay": 1.0}},
+            stt_context_options={"keyterms": keyterms},
+            aec_warmup_duration=None,
+            session_close_transcript_timeout=0.1,
+        )
+        microphone, speaker = Microphone(), Speaker()
+        session.input.audio = microphone
+        session.output.audio = speaker
+        events: list[tuple[str, Any]] = []
+        for name in (*_SESSION_EVENTS, "user_state_changed", "agent_state_changed"):
+            session.on(name, lambda event, name=name: events.append((name, event)))
+        stack.push_async_callback(stt.aclose)
+        stack.push_async_callback(session.aclose)
+        await session.start(Agent(instructions="Be brief."))
+        return Pipeline(session, microphone, speaker, events=events, stt=stt, model=model)
 
     async with stack:
         yield start

@@ -431,3 +431,303 @@ def test_everything_sent_counts_as_sent_and_what_came_again_as_replayed(chunks: 
     assert round(outbox.audio.sent * BYTES_PER_MS) == sum(chunks) + replays
     assert round(outbox.audio.replayed * BYTES_PER_MS) == replays
     assert left >= len(chunks)
+
+
+# -- places in all the audio ---------------------------------------------------------------------------------------
+
+
+def test_places_of_the_first_connection_are_places_of_all_audio() -> None:
+    outbox = ready()
+    assert outbox.session_ms(0) == 0.0
+    outbox.put_audio(pcm(100))
+    outbox.put_audio(pcm(20.5))
+    drain(outbox)
+    assert [outbox.session_ms(ms) for ms in (0, 50, 100, 120)] == [0.0, 50.0, 100.0, 120.0]
+    assert outbox.put_ms == 120.5
+
+
+def test_a_place_of_a_later_connection_counts_from_the_audio_it_began_with() -> None:
+    outbox = ready()
+    for mark in range(1, 11):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.taken(700)
+    outbox.lost()
+    outbox.configured()
+    outbox.put_audio(pcm(100, 11))
+    assert drain(outbox) == ["audio 8", "audio 9", "audio 10", "audio 11"]
+    assert [outbox.session_ms(ms) for ms in (0, 250, 400)] == [700.0, 950.0, 1100.0]
+
+
+def test_a_place_behind_audio_that_was_dropped_counts_the_gap() -> None:
+    outbox = ready(keep_ms=300)
+    for mark in (1, 2):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    for mark in range(3, 9):  # the socket takes nothing: the oldest that waits goes
+        outbox.put_audio(pcm(100, mark))
+    assert drain(outbox) == ["audio 6", "audio 7", "audio 8"]
+    assert outbox.audio.dropped == 300.0
+    assert [outbox.session_ms(ms) for ms in (150, 250, 450)] == [150.0, 550.0, 750.0]
+
+
+def test_a_place_behind_a_clear_counts_what_was_sent_again() -> None:
+    """The server counts all that was written, so audio sent twice counts twice there."""
+    outbox = ready()
+    for mark in range(1, 6):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.put_clear(event("clear"), keep_ms=200)
+    outbox.put_audio(pcm(100, 6))
+    assert drain(outbox) == ["clear", "audio 4", "audio 5", "audio 6"]
+    assert [outbox.session_ms(ms) for ms in (450, 550, 750)] == [450.0, 350.0, 550.0]
+
+
+def test_places_beyond_what_was_sent_are_its_end() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100))
+    assert outbox.session_ms(50) == 0.0  # nothing was sent yet
+    drain(outbox)
+    assert outbox.session_ms(10**400) == outbox.session_ms(5000) == 100.0
+    assert outbox.session_ms(-(10**400)) == 0.0
+    outbox.taken(10**400)
+    assert outbox.kept_ms == 0.0
+
+
+def test_what_was_put_counts_once_however_often_it_leaves() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100))
+    drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    drain(outbox)
+    outbox.put_clear(event("clear"), keep_ms=100)
+    assert outbox.put_ms == 100.0
+
+
+# -- clearing all but the newest -----------------------------------------------------------------------------------
+
+
+def test_a_clear_sends_the_newest_again_in_whole_chunks() -> None:
+    outbox = ready()
+    for mark in range(1, 6):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.put_audio(pcm(100, 6))
+    outbox.put_clear(event("clear"), keep_ms=250)  # three chunks hold as much
+    assert (outbox.waiting_ms, outbox.kept_ms) == (300.0, 0.0)
+    outbox.put_audio(pcm(100, 7))
+    assert drain(outbox) == ["clear", "audio 4", "audio 5", "audio 6", "audio 7"]
+    assert (outbox.waiting_ms, outbox.kept_ms) == (0.0, 400.0)
+
+
+def test_a_clear_of_less_audio_than_is_to_stay_forgets_none() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100, 1))
+    outbox.put_audio(pcm(100, 2))
+    drain(outbox)
+    outbox.put_clear(event("clear"), keep_ms=1000)
+    assert drain(outbox) == ["clear", "audio 1", "audio 2"]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_what_a_clear_keeps_survives_a_reconnect_and_the_clear_does_not(left: bool) -> None:
+    outbox = ready()
+    for mark in range(1, 5):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.put_clear(event("clear"), keep_ms=200)
+    if left:
+        drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3", "audio 4"]
+    assert outbox.audio.dropped == 0.0  # nobody wants the rest
+
+
+def test_what_a_clear_keeps_is_behind_the_last_commit() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100, 1))
+    outbox.put_commit(commit("one"))
+    outbox.put_audio(pcm(100, 2))
+    drain(outbox)
+    outbox.put_clear(event("clear"), keep_ms=1000)
+    assert drain(outbox) == ["clear", "audio 2"]
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "one", "audio 2"]
+
+
+# -- commits without a text ----------------------------------------------------------------------------------------
+
+
+def commit(name: str) -> dict[str, Any]:
+    return {"type": name, "event_id": name}
+
+
+def spoken(*names: str) -> Outbox:
+    """An outbox that has sent 200 ms of audio and a commit under each name; marks are 1, 2, ..."""
+    outbox = ready()
+    for mark, name in enumerate(names, 1):
+        outbox.put_audio(pcm(200, mark))
+        outbox.put_commit(commit(name))
+    drain(outbox)
+    return outbox
+
+
+def test_a_commit_without_a_text_is_sent_again_behind_its_audio_exactly_once() -> None:
+    outbox = spoken("one", "two")
+    outbox.put_audio(pcm(100, 3))
+    outbox.lost()
+    assert drain(outbox) == []
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "one", "audio 2", "two", "audio 3"]
+    assert drain(outbox) == []
+
+
+def test_texts_take_commits_from_the_oldest_on_every_connection_anew() -> None:
+    outbox = spoken("one", "two", "three")
+    outbox.taken(None)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 2", "two", "audio 3", "three"]
+    outbox.taken(None)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 3", "three"]
+    outbox.taken(None)
+    assert outbox.kept_ms == 0.0
+
+
+@pytest.mark.parametrize("name", ["one", "two"])
+def test_a_refused_commit_is_not_sent_again_and_its_audio_is_still_unclaimed(name: str) -> None:
+    outbox = spoken("one", "two", "three")
+    outbox.refused(name)
+    outbox.lost()
+    outbox.configured()
+    expected = ["audio 1", "one", "audio 2", "two", "audio 3", "three"]
+    expected.remove(name)
+    assert drain(outbox) == expected
+
+
+def test_the_commit_behind_a_refused_one_claims_the_audio_of_both() -> None:
+    outbox = spoken("one", "two")
+    outbox.refused("one")
+    outbox.taken(None)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == []
+
+
+def test_a_refusal_of_something_else_changes_nothing() -> None:
+    outbox = spoken("one")
+    outbox.refused("session_1")
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "one"]
+
+
+def test_a_turn_the_server_ended_takes_no_commit_that_is_on_its_way() -> None:
+    outbox = spoken("one")
+    outbox.taken(150)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1", "one"]
+
+
+class BytesLeaveInOrder(RuleBasedStateMachine):
+    """Audio, commits, clears and losses in any order: between two clears each place leaves once on a connection, in
+    order, and `session_ms` knows where it is. Every commit that has no answer leaves on each connection, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(keep_ms=100_000)
+        self.put_bytes = 0
+        self.sent_bytes = 0  # on this connection
+        self.floor = 0  # up to here audio has left since the last clear or loss
+        self.names = 0
+        self.unanswered: list[str] = []  # commits that were put and have no answer, oldest first
+        self.left: list[str] = []  # those of them that left on this connection
+        self.made_at: dict[str, int] = {}  # how much audio was before them
+        self.is_open = False
+
+    @rule(samples=st.integers(1, 2400))
+    def put_audio(self, samples: int) -> None:
+        # Every sample says which one it is, as far as two bytes go.
+        numbers = range(self.put_bytes // 2, self.put_bytes // 2 + samples)
+        self.outbox.put_audio(b"".join((number % 65536).to_bytes(2, "big") for number in numbers))
+        self.put_bytes += 2 * samples
+        assert round(self.outbox.put_ms * BYTES_PER_MS) == self.put_bytes
+
+    @rule(samples=st.integers(1, 2400))
+    def put_commit(self, samples: int) -> None:
+        self.put_audio(samples)  # nobody commits nothing
+        self.names += 1
+        name = f"commit_{self.names}"
+        self.made_at[name] = self.put_bytes
+        self.outbox.put_commit(commit(name))
+        self.unanswered.append(name)
+
+    @rule(keep_ms=st.sampled_from([0, 30, 1000]))
+    def put_clear(self, keep_ms: float) -> None:
+        self.outbox.put_clear(event("clear"), keep_ms=keep_ms)
+
+    @rule()
+    def configured(self) -> None:
+        self.is_open = True
+        self.outbox.configured()
+
+    @rule(count=st.integers(1, 30))
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            if (sent := self.outbox.next()) is None:
+                return
+            assert self.is_open
+            if sent["type"] == "clear":
+                self.floor = 0
+            elif sent["type"].startswith("commit"):
+                self.left.append(sent["type"])
+                assert self.left == self.unanswered[: len(self.left)]
+                assert self.floor == self.made_at[sent["type"]]  # its audio is before it
+            else:
+                self._audio_left(base64.b64decode(sent["audio"]))
+
+    def _audio_left(self, data: bytes) -> None:
+        self.sent_bytes += len(data)
+        end = round(self.outbox.session_ms(self.sent_bytes / BYTES_PER_MS) * BYTES_PER_MS)
+        start = end - len(data)
+        assert self.floor <= start
+        assert end <= self.put_bytes
+        assert int.from_bytes(data[:2], "big") == start // 2 % 65536
+        assert int.from_bytes(data[-2:], "big") == (end // 2 - 1) % 65536
+        self.floor = end
+
+    @precondition(lambda self: self.left)
+    @rule()
+    def a_commit_has_its_text(self) -> None:
+        self.unanswered.remove(self.left.pop(0))
+        self.outbox.taken(None)
+
+    @precondition(lambda self: self.left)
+    @rule(which=st.integers(0, 3))
+    def a_commit_is_refused(self, which: int) -> None:
+        name = self.left.pop(which % len(self.left))
+        self.unanswered.remove(name)
+        self.outbox.refused(name)
+
+    @rule()
+    def lost(self) -> None:
+        self.outbox.lost()
+        self.is_open = False
+        self.left, self.floor, self.sent_bytes = [], 0, 0
+
+    def teardown(self) -> None:
+        self.lost()
+        self.configured()
+        self.send(100_000)
+        assert self.left == self.unanswered
+        assert self.outbox.audio.dropped == 0.0
+        assert self.outbox.waiting_ms == 0.0
+
+
+TestBytesLeaveInOrder = BytesLeaveInOrder.TestCase

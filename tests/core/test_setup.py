@@ -1,0 +1,223 @@
+"""How a connection gets its configuration, and what becomes of changes that the server takes, keeps or refuses."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from livekit_plugins_openai_ga import errors
+from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.core.setup import Phase, Setup
+from livekit_plugins_openai_ga.errors import Failure, Kind
+from livekit_plugins_openai_ga.wire.server_events import SessionUpdated
+from livekit_plugins_openai_ga.wire.session import Payload, merge, transcription_payload
+
+
+def payload(prompt: str) -> Payload:
+    transcription = {"model": "gpt-transcribe", "prompt": prompt}
+    return transcription_payload({"transcription": transcription, "turn_detection": None}, {})
+
+
+class Server:
+    """A `Setup` and a server that answers its updates in order."""
+
+    def __init__(self, prompt: str = "one") -> None:
+        serial = itertools.count(1)
+        self.setup = Setup(payload(prompt), lambda kind: f"{kind}_{next(serial)}")
+        self.has: Payload = {}
+        self.updates: list[dict[str, Any]] = []
+
+    def _sent(self, effects: list[fx.Effect]) -> list[fx.Effect]:
+        self.updates += [effect.event for effect in effects if isinstance(effect, fx.Send)]
+        return effects
+
+    def opened(self) -> list[fx.Effect]:
+        self.has, self.updates = {}, []
+        return self._sent(self.setup.opened())
+
+    def configure(self, prompt: str, key: str | None = None) -> list[fx.Effect]:
+        return self._sent(self.setup.configure(payload(prompt), key))
+
+    def accepts(self, **kept: Any) -> list[fx.Effect]:
+        self.has = merge(self.has, self.updates.pop(0)["session"])
+        return self.setup.updated(SessionUpdated(merge(self.has, kept)))
+
+    def refuses(self, *, named: bool = True) -> list[fx.Effect] | None:
+        return self.setup.refused(refusal(self.updates.pop(0)["event_id"] if named else None))
+
+    @property
+    def prompt(self) -> str:
+        return str(self.has["audio"]["input"]["transcription"]["prompt"])
+
+    @property
+    def wanted(self) -> str:
+        return str(self.setup.config.wanted["audio"]["input"]["transcription"]["prompt"])
+
+
+def refusal(event_id: str | None, param: str | None = "session.audio.input.transcription.prompt") -> Failure:
+    return errors.from_server_error(
+        "invalid_value", "invalid_request_error", "No.", param=param, client_event_id=event_id
+    )
+
+
+def ready() -> Server:
+    server = Server()
+    server.opened()
+    server.accepts()
+    return server
+
+
+def test_a_connection_begins_with_the_whole_configuration() -> None:
+    server = Server()
+    assert server.setup.phase is Phase.CLOSED
+    (sent,) = server.opened()
+    assert isinstance(sent, fx.Send)
+    assert sent.event == {"type": "session.update", "event_id": "session_1", "session": payload("one")}
+    assert not sent.in_turn
+    assert server.setup.phase is Phase.CONFIGURING
+    assert server.accepts() == [fx.Ready(again=False)]
+    assert server.setup.phase is Phase.READY
+
+
+def test_the_next_connection_is_ready_again_and_has_the_newest_configuration() -> None:
+    server = ready()
+    server.configure("two")
+    server.setup.closed()
+    assert server.setup.phase is Phase.CLOSED
+    server.opened()
+    assert server.accepts() == [fx.Ready(again=True)]
+    assert server.prompt == "two"
+
+
+def test_a_change_sends_what_is_different_and_is_settled_by_the_answer() -> None:
+    server = ready()
+    (sent,) = server.configure("two", "change")
+    assert isinstance(sent, fx.Send)
+    transcription = {"model": "gpt-transcribe", "prompt": "two"}
+    assert sent.event["session"] == {"type": "transcription", "audio": {"input": {"transcription": transcription}}}
+    assert server.accepts() == [fx.Settled("change")]
+    assert server.prompt == "two"
+
+
+def test_what_the_server_has_is_settled_at_once() -> None:
+    assert ready().configure("one", "nothing new") == [fx.Settled("nothing new")]
+
+
+def test_what_is_on_its_way_is_not_sent_twice() -> None:
+    server = ready()
+    server.configure("two", "first")
+    assert server.configure("two", "second") == []
+    assert server.accepts() == [fx.Settled("first"), fx.Settled("second")]
+
+
+def test_a_change_back_and_forth_is_sent_each_time() -> None:
+    server = ready()
+    assert len(server.configure("two", "there") + server.configure("one", "back")) == 2
+    server.accepts()
+    assert server.accepts() == [fx.Settled("back")]
+    assert server.prompt == "one"
+
+
+def test_a_change_without_a_connection_waits_for_one() -> None:
+    server = Server()
+    assert server.configure("two", "early") == []
+    (sent,) = server.opened()
+    assert isinstance(sent, fx.Send)
+    assert sent.event["session"] == payload("two")
+    assert server.accepts() == [fx.Settled("early"), fx.Ready(again=False)]
+
+
+def test_a_change_whose_answer_was_lost_is_settled_by_the_next_connection() -> None:
+    server = ready()
+    server.configure("two", "lost")
+    server.setup.closed()
+    server.opened()
+    assert server.accepts() == [fx.Settled("lost"), fx.Ready(again=True)]
+
+
+def test_a_change_before_the_configuration_is_confirmed_comes_behind_it() -> None:
+    server = Server()
+    server.opened()
+    assert len(server.configure("two", "early")) == 1
+    assert server.accepts() == [fx.Ready(again=False)]
+    assert server.accepts() == [fx.Settled("early")]
+    assert server.prompt == "two"
+
+
+def test_a_value_the_server_keeps_otherwise_is_told() -> None:
+    server = Server()
+    server.opened()
+    box = {"noise_reduction": None, "transcription": {"model": "gpt-transcribe", "prompt": "something else"}}
+    differs, is_ready = server.accepts(audio={"input": box})
+    assert isinstance(differs, fx.ConfigDiffers)
+    assert dict(differs.differences) == {"audio.input.transcription.prompt": ("one", "something else")}
+    assert is_ready == fx.Ready(again=False)
+
+
+def test_a_confirmation_nobody_asked_for_is_nothing() -> None:
+    server = ready()
+    assert server.setup.updated(SessionUpdated(payload("who knows"))) == []
+    assert server.wanted == "one"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_configuration_that_is_refused_at_the_beginning_is_fatal(named: bool) -> None:
+    """The session would run on the server's defaults: without a model nothing is transcribed, and nobody is told."""
+    server = Server()
+    server.opened()
+    told = server.refuses(named=named)
+    assert told is not None
+    (gone,) = told
+    assert isinstance(gone, fx.Disconnect)
+    assert (gone.failure.kind, gone.failure.code) == (Kind.FATAL, "invalid_value")
+    assert gone.failure.param == "session.audio.input.transcription.prompt"
+    assert server.setup.phase is not Phase.READY
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_change_that_is_refused_later_leaves_the_old_configuration(named: bool) -> None:
+    server = ready()
+    server.configure("bad", "change")
+    told = server.refuses(named=named)
+    assert told is not None
+    refused, settled = told
+    assert isinstance(refused, fx.ConfigRefused)
+    assert isinstance(settled, fx.Settled)
+    assert (settled.key, settled.failure and settled.failure.code) == ("change", "invalid_value")
+    assert server.wanted == "one"
+    server.setup.closed()
+    server.opened()
+    server.accepts()
+    assert server.prompt == "one"
+
+
+def test_a_change_nobody_waits_for_is_reported_when_it_is_refused() -> None:
+    server = ready()
+    server.configure("bad")
+    told = server.refuses()
+    assert told is not None
+    assert [type(effect) for effect in told] == [fx.ConfigRefused, fx.Report]
+
+
+def test_a_refusal_does_not_take_a_later_change_back() -> None:
+    server = ready()
+    server.configure("bad", "first")
+    server.configure("good", "second")
+    told = server.refuses()
+    assert told is not None
+    assert [effect.key for effect in told if isinstance(effect, fx.Settled)] == ["first"]
+    assert server.wanted == "good"
+    assert server.accepts() == [fx.Settled("second")]
+    assert server.prompt == "good"
+
+
+@pytest.mark.parametrize(("event_id", "param"), [("commit_3", None), (None, None), (None, "item.id")])
+def test_a_refusal_of_something_else_is_no_business_of_the_configuration(
+    event_id: str | None, param: str | None
+) -> None:
+    server = ready()
+    server.configure("two", "change")
+    assert server.setup.refused(refusal(event_id, param)) is None
+    assert server.accepts() == [fx.Settled("change")]

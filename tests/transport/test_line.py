@@ -1,0 +1,377 @@
+"""A line serves one link at a time, until it fails or is given up. Links are played by an object in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from livekit_plugins_openai_ga import errors
+from livekit_plugins_openai_ga.errors import Failure
+from livekit_plugins_openai_ga.transport.line import Line
+from livekit_plugins_openai_ga.transport.link import LinkFailed
+from livekit_plugins_openai_ga.transport.outbox import Outbox
+
+LOST = errors.from_close(1006, "")
+FATAL = errors.from_server_error("invalid_model", "invalid_request_error", "No such model.")
+LONG = 3600.0
+
+
+class FakeLink:
+    """A link that hands out what a test feeds it. `room` is cleared while the peer takes no data."""
+
+    def __init__(self, name: str = "link") -> None:
+        self.name = name
+        self.inbox: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        self.broken: Failure | None = None
+        self.room = asyncio.Event()
+        self.room.set()
+        self.closed = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def fail(self, failure: Failure = LOST) -> None:
+        self.inbox.put_nowait(LinkFailed(failure))
+
+    async def receive(self) -> dict[str, Any]:
+        got = await self.inbox.get()
+        if isinstance(got, Exception):
+            raise got
+        return got
+
+    async def send(self, event: dict[str, Any]) -> None:
+        if self.broken is not None:
+            raise LinkFailed(self.broken)
+        self.sent.append(event)
+        await self.room.wait()
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class Stage:
+    """A line and its peer, watched."""
+
+    def __init__(self, *, recycle_after: float | None = None, recycle_patience: float = LONG) -> None:
+        self.log: list[tuple[str, Any]] = []
+        self.outbox = Outbox(keep_ms=1000)
+        self.on_opened: Callable[[], None] = lambda: None
+        self.on_received: Callable[[Any], None] = lambda payload: None
+        self.line = Line(self, self.outbox, recycle_after=recycle_after, recycle_patience=recycle_patience)
+        self._changed = asyncio.Event()
+        self._links: list[FakeLink] = []
+
+    def note(self, name: str, what: Any) -> None:
+        self.log.append((name, what))
+        self._changed.set()
+
+    def link_opened(self, link: Any) -> None:
+        self._links.append(link)
+        self.outbox.configured()
+        self.note("opened", link)
+        self.on_opened()
+
+    def link_received(self, payload: Any) -> None:
+        self.note("received", payload)
+        self.on_received(payload)
+
+    def link_sending(self, event: Any) -> None:
+        self.note("sending", (event["type"], len(self._links[-1].sent)))
+
+    def link_lost(self, failure: Failure | None) -> None:
+        self.note("lost", (failure, self._links[-1].closed, self.outbox.waiting_ms))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self.log]
+
+    async def until(self, name: str, count: int = 1) -> Any:
+        """What came with the `count`-th call of this name."""
+
+        async def wait() -> None:
+            while self.names().count(name) < count:
+                self._changed.clear()
+                await self._changed.wait()
+
+        await asyncio.wait_for(wait(), 5.0)
+        return [what for called, what in self.log if called == name][count - 1]
+
+    async def serve(self, link: FakeLink) -> Failure | None:
+        return await asyncio.wait_for(self.line.serve(link), 5.0)  # type: ignore[arg-type]
+
+    def start(self, link: FakeLink) -> asyncio.Task[Failure | None]:
+        return asyncio.create_task(self.serve(link))
+
+
+async def test_frames_come_in_and_events_go_out_in_their_order() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.outbox.put({"type": "first"})
+    serving = stage.start(link)
+    await stage.until("sending")
+    for number in range(3):
+        stage.outbox.put({"type": f"event {number}"})
+        link.inbox.put_nowait({"type": f"frame {number}"})
+    stage.line.wake()
+    await stage.until("received", 3)
+    await stage.until("sending", 4)
+    link.fail()
+    await serving
+    assert [event["type"] for event in link.sent] == ["first", "event 0", "event 1", "event 2"]
+    assert [what["type"] for name, what in stage.log if name == "received"] == ["frame 0", "frame 1", "frame 2"]
+
+
+async def test_the_peer_hears_of_an_event_before_it_leaves() -> None:
+    """Its time limit starts then; the answer may come before the socket is done with it."""
+    stage, link = Stage(), FakeLink()
+    stage.outbox.put({"type": "first"})
+    stage.outbox.put({"type": "second"})
+    serving = stage.start(link)
+    await stage.until("sending", 2)
+    link.fail()
+    await serving
+    assert [what for name, what in stage.log if name == "sending"] == [("first", 0), ("second", 1)]
+
+
+async def test_what_the_peer_queues_when_a_link_opens_leaves_first() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.on_opened = lambda: stage.outbox.put({"type": "session.update"})
+    stage.outbox.put_audio(bytes(4800))
+    serving = stage.start(link)
+    await stage.until("sending", 2)
+    link.fail()
+    await serving
+    assert [event["type"] for event in link.sent] == ["session.update", "input_audio_buffer.append"]
+
+
+async def test_a_peer_that_takes_no_data_is_still_heard() -> None:
+    stage, link = Stage(), FakeLink()
+    link.room.clear()
+    stage.outbox.put({"type": "stuck"})
+    stage.outbox.put({"type": "behind it"})
+    serving = stage.start(link)
+    await stage.until("sending")
+    link.inbox.put_nowait({"type": "hello"})
+    await stage.until("received")
+    assert [event["type"] for event in link.sent] == ["stuck"]
+    link.fail()
+    assert await serving == LOST
+
+
+# -- the end of a link ---------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_comes_back_when_the_link_is_closed_and_its_audio_in_line_again() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.outbox.put_audio(bytes(4800))
+    serving = stage.start(link)
+    await stage.until("sending")
+    link.fail()
+    assert await serving == LOST
+    assert await stage.until("lost") == (LOST, True, 100.0)
+
+
+async def test_a_link_that_cannot_be_written_to_is_lost() -> None:
+    stage, link = Stage(), FakeLink()
+    link.broken = LOST
+    stage.outbox.put({"type": "x"})
+    assert await stage.serve(link) == LOST
+    assert link.closed
+
+
+async def test_the_servers_reason_goes_before_a_write_that_only_failed() -> None:
+    stage, link = Stage(), FakeLink()
+    link.broken = LOST
+    link.fail(FATAL)
+    stage.outbox.put({"type": "x"})
+    assert await stage.serve(link) == FATAL
+
+
+async def test_the_outbox_outlives_the_links() -> None:
+    stage = Stage()
+    stage.outbox.put_audio(b"\x01" * 4800)
+    first, second = FakeLink(), FakeLink()
+    serving = stage.start(first)
+    await stage.until("sending")
+    first.fail()
+    await serving
+    stage.outbox.put_audio(b"\x02" * 4800)
+    serving = stage.start(second)
+    await stage.until("sending", 3)
+    second.fail()
+    await serving
+    marks = [[base64.b64decode(event["audio"])[0] for event in link.sent] for link in (first, second)]
+    assert marks == [[1], [1, 2]]
+
+
+async def test_an_error_of_our_own_comes_out_and_leaves_nothing_running() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.on_received = lambda payload: 1 / 0
+    link.inbox.put_nowait({"type": "x"})
+    with pytest.raises(ZeroDivisionError):
+        await stage.serve(link)
+    assert link.closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_stopping_closes_the_link_and_leaves_nothing_running() -> None:
+    stage, link = Stage(recycle_after=LONG), FakeLink()
+    stage.outbox.put_audio(bytes(4800))
+    serving = stage.start(link)
+    await stage.until("sending")
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert link.closed
+    assert stage.outbox.waiting_ms == 100.0
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# -- giving a link up ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [None, FATAL, LOST])
+async def test_hanging_up_ends_the_link_with_that_reason(reason: Failure | None) -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.hang_up(reason)
+    assert await serving == reason
+    assert await stage.until("lost") == (reason, True, 0.0)
+
+
+async def test_a_link_may_be_given_up_as_soon_as_it_is_open() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.on_opened = lambda: stage.line.hang_up(None)
+    assert await stage.serve(link) is None
+    assert link.closed
+
+
+async def test_the_first_reason_stands() -> None:
+    stage = Stage()
+    stage.on_opened = lambda: [stage.line.hang_up(LOST), stage.line.hang_up(FATAL), None][-1]
+    assert await stage.serve(FakeLink()) == LOST
+
+
+async def test_hanging_up_without_a_link_means_nothing_to_the_next() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.line.hang_up(FATAL)
+    serving = stage.start(link)
+    await stage.until("opened")
+    link.fail()
+    assert await serving == LOST
+    stage.line.hang_up(FATAL)
+    link = FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened", 2)
+    link.fail()
+    assert await serving == LOST
+
+
+# -- planned changes -----------------------------------------------------------------------------------------------
+
+
+async def test_an_old_link_is_over_also_when_nothing_ever_happened_on_it() -> None:
+    stage = Stage(recycle_after=0.01)
+    assert await stage.serve(FakeLink()) is None
+    assert stage.names() == ["opened", "lost"]
+
+
+async def test_each_link_has_its_own_age() -> None:
+    stage = Stage(recycle_after=0.01)
+    for _ in range(3):
+        assert await stage.serve(FakeLink()) is None
+    assert stage.names() == ["opened", "lost"] * 3
+
+
+async def test_an_old_link_waits_for_calm() -> None:
+    stage = Stage(recycle_after=0.01)
+    stage.line.set_calm(False)
+    serving = stage.start(FakeLink())
+    done, _ = await asyncio.wait({serving}, timeout=0.1)
+    assert not done
+    stage.line.set_calm(True)
+    assert await serving is None
+
+
+async def test_an_old_link_waits_for_calm_only_so_long() -> None:
+    stage = Stage(recycle_after=0.01, recycle_patience=0.02)
+    stage.line.set_calm(False)
+    assert await stage.serve(FakeLink()) is None
+
+
+async def test_a_link_is_renewed_at_a_calm_moment() -> None:
+    stage = Stage(recycle_after=LONG)
+    stage.line.set_calm(False)
+    serving = stage.start(FakeLink())
+    await stage.until("opened")
+    stage.line.renew(LONG)
+    done, _ = await asyncio.wait({serving}, timeout=0.05)
+    assert not done
+    stage.line.set_calm(True)
+    assert await serving is None
+
+
+@pytest.mark.parametrize("recycle_after", [None, LONG, 0.01])
+async def test_a_renewal_waits_for_calm_only_as_long_as_was_said(recycle_after: float | None) -> None:
+    """Also when the link is old already, and waits longer for a calm moment."""
+    stage = Stage(recycle_after=recycle_after)
+    stage.line.set_calm(False)
+    serving = stage.start(FakeLink())
+    await stage.until("opened")
+    await asyncio.wait({serving}, timeout=0.05)
+    stage.line.renew(0.02)
+    assert await serving is None
+
+
+async def test_a_renewal_concerns_the_link_it_was_asked_for() -> None:
+    stage = Stage()
+    stage.line.set_calm(False)
+    first = FakeLink()
+    serving = stage.start(first)
+    await stage.until("opened")
+    stage.line.renew(LONG)
+    first.fail()
+    await serving
+    stage.line.set_calm(True)
+    second = FakeLink()
+    serving = stage.start(second)
+    await stage.until("opened", 2)
+    done, _ = await asyncio.wait({serving}, timeout=0.05)
+    assert not done
+    second.fail()
+    assert await serving == LOST
+
+
+async def test_a_link_that_fails_in_the_moment_of_its_renewal_is_over_at_once() -> None:
+    """Before Python 3.12 `asyncio.wait_for` can swallow the cancellation that ends the wait."""
+    stage, link = Stage(recycle_after=LONG), FakeLink()
+    stage.line.set_calm(False)
+
+    def renew(payload: Any) -> None:
+        stage.line.renew(LONG)
+        link.fail()
+
+    stage.on_received = renew
+    link.inbox.put_nowait({"type": "x"})
+    assert await stage.serve(link) == LOST
+
+
+# -- audio that could not wait -------------------------------------------------------------------------------------
+
+
+async def test_audio_lost_while_there_was_no_link_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    stage = Stage()
+    for _ in range(25):
+        stage.outbox.put_audio(bytes(4800))
+    for _ in range(2):
+        link = FakeLink()
+        link.fail()
+        await stage.serve(link)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["1.5 s of user audio were lost: there was no connection for too long"]
