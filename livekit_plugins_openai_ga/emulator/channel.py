@@ -9,7 +9,7 @@ import heapq
 import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .actions import Action, Close, Drop, Event, Freeze, Send
@@ -32,8 +32,8 @@ class Channel:
         self.frozen = False
         """Whether the connection is up and dead: what happens still happens, but nothing of it gets out."""
         self.config: Event = {}
-        self.deployments = False
-        """Whether models go by the names of their deployments, as on Azure."""
+        self.deployments: Mapping[str, str] | None = None
+        """What is behind which name, where models go by the names of their deployments (Azure); else None."""
         self.user_was_heard = False
         """Whether user input arrived that no response has taken up."""
         self._number = number

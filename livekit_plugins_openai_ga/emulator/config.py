@@ -91,22 +91,28 @@ def translation_updated(session: Event, change: Mapping[str, Any]) -> Event:
     return _merge(session, change)
 
 
-def transcription_model(name: str, *, deployments: bool) -> models.Model | None:
-    """The transcription model of this name; with `deployments` (Azure) an unknown name stands for some model, too."""
-    model = models.find(name) or (models.find("gpt-4o-transcribe") if deployments else None)
+def transcription_model(name: str, *, deployments: Mapping[str, str] | None) -> models.Model | None:
+    """The transcription model of this name; with `deployments` (Azure) any name is one, told of or not."""
+    unnamed = None if deployments is None else models.find("gpt-4o-transcribe")
+    model = models.find((deployments or {}).get(name, name)) or unnamed
     if model is None or model.use is not models.Use.TRANSCRIPTION or model.stage is models.Stage.SHUT_DOWN:
         return None
     return model
 
 
 def updated(
-    session: Event, change: Mapping[str, Any], knobs: Knobs, *, voice_locked: bool, deployments: bool = False
+    session: Event,
+    change: Mapping[str, Any],
+    knobs: Knobs,
+    *,
+    voice_locked: bool,
+    deployments: Mapping[str, str] | None = None,
 ) -> Event:
     """`session` with a validated `change` applied. Raises `Refused`; then nothing of the change holds.
 
     `deployments`: models go by names the client chose, so a model it names again is not compared.
     """
-    if deployments:
+    if deployments is not None:
         change = {key: value for key, value in change.items() if key != "model"}
     if change["type"] != session["type"]:
         raise Refused(
@@ -161,7 +167,9 @@ def _fill_turn_detection(session: Event, knobs: Knobs) -> None:
     session["audio"]["input"]["turn_detection"] = {**defaults, **given}
 
 
-def _drop_default_detection(session: Event, change: Mapping[str, Any], *, deployments: bool) -> None:
+def _drop_default_detection(
+    session: Event, change: Mapping[str, Any], *, deployments: Mapping[str, str] | None
+) -> None:
     box = session["audio"]["input"]
     if session["type"] != "transcription" or "turn_detection" in change.get("audio", {}).get("input", {}):
         return
@@ -170,7 +178,7 @@ def _drop_default_detection(session: Event, change: Mapping[str, Any], *, deploy
         box["turn_detection"] = None
 
 
-def _check_transcription(session: Event, *, deployments: bool) -> None:
+def _check_transcription(session: Event, *, deployments: Mapping[str, str] | None) -> None:
     box = session["audio"]["input"]
     given = box["transcription"]
     if given is None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .voice import speak
@@ -44,6 +44,8 @@ class Knobs:
     keeps_default_detection: bool = True
     """Streaming transcription models: an update that names no `turn_detection` leaves the default one in force and is
     refused, as observed. False turns it off instead, as documented."""
+    deployments: Mapping[str, str] = field(default_factory=dict)
+    """On Azure's path: which transcription model is behind which name; other names are like gpt-4o-transcribe."""
     rate_limits: Literal["after", "before", "never"] = "after"
     transcripts: Literal["async", "before_done", "after_done"] = "async"
     audio_done_first: bool = True

@@ -195,7 +195,7 @@ class Emulator:
             check_azure(request.query, request.headers, self.knobs)
         else:
             check_key(request.headers, self.knobs)
-        order = Order(upload, deployments=azure)
+        order = Order(upload, deployments=self.knobs.deployments if azure else None)
         claim = self.script.claim(caller.is_live) if upload.has_speech else Claim()
         delay = self._faults.transcription_delay()
         await caller.wait(self.knobs.transcription_latency + (delay.seconds if delay else 0.0))
@@ -269,9 +269,8 @@ class Emulator:
             model = admit_translation(handshake, self.knobs)
             return TranslationSession(self.script, model=model, **shared)
         session_type, model = admit(handshake, self.knobs)
-        return EmulatorSession(
-            self.script, model=model, session_type=session_type, deployments=handshake.is_azure, **shared
-        )
+        deployments = self.knobs.deployments if handshake.is_azure else None
+        return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)
 
     async def _talk(self, line: _Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))

@@ -6,7 +6,7 @@ The user's side is in `listening`, the model's in `responding`; here they meet, 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from . import config
@@ -29,7 +29,7 @@ class EmulatorSession(FramedSession):
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
     one server share none and a run can be repeated to the letter. `deployments`: models go by the names of their
-    deployments, which can be any, as on Azure.
+    deployments, as on Azure; this says which is behind which.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class EmulatorSession(FramedSession):
         now: float = 0.0,
         created_at: int = 1_789_000_000,
         number: int = 1,
-        deployments: bool = False,
+        deployments: Mapping[str, str] | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         channel.deployments = deployments

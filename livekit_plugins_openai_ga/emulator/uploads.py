@@ -99,7 +99,7 @@ def read(request: HttpRequest) -> Upload:
 class Order:
     """A request found good: which model transcribes, and how its answer looks. Raises `HttpRefused` when made."""
 
-    def __init__(self, upload: Upload, *, deployments: bool) -> None:
+    def __init__(self, upload: Upload, *, deployments: Mapping[str, str] | None) -> None:
         self._upload = upload
         if upload.file is None and not upload.fields:
             raise refused(400, None, "Could not parse multipart form")
@@ -170,7 +170,7 @@ def _parts(request: HttpRequest) -> Iterator[tuple[str, str, bytes]]:
         yield str(name), headers.get_filename("") or "", content
 
 
-def _checked_model(upload: Upload, *, deployments: bool) -> Model:
+def _checked_model(upload: Upload, *, deployments: Mapping[str, str] | None) -> Model:
     name = upload.value("model")
     if not name:
         raise refused(400, None, "you must provide a model parameter")

@@ -336,7 +336,7 @@ def test_the_dated_dialect_of_azure_is_refused_in_one_sentence():
 
 async def test_a_streaming_model_behind_a_deployment_of_another_name_gets_no_turn_detection(listen):
     """`model` says what is behind `azure_deployment`: the server of a streaming model refuses turn detection."""
-    async with Emulator() as server:
+    async with Emulator(knobs=Knobs(deployments={"my-live-ears": STREAMING})) as server:
         stt = STT.with_azure(
             azure_endpoint=resource(server), azure_deployment="my-live-ears", model=STREAMING, api_key="k"
         )
@@ -696,7 +696,7 @@ async def test_the_first_stream_uses_the_warm_connection(listen, make_stt):
         assert len(server.handshakes) == 1
         (acquired,) = [m for m in listener.metrics if m.connection_reused is not None and not m.audio_duration]
         assert acquired.connection_reused
-        await listen(stt=stt).finish()
+        listen(stt=stt)
         await server.wait_until(lambda: len(server.handshakes) == 2)  # it was used up
 
 
