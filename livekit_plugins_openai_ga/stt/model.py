@@ -4,6 +4,7 @@ plugin's class."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import weakref
 from collections.abc import Mapping
@@ -22,10 +23,8 @@ from ..transport.link import Link
 from ..wire.endpoint import Service
 from . import upload, utterance
 from .options import DEFAULT_MAX_SEGMENT_LENGTH, Options
+from .prewarmed import Prewarmed
 from .stream import SpeechStream
-
-WARM_FOR_S = 120.0
-"""How long a connection made by `prewarm` waits for a stream."""
 
 
 class STT(stt.STT[str]):
@@ -132,8 +131,7 @@ class STT(stt.STT[str]):
         self._http = http_session
         self._own_http: aiohttp.ClientSession | None = None
         self._streams: weakref.WeakSet[SpeechStream] = weakref.WeakSet()
-        self._warm: asyncio.Task[Link] | None = None
-        self._warm_for = (self._options, 0.0)
+        self._prewarmed = Prewarmed()
         super().__init__(capabilities=self._abilities())
         self._warn_of_temperature(given)
 
@@ -343,29 +341,17 @@ class STT(stt.STT[str]):
 
     def prewarm(self) -> None:
         """Open a connection for the next stream, in the background. Does nothing outside an event loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        if self._options.use_realtime and self._warm is None:
-            self._warm_for = (self._options, loop.time() + WARM_FOR_S)
-            self._warm = loop.create_task(self._options.open(DEFAULT_API_CONNECT_OPTIONS.timeout))
+        with contextlib.suppress(RuntimeError):  # no event loop
+            asyncio.get_running_loop()
+            if self._options.use_realtime:
+                self._prewarmed.open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout)
 
     async def dial(self, options: Options, timeout: float) -> tuple[Link, bool]:
         """A link for a stream within `timeout` seconds, and whether it was open already. Raises `LinkFailed`."""
-        warm, self._warm = self._warm, None
-        if warm is not None:
-            wanted, until = self._warm_for
-            if until > asyncio.get_running_loop().time() and not options.needs_new_session(wanted):
-                try:
-                    await asyncio.wait({warm}, timeout=timeout)
-                except asyncio.CancelledError:
-                    self._warm = warm  # the next stream may have it
-                    raise
-                if warm.done() and not warm.cancelled() and warm.exception() is None and warm.result().alive:
-                    return warm.result(), True
-            await _discard(warm)
-        return await options.open(timeout), False
+        started = time.monotonic()
+        if (link := await self._prewarmed.take(options, timeout)) is not None:
+            return link, True
+        return await options.open(max(0.1, timeout - (time.monotonic() - started))), False
 
     async def _recognize_impl(
         self,
@@ -393,18 +379,9 @@ class STT(stt.STT[str]):
         """Close every stream, and the connections that are this STT's own."""
         for stream in list(self._streams):
             await stream.aclose()
-        warm, self._warm = self._warm, None
-        if warm is not None:
-            await _discard(warm)
+        await self._prewarmed.aclose()
         if self._own_http is not None:
             await self._own_http.close()
-
-
-async def _discard(warm: asyncio.Task[Link]) -> None:
-    warm.cancel()
-    await asyncio.wait({warm})
-    if not warm.cancelled() and warm.exception() is None:
-        await warm.result().close()
 
 
 def _connect(*, client: Any, base_url: NotGivenOr[str], api_key: NotGivenOr[str], **rest: Any) -> Connection:
