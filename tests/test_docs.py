@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from livekit_plugins_openai_ga import failures
+from livekit_plugins_openai_ga import failures, models
 from livekit_plugins_openai_ga.devtools import errors_page
 
 ROOT = Path(__file__).parent.parent
@@ -32,3 +32,20 @@ def test_every_file_the_docs_link_to_exists():
     for page in [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+STT_PAGE = (ROOT / "docs" / "speech-to-text.md").read_text()
+SAID_AS = {"languages": "`language` (one or a list)", "language": "`language` (one)", "logprobs": "`include_logprobs`"}
+
+
+def test_the_table_of_transcription_models_says_what_the_models_take():
+    rows = re.findall(r"^\| (`.+`.*) \| (yes|no) \| (.+) \| (.+) \|$", STT_PAGE, re.M)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+    current = {m.id for m in models.MODELS.values() if m.use is models.Use.TRANSCRIPTION}
+    assert named == current - {"gpt-4o-mini-transcribe-2025-12-15", "gpt-4o-transcribe-diarize"}
+    for names, streams, ends, takes in rows:
+        for name in re.findall(r"`([^`]+)`", names):
+            model = models.MODELS[name]
+            assert model.deltas_before_commit == (streams == "yes")
+            assert ("turn_detection" in model.takes) == ("server" in ends)
+            assert set(takes.split(", ")) == {SAID_AS.get(field, f"`{field}`") for field in model.takes}
