@@ -60,6 +60,7 @@ class Hearing:
         self._began_ms: float | None = None  # where the speech that goes on began
         self._server_hears: str | None = None  # the item of the speech the server hears
         self._resume_by: float | None = None
+        self._now = 0.0  # when something was last heard of
         self._window = (0.0, 0.0)  # ms of padding and of silence that the server's turn detection adds to speech
         self._cleared_ms = 0.0  # up to here silence was cleared
         self._again_ms = 0.0  # up to here speech without a text is sent again
@@ -115,6 +116,10 @@ class Hearing:
         # Speech that the server has not ended, or that is sent again, has no end that anybody here knows of.
         if handed_over and (self._speaking or self._claimed_ms < self._again_ms):
             effects += self._commit(cut=True)
+        if handed_over and self._speaking:
+            self._resume_by = self._now + RESUME_S  # the detector here may have begun too late to hear it
+        if handed_over:
+            self._server_hears = None
         return effects
 
     @property
@@ -124,6 +129,7 @@ class Hearing:
 
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
+        self._now = now
         handler = self._handlers.get(type(event))
         if handler is None or self._finished:
             return []
@@ -158,6 +164,7 @@ class Hearing:
 
     def put(self, until_ms: float, now: float) -> Effects:
         """Audio was put in, up to this place. A segment that has become too long is committed, silence is cleared."""
+        self._now = now
         self._put_ms = until_ms
         start = self._claimed_ms
         if self._finished or (self._server_turns and self._server_hears is None):
@@ -176,6 +183,7 @@ class Hearing:
         if self._finished or not self._local_vad:  # a detector may listen before it is asked, or a little after
             return []
         effects = self._tell_speech(speaking, at_ms)
+        self._resume_by = None
         if speaking:
             self._began_ms = at_ms
         elif not self._server_turns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import time
 from collections.abc import Iterator
@@ -115,6 +116,71 @@ async def test_a_dead_peer_is_noticed_and_nothing_is_lost(listen, sent_audio, mo
         assert listener.texts() == [ONE, TWO]
         told_once_and_alternating(listener)
         sent_again_once_at_most(pcm, server.sessions, sent_audio)
+
+
+@pytest.mark.parametrize("model", [SERVER, STREAMING])
+async def test_what_is_said_into_a_dead_connection_is_not_lost(listen, sent_audio, model):
+    """The server of a dead connection tells of no speech, which does not mean that there was none."""
+    async with Emulator(script(), knobs=QUICK_SERVER, faults=[FreezeOn("session.updated")]) as server:
+        listener = listen(server, model, heartbeat=0.3)
+        await server.wait_sent("session.updated")
+        pcm = (await listener.say(ONE, TWO, THREE)).pcm
+        await listener.finish(4.0)
+        assert listener.texts() == [ONE, TWO, THREE]
+        assert sent_audio(server.sessions[1]) == pcm
+
+
+async def test_what_a_microphone_says_into_a_dead_connection_is_not_lost(listen, sent_audio):
+    """At its pace, it takes two heartbeats until anybody notices; all that was said since is sent again."""
+    async with Emulator(script(), knobs=QUICK_SERVER, faults=[FreezeOn("session.updated")]) as server:
+        listener = listen(server, heartbeat=1.1)
+        await server.wait_sent("session.updated")
+        pcm = (await listener.say(ONE, pause=1.2, pace=1)).pcm
+        await listener.finish(4.0)
+        assert listener.texts() == [ONE]
+        assert sent_audio(server.sessions[1]) == pcm
+
+
+def random_faults(chance: random.Random) -> list[Fault]:
+    places = (APPEND, COMMITTED, DELTA, "input_audio_buffer.speech_started", "input_audio_buffer.speech_stopped")
+    places += ("session.update", "session.updated", "conversation.item.added", "input_audio_buffer.commit")
+    faults: list[Fault] = []
+    for _ in range(chance.randint(1, 3)):
+        on = chance.choice(places)
+        nth = chance.randint(1, 200) if on == APPEND else chance.randint(1, 4)
+        faults.append(
+            chance.choice(
+                [
+                    DropOn(on, nth=nth),
+                    FreezeOn(on, nth=nth),
+                    CloseOn(on, chance.choice([1000, 1001, 1011, 1012, 1013]), nth=nth),
+                    CloseOn(on, 1001, EXPIRED[1], error=EXPIRED, nth=nth),
+                    CloseOn(on, 1011, "server_error", error=BROKEN, nth=nth),
+                    DelayOn(on, 0.1, nth=nth),
+                    RefuseHandshake(503, nth=chance.randint(1, 3)),
+                ]
+            )
+        )
+    return faults
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_goes_wrong_every_sentence_arrives_once_and_in_order(seed, listen, recording):
+    chance = random.Random(seed)
+    texts = chance.sample([ONE, TWO, THREE, "one two three four five", "please call me back tomorrow"], 3)
+    pauses = [chance.choice([0.6, 0.8, 1.2]) for _ in texts]
+    faults, model, pace = random_faults(chance), chance.choice(MODELS), chance.choice([0, 0, 10, 30])
+    async with Emulator(script(*texts), knobs=QUICK_SERVER, faults=faults) as server:
+        options = APIConnectOptions(max_retry=8, retry_interval=0.02, timeout=2.0)
+        listener = listen(server, model, heartbeat=0.2, conn_options=options)
+        pcm = b""
+        for text, pause in zip(texts, pauses, strict=True):
+            pcm += (await listener.say(text, pause=pause, pace=pace)).pcm
+            if chance.random() < 0.3:
+                listener.stt.update_options(prompt="something new")
+        await listener.finish(8.0)
+        assert listener.texts() == texts, faults
+        told_once_and_alternating(listener)
 
 
 @pytest.mark.parametrize("model", MODELS)
