@@ -72,6 +72,7 @@ class Segment:
     commit: Commit | None = None
     text: str = ""
     told: str = ""
+    news_at: float = float("-inf")
     stopped_at: float | None = None
     committed_at: float | None = None
     overtaken_at: float | None = None
@@ -94,7 +95,7 @@ class Segments:
         self.told_ms = 0.0  # up to here the stream's audio has its text
         self.until_ms = 0.0  # up to here it is in segments
         self._told_at = float("-inf")
-        self._news_at = float("-inf")
+        self._released_at = float("-inf")
 
     def __bool__(self) -> bool:
         """Whether something was said whose text is still to come."""
@@ -129,7 +130,7 @@ class Segments:
     def grown(self, segment: Segment, delta: str, now: float) -> Effects:
         """More text came."""
         segment.text += delta
-        self._news_at = now
+        segment.news_at = now
         return self._tell(now)
 
     def ended(self, segment: Segment, ending: Ending, now: float) -> Effects:
@@ -137,13 +138,12 @@ class Segments:
         if segment.committed_at is None:
             self.committed(segment, now)  # a gateway that keeps the commit's answer to itself
         segment.ending = ending
-        self._news_at = now
         for item_id in self._order:
             if item_id == segment.item_id:
                 break
             overtaken = self._open[item_id]
             overtaken.overtaken_at = now if overtaken.overtaken_at is None else overtaken.overtaken_at
-        return self._release()
+        return self._release(now)
 
     def late_bill(self, item_id: str, usage: TranscriptionUsage | None) -> Effects:
         """A segment that was given up is complete after all: it is billed, though nobody waits for its text."""
@@ -168,7 +168,7 @@ class Segments:
             segment = self._open[self._order[0]]
             self._unbilled.add(segment.item_id)
             segment.ending = Ending(failure=errors.from_server_error("transcription_overdue", None, None))
-            effects += self._release()
+            effects += self._release(now)
         return effects
 
     def lost(self) -> tuple[list[Commit], Effects]:
@@ -193,7 +193,8 @@ class Segments:
         oldest = self._open[self._order[0]]
         if oldest.overtaken_at is not None:
             return oldest.overtaken_at + OVERTAKEN_TIMEOUT_S
-        return max(oldest.committed_at or 0.0, self._news_at) + patience(oldest.length_ms)
+        # They may be transcribed one after the other.
+        return max(oldest.committed_at or 0.0, oldest.news_at, self._released_at) + patience(oldest.length_ms)
 
     def _stopped(self) -> list[Segment]:
         """Those that are about to be committed."""
@@ -221,11 +222,12 @@ class Segments:
     def _caption(self, segment: Segment, stage: str) -> fx.Caption:
         return fx.Caption(segment.item_id, segment.text.strip(), stage, segment.start_ms, segment.end_ms)
 
-    def _release(self) -> Effects:
+    def _release(self, now: float) -> Effects:
         effects: Effects = []
         while self._order and (ending := self._open[self._order[0]].ending) is not None:
             segment = self._open.pop(self._order.popleft())
             self._over.add(segment.item_id)
+            self._released_at = now
             self.told_ms = max(self.told_ms, segment.until_ms)
             effects.append(self._told_end(segment, ending))
             if segment.taken_ms is not None or segment.commit is not None:

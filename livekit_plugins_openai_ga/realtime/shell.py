@@ -70,7 +70,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
         self._confirmation: asyncio.TimerHandle | None = None
 
-        self._outbox = Outbox()
+        self._outbox = Outbox(dead_for=2 * self._options.connection.heartbeat)
         connection = self._options.connection
         self._supervisor = Supervisor(
             self._dial,

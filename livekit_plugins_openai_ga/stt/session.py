@@ -87,7 +87,7 @@ class TranscriptionSession:
         self._offset = offset
         longest = None if options.max_segment_length is None else options.max_segment_length * 1000
         self._keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
-        self._outbox = Outbox(keep_ms=self._keep_ms)
+        self._outbox = Outbox(keep_ms=self._keep_ms, dead_for=2 * options.connection.heartbeat)
         self._hearing = Hearing(
             options.payload(),
             server_turns=options.server_turns,

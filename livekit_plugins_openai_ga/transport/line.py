@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Protocol
 
 from ..errors import Failure, Kind
@@ -73,10 +72,12 @@ class Line:
 
     async def serve(self, link: Link) -> Failure | None:
         """Read and write until the link fails (returns why) or is to be given up as planned (returns None)."""
+        planned = False
         try:
             failure = await self._serve(link)
+            planned = failure is None
         finally:
-            self._outbox.lost()
+            self._outbox.lost(planned=planned)
         self._line_peer.link_lost(failure)
         return failure
 
@@ -123,7 +124,18 @@ class Line:
             await self._work.wait()
 
     async def _due(self) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._renewal.wait(), self._recycle_after)
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._calm.wait(), self._patience)
+        await _any(self._renewal, timeout=self._recycle_after)
+        if not self._renewal.is_set():  # old
+            await _any(self._calm, self._renewal, timeout=self._recycle_patience)
+        if self._renewal.is_set():
+            await _any(self._calm, timeout=self._patience)
+
+
+async def _any(*events: asyncio.Event, timeout: float | None) -> None:
+    """Wait for one of them, `timeout` seconds at most. Not `wait_for`: before Python 3.12 it can swallow a cancel."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -21,7 +21,7 @@ from ..wire import client_events
 from ..wire.session import BYTES_PER_MS
 
 IDLE_KEEP_MS = 2_000
-"""With server turn detection and nobody speaking, this much is kept: speech that the server has not told of yet."""
+"""When speech is detected and nobody speaks, this much is kept: speech that nobody has told of yet."""
 
 Event = dict[str, Any]
 
@@ -55,11 +55,16 @@ class AudioCount:
 
 
 class Outbox:
-    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect."""
+    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect.
 
-    def __init__(self, *, keep_ms: float = 30_000) -> None:
+    `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
+    kept although it seems that nobody speaks.
+    """
+
+    def __init__(self, *, keep_ms: float = 30_000, dead_for: float = 0.0) -> None:
         self.audio = AudioCount()
         self._keep = int(keep_ms * BYTES_PER_MS)
+        self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
         self._control: deque[Event] = deque()
         self._turn: deque[_Entry] = deque()
         self._waiting = 0  # bytes of audio in the turn lane
@@ -166,7 +171,9 @@ class Outbox:
         return entry.event
 
     def _bound_kept(self) -> None:
-        limit = min(IDLE_KEEP_MS * BYTES_PER_MS, self._keep) if self._idle else self._keep
+        self._shrink(self._idle_keep if self._idle else self._keep)
+
+    def _shrink(self, limit: int) -> None:
         while self._kept_size > limit:
             oldest = self._kept.popleft()
             self._kept_size -= oldest.size
@@ -210,8 +217,13 @@ class Outbox:
         """The session is configured: the turn lane may leave."""
         self._open = True
 
-    def lost(self) -> None:
-        """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
+    def lost(self, *, planned: bool = False) -> None:
+        """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten.
+
+        `planned`: the peer was alive, so it has told of all speech but the latest.
+        """
+        if planned and self._idle:
+            self._shrink(min(self._keep, IDLE_KEEP_MS * BYTES_PER_MS))
         self._open = False
         self._control.clear()
         self.audio.dropped += (self._gap[1] - self._gap[0]) / BYTES_PER_MS
