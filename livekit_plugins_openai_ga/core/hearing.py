@@ -60,6 +60,7 @@ class Hearing:
         self._began_ms: float | None = None  # where the speech that goes on began
         self._server_hears: str | None = None  # the item of the speech the server hears
         self._resume_by: float | None = None
+        self._ended_ms = 0.0  # where the last speech ended whose end was told
         self._now = 0.0  # when something was last heard of
         self._window = (0.0, 0.0)  # ms of padding and of silence that the server's turn detection adds to speech
         self._cleared_ms = 0.0  # up to here silence was cleared
@@ -108,7 +109,7 @@ class Hearing:
 
     def detect(self, *, server_turns: bool, local_vad: bool) -> Effects:
         """Say who ends segments from now on."""
-        handed_over = self._server_turns and not server_turns
+        handed_over, listened = self._server_turns and not server_turns, self._local_vad
         # A detector that is listened to no more will not tell of the end.
         effects = self._tell_speech(False, self._put_ms) if self._local_vad and not local_vad else []
         self._server_turns = server_turns
@@ -116,7 +117,7 @@ class Hearing:
         # Speech that the server has not ended, or that is sent again, has no end that anybody here knows of.
         if handed_over and (self._speaking or self._claimed_ms < self._again_ms):
             effects += self._commit(cut=True)
-        if handed_over and self._speaking:
+        if handed_over and self._speaking and not listened:
             self._resume_by = self._now + RESUME_S  # the detector here may have begun too late to hear it
         if handed_over:
             self._server_hears = None
@@ -241,6 +242,8 @@ class Hearing:
         if speaking == self._speaking:
             return []
         self._speaking = speaking
+        if not speaking and at_ms is not None:
+            self._ended_ms = at_ms
         return [fx.Speech(speaking, item_id, at_ms)]
 
     def _commit(self, *, cut: bool, end_ms: float | None = None) -> Effects:
@@ -293,7 +296,9 @@ class Hearing:
         self._resume_by = None
         if segment is not None:
             segment.start_ms = self._began_ms
-        return [] if self._local_vad else self._tell_speech(True, self._began_ms, event.item_id)
+        if self._local_vad or self._began_ms < self._ended_ms:  # sent again after its end was told
+            return []
+        return self._tell_speech(True, self._began_ms, event.item_id)
 
     def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:
         self._server_hears = None
@@ -303,7 +308,11 @@ class Hearing:
         if (segment := self._segments.get(event.item_id)) is not None:
             segment.end_ms, segment.until_ms, segment.taken_ms = end, claimed, event.audio_end_ms
             self._segments.stopped(segment, now)
-        return [] if self._local_vad else self._tell_speech(False, end, event.item_id)
+        if self._local_vad or end <= self._ended_ms:
+            return self._tell_speech(False, end, event.item_id) if not self._local_vad else []
+        # What was sent again may go on behind the end that was told.
+        begins = self._tell_speech(True, max(self._began_ms or 0.0, self._ended_ms), event.item_id)
+        return [*begins, *self._tell_speech(False, end, event.item_id)]
 
     def _audio_committed(self, event: ev.AudioCommitted, now: float) -> Effects:
         segment = self._segments.get(event.item_id)
@@ -338,6 +347,9 @@ class Hearing:
             start = self._claimed_ms if segment.start_ms is None else segment.start_ms
             begins = self._tell_speech(True, start, event.item_id)
             self._resume_by = None
+        if segment.start_ms is None:  # until the answer to its commit tells
+            open_ms = max(self._claimed_ms, self._began_ms or 0.0)
+            segment.about_ms = self._commits[0].start_ms if self._commits else open_ms
         return [*begins, *self._segments.grown(segment, event.delta, now)]
 
     def _completed(self, event: ev.TranscriptionCompleted, now: float) -> Effects:

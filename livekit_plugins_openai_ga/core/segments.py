@@ -60,12 +60,14 @@ class Commit:
 class Segment:
     """One segment. Speech goes from `start_ms` to `end_ms` of the stream's audio; up to `until_ms` the audio is in it.
 
+    `about_ms` is where it begins as far as can be said before that is known.
     `taken_ms` is where it ends in the connection's audio, as the server's turn detection tells; None: `commit`, one of
     ours, ended it.
     """
 
     item_id: str
     start_ms: float | None = None
+    about_ms: float | None = None
     end_ms: float | None = None
     until_ms: float = 0.0
     taken_ms: int | None = None
@@ -220,7 +222,8 @@ class Segments:
         return effects
 
     def _caption(self, segment: Segment, stage: str) -> fx.Caption:
-        return fx.Caption(segment.item_id, segment.text.strip(), stage, segment.start_ms, segment.end_ms)
+        start = segment.about_ms if segment.start_ms is None else segment.start_ms
+        return fx.Caption(segment.item_id, segment.text.strip(), stage, start, segment.end_ms)
 
     def _release(self, now: float) -> Effects:
         effects: Effects = []

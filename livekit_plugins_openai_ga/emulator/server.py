@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send, SendRaw, Wait
@@ -307,6 +308,9 @@ class _Line:
         for action in actions:
             if self.frozen:
                 return
+            if self.connection.state is not State.OPEN:
+                # To a client that has said goodbye, sending would wait until the line is down.
+                self.connection.transport.abort()
             if isinstance(action, Send):
                 await self.connection.send(json.dumps(action.event))
             elif isinstance(action, SendRaw):

@@ -26,6 +26,9 @@ from .options import DEFAULT_MAX_SEGMENT_LENGTH, Options
 from .prewarmed import Prewarmed
 from .stream import SpeechStream
 
+MAX_CHANGES = 32
+"""So many changes of options can be taken back one by one; older ones have been accepted long since."""
+
 
 class STT(stt.STT[str]):
     """Speech-to-text of OpenAI's GA Realtime API.
@@ -125,7 +128,8 @@ class STT(stt.STT[str]):
             "max_segment_length": max_segment_length,
             "model_in_url": model_in_url,
         }
-        self._options = self._before = Options(connection, model).changed(given)
+        self._options = self._first = Options(connection, model).changed(given)
+        self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet
         self._vad = vad
         self._own_vad: inference.VAD | None = None
         self._http = http_session
@@ -303,13 +307,20 @@ class STT(stt.STT[str]):
             "delay": delay,
             "include_logprobs": include_logprobs,
         }
-        options = self._options.changed(given)
-        changed = [(stream, stream.options.changed(given)) for stream in self._streams]
-        self._before, self._options = self._options, options
-        self._capabilities = self._abilities()
+        self._change({name: value for name, value in given.items() if is_given(value)})
         self._warn_of_temperature(given)
-        for stream, its in changed:
-            stream.use(its)
+
+    def _change(self, change: Mapping[str, Any]) -> None:
+        options = self._options.changed(change)
+        for stream in self._streams:
+            stream.options.changed(change)  # each has a say before any is changed
+        self._options = options
+        self._changes.append(change)
+        while len(self._changes) > MAX_CHANGES:
+            self._first = self._first.with_all([self._changes.pop(0)])
+        self._capabilities = self._abilities()
+        for stream in list(self._streams):
+            stream.use(change)
 
     def _warn_of_temperature(self, given: Mapping[str, Any]) -> None:
         if self._options.use_realtime and is_given(given["temperature"]):
@@ -319,13 +330,14 @@ class STT(stt.STT[str]):
         if not self.capabilities.keyterms:
             super()._update_session_keyterms(keyterms)
             return
-        self._options = self._options.with_keyterms(keyterms)
-        for stream in self._streams:
-            stream.use(stream.options.with_keyterms(keyterms))
+        if tuple(keyterms) != self._options.session_keyterms:
+            self._change({"session_keyterms": list(keyterms)})
 
-    def take_back(self) -> None:
-        """The server refused the last change in a stream: new ones shall not begin with it."""
-        self._options = self._before
+    def take_back(self, changes: list[Mapping[str, Any]]) -> None:
+        """The server refused these changes in a stream: new ones shall not begin with them."""
+        refused = {id(change) for change in changes}
+        self._changes = [change for change in self._changes if id(change) not in refused]
+        self._options = self._first.with_all(self._changes)
         self._capabilities = self._abilities()
 
     def forget(self, stream: SpeechStream) -> None:

@@ -6,7 +6,8 @@ that is not in the table (an alias of a gateway, a newer model) is taken at its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,7 +80,8 @@ class Options:
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
 
-        Names are those of the `STT` constructor. Raises ValueError: one sentence that names the parameter.
+        Names are those of the `STT` constructor, and `session_keyterms`. Raises ValueError: one sentence that names the
+        parameter.
         """
         given = {name: value for name, value in given.items() if not isinstance(value, NotGiven)}
         changes: dict[str, Any] = {"deployment": ""} if "model" in given else {}
@@ -92,7 +94,7 @@ class Options:
             options = replace(options, turn_detection=None)
         elif "turn_detection" not in given and not self.takes("turn_detection"):  # back on a model that has it
             options = replace(options, turn_detection=dict(DEFAULT_TURN_DETECTION))
-        if "model" in given and not options.takes("keywords"):  # LiveKit's words are no wish of the user's
+        if not options.takes("keywords"):  # LiveKit's words are no wish of the user's
             options = replace(options, session_keyterms=())
         options = options._with_language(given)
         options._check(given)
@@ -144,9 +146,13 @@ class Options:
         if "model" in given and native:
             fields.say_lifecycle("model", model.id)
 
-    def with_keyterms(self, keyterms: Sequence[str]) -> Options:
-        """These options with LiveKit's words to expect; dropped for a model that takes none."""
-        return replace(self, session_keyterms=tuple(keyterms) if self.takes("keywords") else ())
+    def with_all(self, changes: Iterable[Mapping[str, Any]]) -> Options:
+        """These options with one change after another; one that does not fit any more is left out."""
+        options = self
+        for given in changes:
+            with contextlib.suppress(ValueError):
+                options = options.changed(given)
+        return options
 
     def takes(self, name: str) -> bool:
         """Whether the model takes `name`, as far as is known."""
@@ -270,6 +276,7 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "use_realtime": ("use_realtime", fields.flag),
     "prompt": ("prompt", _optional(fields.text)),
     "keywords": ("keywords", _keywords),
+    "session_keyterms": ("session_keyterms", _keywords),
     "turn_detection": ("turn_detection", _optional(_turn_detection)),
     "noise_reduction_type": ("noise_reduction", _noise_reduction),
     "delay": ("delay", _optional(_one_of("minimal", "low", "medium", "high", "xhigh"))),

@@ -22,8 +22,8 @@ from ..core.setup import Phase
 from ..errors import Failure, from_exception
 from ..log import logger
 from ..notices import Notices
-from ..transport.line import Line
-from ..transport.link import Link, LinkFailed
+from ..transport.line import Line, first_of
+from ..transport.link import Link, LinkFailed, discard
 from ..transport.outbox import Event, Outbox
 from ..wire import server_events
 from ..wire.server_events import Malformed
@@ -44,13 +44,20 @@ AHEAD_MS = 10_000.0
 """Audio that comes faster than it can be sent (a file) waits outside beyond this."""
 
 RUSH_S = 1.0
-"""Audio that is so far ahead of a microphone's is no silence that may be forgotten."""
+"""Audio that is so far ahead of a microphone's comes from a file: it can wait, and was not heard by the server yet."""
+
+ROOM_CHECK_S = 0.5
+"""How often a file that waits for room looks again, when nothing happens."""
 
 _STAGES = {
     "interim": stt.SpeechEventType.INTERIM_TRANSCRIPT,
     "preflight": stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
     "final": stt.SpeechEventType.FINAL_TRANSCRIPT,
 }
+
+
+Change = Mapping[str, Any]
+"""Changed options by their names."""
 
 
 class TranscriptionSession:
@@ -65,19 +72,19 @@ class TranscriptionSession:
         self,
         options: Options,
         *,
-        local_vad: bool,
+        detects: Callable[[Options], bool],
         timeout: float,
         dial: Callable[[Options, float], Awaitable[Link]],
         emit: Callable[[stt.SpeechEvent], None],
         report: Callable[[APIError], None],
-        taken_back: Callable[[], None] = lambda: None,
+        taken_back: Callable[[list[Change]], None] = lambda changes: None,
         offset: Callable[[], float] = lambda: 0.0,
         keep_ms: float | None = None,
     ) -> None:
-        self._dialled = options
-        self._choice = self._kept_choice = (options, local_vad)
-        self._next: tuple[Options, bool] | None = None  # waits for a new connection
-        self._asked: dict[str, tuple[Options, bool]] = {}  # changes the server has not answered
+        self._options = self._accepted = self._dialled = options
+        self._asked: dict[str, list[Change]] = {}  # changes of the options that the server has not answered
+        self._next: list[Change] = []  # changes that wait for a new connection
+        self._detects = detects
         self._serial = 0
         self._timeout = timeout
         self._dial = dial
@@ -91,7 +98,7 @@ class TranscriptionSession:
         self._hearing = Hearing(
             options.payload(),
             server_turns=options.server_turns,
-            local_vad=local_vad,
+            local_vad=detects(options),
             max_segment_ms=longest,
             place=self._outbox.session_ms,
         )
@@ -108,6 +115,7 @@ class TranscriptionSession:
         self._moved = asyncio.Event()
         self._enough = asyncio.Event()
         self._broken: APIError | None = None
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._confirmation: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -132,18 +140,19 @@ class TranscriptionSession:
         }
 
     @property
-    def _options(self) -> Options:
-        return self._choice[0]
-
-    @property
     def wanted(self) -> Options:
         """The options as they will be; what the server refuses is not among them."""
-        return (self._next or self._choice)[0]
+        return self._options.with_all(self._next)
 
     @property
     def wants_detector(self) -> bool:
         """Whether `speech` is of use, now or as soon as changed options hold."""
-        return self._choice[1] or (self._next is not None and self._next[1])
+        return self._detects(self._options) or (bool(self._next) and self._detects(self.wanted))
+
+    @property
+    def rushing(self) -> bool:
+        """Whether audio comes faster than anybody speaks: a file."""
+        return self._ahead_s - (self._now() - self._put_at) >= RUSH_S
 
     # -- audio in ------------------------------------------------------------------------------------------------
 
@@ -174,35 +183,40 @@ class TranscriptionSession:
         self._do(self._hearing.finish(self._now()))
 
     async def room(self) -> None:
-        """Wait until more audio may come: what is kept for a reconnect has its bound."""
-        while self._outbox.waiting_ms > AHEAD_MS or (
-            self._hearing.behind and self._outbox.waiting_ms + self._outbox.kept_ms > self._keep_ms / 2
-        ):
+        """Wait until more of a file may come: what is kept for a reconnect has its bound. A microphone never waits."""
+        while self.rushing and self._crowded():
             self._moved.clear()
-            await self._moved.wait()
+            await first_of(self._moved, timeout=ROOM_CHECK_S)
 
-    def use(self, options: Options, *, local_vad: bool) -> None:
+    def _crowded(self) -> bool:
+        waiting = self._outbox.waiting_ms
+        return waiting > AHEAD_MS or (self._hearing.behind and waiting + self._outbox.kept_ms > self._keep_ms / 2)
+
+    def use(self, change: Change) -> None:
         """Change the options: in place when GA can, else with a new connection, when what is being said has its text.
 
-        What the server refuses is taken back, and reported.
+        What the server refuses is taken back, and reported. Raises ValueError for what the model does not take.
         """
-        choice = (options, local_vad)
+        options = self.wanted.changed(change)
         live = self._hearing.phase is not Phase.CLOSED
-        if self._next is not None or (live and options.needs_new_session(self._options)):
-            self._next = choice
+        if self._next or (live and options.needs_new_session(self._options)):
+            self._next.append(change)
             self._line.renew(RENEW_PATIENCE_S)
         else:
-            self._adopt(choice)
+            self._adopt([change])
 
-    def _adopt(self, choice: tuple[Options, bool]) -> None:
-        self._choice = choice
-        self._next = None
-        options, local_vad = choice
+    def _adopt(self, changes: list[Change]) -> None:
+        self._options = self._options.with_all(changes)
+        self._next = []
         self._serial += 1
         key = f"options_{self._serial}"
-        self._asked[key] = choice
-        self._do(self._hearing.detect(server_turns=options.server_turns, local_vad=local_vad))
-        self._do(self._hearing.configure(options.payload(), key))
+        self._asked[key] = changes
+        self._detect()
+        self._do(self._hearing.configure(self._options.payload(), key))
+
+    def _detect(self) -> None:
+        options = self._options
+        self._do(self._hearing.detect(server_turns=options.server_turns, local_vad=self._detects(options)))
 
     def break_off(self, error: APIError) -> None:
         """End `run` with this error."""
@@ -237,19 +251,19 @@ class TranscriptionSession:
         enough = asyncio.ensure_future(self._enough.wait())
         try:
             await asyncio.wait({dialling, enough}, return_when=asyncio.FIRST_COMPLETED)
-            if not self._enough.is_set():
-                return await dialling
+        except asyncio.CancelledError:
+            await discard(dialling)
+            raise
         finally:
             enough.cancel()
-            if not dialling.done():
-                dialling.cancel()
-                await asyncio.wait({dialling})
-        if not dialling.cancelled() and dialling.exception() is None:
-            await dialling.result().close()
-        return None
+        if self._enough.is_set():
+            await discard(dialling)
+            return None
+        return dialling.result()
 
     def close(self) -> None:
         """Nothing will be told any more."""
+        self._closed = True
         self._stop(self._timer)
         self._stop(self._confirmation)
 
@@ -277,7 +291,7 @@ class TranscriptionSession:
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; its audio waits for the next one."""
         self._do(self._hearing.closed(self._now()))
-        if self._next is not None:
+        if self._next:
             self._adopt(self._next)
 
     # -- effects -------------------------------------------------------------------------------------------------
@@ -292,18 +306,22 @@ class TranscriptionSession:
             timer.cancel()
 
     def _do(self, effects: fx.Effects) -> None:
+        if self._closed:
+            return
         for effect in effects:
             self._handlers[type(effect)](effect)
         quiet = self._hearing.quiet
         self._line.set_calm(quiet)
         # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
-        self._outbox.listen(idle=quiet and self._hearing.detects and self._ahead_s < RUSH_S)
+        self._outbox.listen(idle=quiet and self._hearing.detects and not self.rushing)
         self._line.wake()
         self._moved.set()
         self._wait()
 
     def _wait(self) -> None:
         self._stop(self._timer)
+        if self._closed:
+            return
         due = self._hearing.due()
         self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._tick)
 
@@ -315,15 +333,22 @@ class TranscriptionSession:
         self._outbox.configured()
 
     def _settled(self, effect: fx.Settled) -> None:
-        choice = self._asked.pop(effect.key, self._kept_choice)
+        changes = self._asked.pop(effect.key, None)
+        if changes is None:
+            return  # asked anew since
         if effect.failure is None:
-            self._kept_choice = choice
+            self._accepted = self._accepted.with_all(changes)
             return
-        if not self._asked:  # else a later change stands, and is still to be answered
-            self._choice = self._kept_choice
-            self._do(self._hearing.detect(server_turns=self._options.server_turns, local_vad=self._choice[1]))
-        self._taken_back()
+        self._taken_back(changes)
         self._report(fx.Report(effect.failure))
+        # Updates behind it are made on top of it, so they will be refused, too.
+        rest = [change for others in self._asked.values() for change in others]
+        self._asked.clear()
+        self._options = self._accepted
+        if rest:
+            self._adopt(rest)
+        else:
+            self._detect()
 
     def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
         where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}

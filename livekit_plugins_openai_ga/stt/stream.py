@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError, stt, vad
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
-from livekit.agents.utils import aio
+from livekit.agents.utils import aio, is_given
 
 from ..audio import InputAudio, frame_from_pcm
 from ..log import logger
+from ..transport.line import first_of
 from ..transport.link import Link
 from .options import Options
-from .session import TranscriptionSession
+from .session import Change, TranscriptionSession
 
 if TYPE_CHECKING:
     from .model import STT
@@ -45,7 +46,7 @@ class SpeechStream(stt.RecognizeStream):
         self._own_offset = 0.0
         self._session = TranscriptionSession(
             options,
-            local_vad=detector is not None,
+            detects=lambda wanted: stt.detector(wanted) is not None,
             timeout=conn_options.timeout,
             dial=self._dial,
             emit=self._tell,
@@ -60,6 +61,7 @@ class SpeechStream(stt.RecognizeStream):
         self._ears_from_ms = 0.0
         self._ears_at_ms = 0.0
         self._ears_moved = asyncio.Event()
+        self._ears_mute = False
         self._listening = asyncio.create_task(self._listen(), name="openai_ga.SpeechStream")
         self._task.add_done_callback(lambda _: self._stop_listening())
 
@@ -85,13 +87,13 @@ class SpeechStream(stt.RecognizeStream):
 
     def update_options(self, *, language: NotGivenOr[str | list[str]] = NOT_GIVEN) -> None:
         """Set the language of this stream alone. Raises ValueError for one the model does not take."""
-        self.use(self.options.changed({"language": language}))
+        if is_given(language):
+            self.use({"language": language})
 
-    def use(self, options: Options) -> None:
-        """Go on with these options, and with the detector they need."""
-        detector = self._model.detector(options)
-        self._detector = detector or self._detector
-        self._session.use(options, local_vad=detector is not None)
+    def use(self, change: Change) -> None:
+        """Go on with changed options, and with the detector they need. Raises ValueError."""
+        self._session.use(change)
+        self._detector = self._model.detector(self.options) or self._detector
 
     async def _run(self) -> None:
         await self._session.run()
@@ -157,6 +159,7 @@ class SpeechStream(stt.RecognizeStream):
     def _detected(self, event: vad.VADEvent) -> None:
         at_ms = self._ears_from_ms + event.timestamp * 1000
         self._ears_at_ms = max(self._ears_at_ms, at_ms)
+        self._ears_mute = False
         self._ears_moved.set()
         if event.type == vad.VADEventType.START_OF_SPEECH:
             self._session.speech(True, max(0.0, at_ms - event.speech_duration * 1000))
@@ -164,14 +167,17 @@ class SpeechStream(stt.RecognizeStream):
             self._session.speech(False, max(0.0, at_ms - event.silence_duration * 1000))
 
     async def _ears_caught_up(self) -> None:
-        """Wait until the detector is a few of its steps behind at most, or shows no sign of life."""
+        """Let a file wait until the detector is a few of its steps behind at most, or shows no sign of life."""
         steps_ms = 0.0 if self._detector is None else VAD_LAG_STEPS * self._detector.capabilities.update_interval * 1000
-        while self._ears is not None and self._session.put_ms - self._ears_at_ms > steps_ms:
+        while (
+            self._ears is not None
+            and self._session.rushing
+            and not self._ears_mute
+            and self._session.put_ms - self._ears_at_ms > steps_ms
+        ):
             self._ears_moved.clear()
-            try:
-                await asyncio.wait_for(self._ears_moved.wait(), VAD_PATIENCE_S)
-            except asyncio.TimeoutError:
-                return
+            await first_of(self._ears_moved, timeout=VAD_PATIENCE_S)
+            self._ears_mute = not self._ears_moved.is_set()
 
     def _close_ears(self) -> None:
         if self._ears is not None and self._ears_task is not None:
@@ -184,6 +190,7 @@ class SpeechStream(stt.RecognizeStream):
     def _stop_listening(self) -> None:
         self._model.forget(self)
         self._listening.cancel()
+        self._close_ears()
         self._session.close()
 
     async def aclose(self) -> None:

@@ -31,7 +31,7 @@ async def transcribe(
 
     session = TranscriptionSession(
         options.changed({"turn_detection": None, "max_segment_length": None}),
-        local_vad=False,
+        detects=lambda _: False,
         timeout=timeout,
         dial=open_link,
         emit=events.append,

@@ -124,15 +124,18 @@ class Line:
             await self._work.wait()
 
     async def _due(self) -> None:
-        await _any(self._renewal, timeout=self._recycle_after)
+        await first_of(self._renewal, timeout=self._recycle_after)
         if not self._renewal.is_set():  # old
-            await _any(self._calm, self._renewal, timeout=self._recycle_patience)
+            await first_of(self._calm, self._renewal, timeout=self._recycle_patience)
         if self._renewal.is_set():
-            await _any(self._calm, timeout=self._patience)
+            await first_of(self._calm, timeout=self._patience)
 
 
-async def _any(*events: asyncio.Event, timeout: float | None) -> None:
-    """Wait for one of them, `timeout` seconds at most. Not `wait_for`: before Python 3.12 it can swallow a cancel."""
+async def first_of(*events: asyncio.Event, timeout: float | None) -> None:
+    """Wait for one of the events, `timeout` seconds at most.
+
+    Not `wait_for`: before Python 3.12 it can swallow a cancellation.
+    """
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)

@@ -249,3 +249,11 @@ class Link:
             # With a full send buffer the library waits for the peer to read, whatever its close timeout.
             self._socket.transport.abort()
         await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
+
+
+async def discard(opening: asyncio.Future[Link]) -> None:
+    """Nobody wants this link any more: stop opening it, or close it."""
+    opening.cancel()
+    await asyncio.wait({opening})
+    if not opening.cancelled() and opening.exception() is None:
+        await opening.result().close()

@@ -175,7 +175,10 @@ class Outbox:
 
     def _shrink(self, limit: int) -> None:
         while self._kept_size > limit:
-            oldest = self._kept.popleft()
+            # A commit stays although its audio goes: whoever asked for it waits for its answer.
+            index = next(index for index, entry in enumerate(self._kept) if entry.size)
+            oldest = self._kept[index]
+            del self._kept[index]
             self._kept_size -= oldest.size
             if not self._idle:  # in silence nothing is lost by this
                 start, end = self._gap

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.hearing import KEPT_SILENCE_MS, MIN_COMMIT_MS, RESUME_S, Hearing
-from livekit_plugins_openai_ga.core.segments import FINAL_TIMEOUT_S, OVERTAKEN_TIMEOUT_S, patience
+from livekit_plugins_openai_ga.core.segments import patience
 from livekit_plugins_openai_ga.errors import Kind
 from livekit_plugins_openai_ga.transport.outbox import Outbox
 from livekit_plugins_openai_ga.wire.server_events import from_payload
@@ -279,6 +279,15 @@ def test_it_is_not_quiet_while_the_server_hears_what_the_detector_here_does_not(
     assert ear.hearing.quiet
 
 
+@pytest.mark.parametrize("who", [LOCAL, BOTH])
+def test_it_is_not_quiet_while_the_detector_here_hears_somebody(who: dict[str, bool]) -> None:
+    ear = Ear(who).ready()
+    ear.put(1000)
+    ear.speech(True)
+    assert not ear.hearing.quiet
+    assert not ear.hearing.behind
+
+
 @pytest.mark.parametrize("who", [SERVER, LOCAL, NOBODY, BOTH])
 def test_it_is_quiet_at_first_and_when_all_is_told(who: dict[str, bool]) -> None:
     ear = Ear(who).ready()
@@ -318,6 +327,51 @@ def test_a_confidence_nobody_asked_for_is_not_invented() -> None:
     ear.completes("a", "hallo", languages=None, logprobs=None, usage={"type": "guess"})
     final = ear.all(fx.Caption)[-1]
     assert (final.confidence, final.languages, ear.all(fx.SegmentBilled)) == (None, (), [])
+
+
+def test_a_text_that_comes_twice_is_told_and_billed_once() -> None:
+    ear = Ear(NOBODY).ready()
+    for item_id in "ab":
+        ear.put(1000)
+        ear.flush()
+        ear.leave()
+        ear.commits_item(item_id)
+    ear.completes("b", "two", usage=SECONDS)  # waits for its turn
+    ear.completes("b", "zwei", usage={"type": "duration", "seconds": 7.0})
+    ear.fails("b")
+    ear.completes("a", "one")
+    ear.completes("a", "eins", usage=SECONDS)
+    assert ear.finals == [("a", "one"), ("b", "two")]
+    assert [(bill.item_id, bill.usage.seconds) for bill in ear.all(fx.SegmentBilled)] == [("b", 3.2)]
+
+
+def test_text_behind_the_end_of_its_item_is_nothing() -> None:
+    ear = Ear(NOBODY).ready()
+    for item_id in "ab":
+        ear.put(1000)
+        ear.flush()
+        ear.leave()
+        ear.commits_item(item_id)
+    ear.delta("b", "tw")
+    ear.fails("b")  # waits for its turn
+    ear.delta("b", "elve")
+    ear.completes("a", "one")
+    ear.delta("a", "s")
+    assert ear.finals == [("a", "one"), ("b", "tw")]
+    assert "elve" not in "".join(text for _, text in ear.captions("interim"))
+
+
+def test_a_text_that_comes_when_its_item_was_given_up_is_billed_once_and_not_told() -> None:
+    ear = Ear(NOBODY).ready()
+    ear.put(1000)
+    ear.flush()
+    ear.leave()
+    ear.commits_item("a")
+    ear.wait(patience(1000) + 1)
+    for _ in range(2):
+        ear.completes("a", "one", usage=SECONDS)
+    assert ear.told == ["FAILED"]
+    assert [bill.item_id for bill in ear.all(fx.SegmentBilled)] == ["a"]
 
 
 def test_silence_that_was_committed_ends_in_an_empty_text() -> None:
@@ -388,6 +442,18 @@ def test_what_is_not_known_of_turn_detection_is_not_counted(detection: Any) -> N
     ear.put(5000)
     ear.turn("a", 1000, 3000)
     assert [effect.at_ms for effect in ear.all(fx.Speech)] == [1000, 3000]
+
+
+def test_padding_is_cut_off_where_a_connection_begins() -> None:
+    ear = padded(VAD)
+    ear.put(5000)
+    ear.closed()
+    ear.note(ear.hearing.opened(0.0))
+    session = transcription_payload({"transcription": {"model": "gpt-transcribe"}, "turn_detection": VAD}, {})
+    ear.says("session.updated", session=session)
+    ear.put(1000)
+    ear.starts("a", 0)
+    assert ear.all(fx.Speech)[-1].at_ms == 5000
 
 
 def test_a_turn_that_is_all_window_does_not_end_before_it_began() -> None:
@@ -600,6 +666,7 @@ def test_after_the_end_nothing_is_told(who: dict[str, bool]) -> None:
     ear.effects.clear()
     ear.speech(True)  # a detector that is a little late
     ear.speech(False)
+    ear.put(5000)
     ear.flush()
     ear.starts("b", 100)
     ear.delta("b", "two")
@@ -609,6 +676,7 @@ def test_after_the_end_nothing_is_told(who: dict[str, bool]) -> None:
     ear.wait(100)
     assert ear.told == []
     assert not ear.all(fx.Caption)
+    assert not ear.commits
     assert not ear.all(fx.Finished)
 
 
@@ -806,6 +874,34 @@ def test_speech_that_goes_on_over_a_reconnect_has_no_second_start() -> None:
     assert ear.told == ["START", "END"]
 
 
+def test_speech_whose_end_was_told_is_not_told_again_when_it_is_sent_again() -> None:
+    ear = Ear(SERVER).ready()
+    ear.put(3000)
+    ear.turn("a", 100, 2000)
+    ear.closed()
+    ear.shift = 0.0  # all of it is sent again
+    ear.ready()
+    ear.turn("b", 100, 2000)
+    ear.completes("b", "one")
+    ear.turn("c", 2500, 2900)
+    ear.completes("c", "two")
+    assert ear.told == ["START", "END", "one", "START", "END", "two"]
+
+
+def test_speech_that_goes_on_behind_what_is_sent_again_is_told() -> None:
+    """The next connection may hear one turn where there were two: the new part of it has a start and an end."""
+    ear = Ear(SERVER).ready()
+    ear.put(2000)
+    ear.turn("a", 100, 2000)
+    ear.closed()
+    ear.shift = 0.0
+    ear.ready()
+    ear.put(3000)
+    ear.starts("b", 100)
+    ear.stops("b", 4800)
+    assert ear.told == ["START", "END", "START", "END"]
+
+
 def test_speech_that_is_not_heard_again_after_a_reconnect_has_ended() -> None:
     ear = Ear(SERVER).ready()
     ear.put(1000)
@@ -846,8 +942,37 @@ def test_a_commit_without_a_text_waits_for_the_next_connection(answered: bool) -
     ear.commits_item("b")
     ear.completes("b", "hello")
     assert ear.finals == [("b", "hello")]
+    assert ear.told[-1] == "hello"
+    assert "FAILED" not in ear.told
     assert len(ear.commits) == 1
     assert ear.hearing.quiet
+
+
+@pytest.mark.parametrize("texted", [True, False])
+def test_what_a_commit_claims_is_not_claimed_again_on_the_next_connection(texted: bool) -> None:
+    ear = Ear(LOCAL).ready()
+    ear.put(1000)
+    ear.flush()
+    ear.leave()
+    if texted:
+        ear.commits_item("a")
+        ear.completes("a", "one")
+    ear.closed()
+    ear.ready()
+    ear.put(MIN_COMMIT_MS - 1)
+    assert ear.flush() == []
+
+
+def test_cleared_silence_is_not_cleared_again_on_the_next_connection() -> None:
+    ear = Ear(LOCAL, max_ms=5000).ready()
+    ear.put(5000)
+    assert len(ear.all(fx.ClearAudio)) == 1
+    ear.closed()
+    ear.ready()
+    ear.put(3900)
+    assert len(ear.all(fx.ClearAudio)) == 1
+    ear.put(100)
+    assert len(ear.all(fx.ClearAudio)) == 2
 
 
 def test_commits_come_back_in_their_order() -> None:
@@ -921,6 +1046,33 @@ def test_the_end_without_a_connection_waits_for_one() -> None:
     assert ear.effects[-1] == fx.Finished()
 
 
+def test_a_server_that_turns_faster_than_a_flush_leaves_it_the_rest() -> None:
+    ear = Ear(SERVER).ready()
+    ear.put(1000)
+    ear.starts("a", 100)
+    ear.put(2000)
+    ear.flush()
+    ear.leave()
+    ear.stops("a", 2000)
+    ear.commits_item("a")
+    ear.commits_item("b")
+    ear.completes("a", "one")
+    ear.completes("b", "")
+    spans = [(effect.item_id, effect.start_ms, effect.end_ms) for effect in ear.all(fx.Caption)]
+    assert spans == [("a", 100, 2000), ("b", 2000, 3000)]
+
+
+def test_where_nobody_detects_speech_text_on_the_next_connection_is_the_same_speech() -> None:
+    ear = Ear(NOBODY).ready()
+    ear.put(1000)
+    ear.delta("a", "one")
+    ear.closed()
+    ear.ready()
+    ear.delta("b", "one")
+    ear.wait(RESUME_S + 5)
+    assert ear.told == ["START"]
+
+
 def test_ready_is_told_again_on_each_connection() -> None:
     ear = Ear(LOCAL).ready()
     ear.closed()
@@ -957,6 +1109,32 @@ def test_a_turn_that_the_server_did_not_end_is_committed_when_it_stops_to_detect
     assert ear.hearing.quiet
 
 
+@pytest.mark.parametrize("starts", [700, 1000, 1200])
+def test_speech_the_server_takes_over_begins_anew_and_ends(starts: float) -> None:
+    """Also when the server's padding reaches back to before it took over."""
+    ear = Ear(LOCAL).ready()
+    ear.put(1000)
+    ear.speech(True, 100)
+    ear.note(ear.hearing.detect(**SERVER))
+    ear.put(2000)
+    ear.starts("a", starts)
+    ear.stops("a", 2900)
+    assert ear.told == ["START", "END", "START", "END"]
+
+
+def test_a_detector_here_that_heard_the_speech_all_along_says_when_it_ends() -> None:
+    ear = Ear(BOTH).ready()
+    ear.put(1000)
+    ear.speech(True, 100)
+    ear.starts("a", 100)
+    ear.note(ear.hearing.detect(**LOCAL))
+    ear.put(5000)
+    ear.wait(RESUME_S + 5)
+    assert ear.told == ["START"]
+    ear.speech(False)
+    assert ear.told == ["START", "END"]
+
+
 def test_a_turn_too_short_to_be_committed_is_no_trouble_when_the_server_stops_to_detect() -> None:
     ear = Ear(SERVER).ready()
     ear.put(MIN_COMMIT_MS - 1)
@@ -979,6 +1157,20 @@ def test_speech_goes_on_when_a_detector_here_takes_over_and_hears_it() -> None:
     assert ear.told[-1] == "START"
     ear.speech(False)
     assert ear.told[-1] == "END"
+
+
+def test_a_turn_without_a_text_is_committed_when_it_is_sent_again_and_the_server_detects_no_more() -> None:
+    ear = Ear(SERVER).ready()
+    ear.put(1000)
+    ear.turn("a", 100, 1000)
+    ear.closed()
+    ear.note(ear.hearing.detect(**LOCAL))
+    assert len(ear.commits) == 1
+    ear.ready()
+    ear.leave()
+    ear.commits_item("b")
+    ear.completes("b", "one")
+    assert ear.told == ["START", "END", "one"]
 
 
 def test_silence_is_not_committed_when_the_server_stops_to_detect() -> None:
@@ -1126,6 +1318,7 @@ class Chaos(Ear):
     def check(self) -> None:
         told = [effect.speaking for effect in self.all(fx.Speech)]
         assert told == [index % 2 == 0 for index in range(len(told))]
+        assert len(told) % 2 == 0  # all that began has ended
         for item_id, count in Counter(self.ended()).items():
             assert count == 1, f"{item_id} ended {count} times"
         for item_id, count in Counter(bill.item_id for bill in self.all(fx.SegmentBilled)).items():
@@ -1266,6 +1459,7 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
         self.server: Server | None = None
         self.links = 0
         self.unanswered = 0
+        self.finishing = False
 
     # -- what the session does -----------------------------------------------------------------------------------
 
@@ -1292,24 +1486,31 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
 
     # -- what may happen -----------------------------------------------------------------------------------------
 
-    @rule(sounds=st.lists(st.booleans(), min_size=1, max_size=6))
-    def put(self, sounds: list[bool]) -> None:
-        for sound in sounds:
-            before = self.sounds[-1] if self.sounds else False
-            self.outbox.put_audio(len(self.sounds).to_bytes(4, "big") + bytes(CHUNK_MS * 48 - 4))
-            self.sounds.append(sound)
-            self.do(self.hearing.put(self.outbox.put_ms, self.now))
-            if self.who["local_vad"] and sound != before:  # told one chunk late, as a detector does
-                self.do(self.hearing.speech(sound, self.outbox.put_ms - CHUNK_MS, self.now))
+    @precondition(lambda self: not self.finishing)
+    @rule(sound=st.integers(0, 25), silence=st.sampled_from([0, 1, 3, 12, 30]), settled=st.booleans())
+    def talk(self, sound: int, silence: int, settled: bool) -> None:
+        for number, sounds in enumerate([True] * sound + [False] * silence):
+            self.put(sounds)
+            if settled and number % 5 == 4:
+                self.settle()
 
-    @rule(sound=st.booleans(), count=st.integers(10, 30))
-    def put_much(self, sound: bool, count: int) -> None:
-        for _ in range(count // 5):
-            self.put([sound] * 5)
+    def put(self, sound: bool) -> None:
+        before = self.sounds[-1] if self.sounds else False
+        self.outbox.put_audio(len(self.sounds).to_bytes(4, "big") + bytes(CHUNK_MS * 48 - 4))
+        self.sounds.append(sound)
+        self.do(self.hearing.put(self.outbox.put_ms, self.now))
+        if self.who["local_vad"] and sound != before:  # told one chunk late, as a detector does
+            self.do(self.hearing.speech(sound, self.outbox.put_ms - CHUNK_MS, self.now))
 
+    @precondition(lambda self: not self.finishing)
     @rule()
     def flush(self) -> None:
         self.do(self.hearing.flush(self.now))
+
+    @rule()
+    def finish(self) -> None:
+        self.finishing = True
+        self.do(self.hearing.finish(self.now))
 
     @precondition(lambda self: self.server is None)
     @rule()
@@ -1318,12 +1519,14 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
         self.server = Server(f"s{self.links}_", finds_turns=self.who["server_turns"], early=self.links % 2 == 1)
         self.do(self.hearing.opened(self.now))
 
-    @rule(count=st.integers(1, 40))
+    @rule(send=st.integers(0, 20), deliver=st.integers(0, 10))
+    def network(self, send: int, deliver: int) -> None:
+        self.send(send)
+        self.deliver(deliver)
+
     def send(self, count: int) -> None:
-        if self.server is None:
-            return
         for _ in range(count):
-            if (event := self.outbox.next()) is None:
+            if self.server is None or (event := self.outbox.next()) is None:
                 return
             if "event_id" in event:
                 self.hearing.sent(event["event_id"], self.now)
@@ -1341,7 +1544,6 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
             else:
                 self.server.clear()
 
-    @rule(count=st.integers(1, 40))
     def deliver(self, count: int) -> None:
         if self.server is None:
             return
@@ -1350,11 +1552,13 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
         self.unanswered = self.unanswered if self.server.answers else 0
 
     @precondition(lambda self: self.server is not None and self.server.written)
-    @rule(which=st.integers(0, 5), failed=st.sampled_from([False, False, False, True]))
-    def write(self, which: int, failed: bool) -> None:
+    @rule(which=st.integers(0, 5), failed=st.sampled_from([False, False, False, True]), told=st.booleans())
+    def write(self, which: int, failed: bool, told: bool) -> None:
         assert self.server is not None
         item_id = list(self.server.written)[which % len(self.server.written)]
         self.server.end(item_id, failed=failed)
+        if told:
+            self.settle()
 
     @precondition(lambda self: self.server is not None)
     @rule()
@@ -1362,12 +1566,27 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
         assert self.server is not None
         self.server.whisper()
 
+    @precondition(lambda self: self.server is not None)
     @rule()
     def lose(self) -> None:
-        self.made |= self.server.made if self.server is not None else {}
+        assert self.server is not None
+        self.made |= self.server.made
         self.server = None
         self.outbox.lost()
         self.do(self.hearing.closed(self.now))
+
+    @rule(settled=st.booleans(), texts=st.integers(0, 2))
+    def reconnect(self, settled: bool, texts: int) -> None:
+        """The connection breaks, and the next one gets so far."""
+        if self.server is not None:
+            self.lose()
+        self.connect()
+        if settled:
+            self.settle()
+        assert self.server is not None
+        for item_id in list(self.server.written)[:texts]:
+            self.server.end(item_id)
+            self.settle()
 
     @rule(seconds=st.sampled_from([0.05, 0.2, 2.5]))
     def wait(self, seconds: float) -> None:
@@ -1377,10 +1596,9 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
 
     def settle(self) -> None:
         """Everything on its way arrives, in both directions."""
-        self.send(100_000)
-        self.deliver(100_000)
-        self.send(100_000)
-        self.deliver(100_000)
+        for _ in range(3):
+            self.send(100_000)
+            self.deliver(100_000)
 
     # -- what must hold ------------------------------------------------------------------------------------------
 
@@ -1393,7 +1611,8 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
         if self.server is None:
             self.connect()
         self.settle()
-        self.do(self.hearing.finish(self.now))
+        if not self.finishing:
+            self.finish()
         assert self.server is not None
         for _ in range(10):
             self.settle()
@@ -1401,7 +1620,8 @@ class NothingThatWasSaidIsLost(RuleBasedStateMachine):
                 self.server.end(item_id)
             self.now += 0.2
             self.tick()
-        assert isinstance(self.effects[-1], fx.Finished)
+        assert sum(isinstance(effect, fx.Finished) for effect in self.effects) == 1
+        assert sum(isinstance(effect, fx.Speech) for effect in self.effects) % 2 == 0
         self.starts_and_ends_alternate()
         finals = [effect for effect in self.effects if isinstance(effect, fx.Caption) and effect.stage == "final"]
         words = [int(word) for final in finals for word in final.text.split()]
@@ -1434,9 +1654,12 @@ class WithoutDetection(NothingThatWasSaidIsLost):
     who = NOBODY
 
 
-TestWithTurnsOfTheServer = NothingThatWasSaidIsLost.TestCase
-TestWithBoth = WithBoth.TestCase
-TestWithDetectionHere = WithDetectionHere.TestCase
-TestWithoutDetection = WithoutDetection.TestCase
-for case in (TestWithTurnsOfTheServer, TestWithBoth, TestWithDetectionHere, TestWithoutDetection):
-    case.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+def case(machine: type[NothingThatWasSaidIsLost]) -> Any:
+    machine.TestCase.settings = settings(max_examples=250, stateful_step_count=30, deadline=None)
+    return machine.TestCase
+
+
+TestWithTurnsOfTheServer = case(NothingThatWasSaidIsLost)
+TestWithBoth = case(WithBoth)
+TestWithDetectionHere = case(WithDetectionHere)
+TestWithoutDetection = case(WithoutDetection)

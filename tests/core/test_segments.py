@@ -332,6 +332,14 @@ def test_a_lost_connection_gives_back_the_commits_of_ours_that_have_no_text_yet(
     assert segments.late_bill("b", COST) == []
 
 
+def test_what_was_given_up_on_a_lost_connection_is_billed_no_more() -> None:
+    segments = Segments()
+    committed(segments, "a", now=100.0)
+    segments.tick(1000.0)
+    segments.lost()
+    assert segments.late_bill("a", COST) == []
+
+
 def test_ids_of_a_lost_connection_mean_nothing_on_the_next() -> None:
     segments = Segments()
     committed(segments, "a")

@@ -7,7 +7,6 @@ import contextlib
 import random
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -376,10 +375,10 @@ async def test_audio_that_is_pushed_after_the_end_by_failure_is_refused_by_the_f
 
 
 @pytest.fixture
-def free_port() -> Iterator[int]:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    yield port
+        port: int = listener.getsockname()[1]
+    return port
 
 
 async def test_an_unreachable_server_is_given_up_when_the_budget_is_spent(listen, free_port):

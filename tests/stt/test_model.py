@@ -1,4 +1,4 @@
-"""The STT itself: what its options become on the wire, changes while it listens, warm connections, where it connects."""
+"""The STT itself: its options on the wire, changes while it listens, warm connections, where it connects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ from livekit_plugins_openai_ga.stt import session
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
 Kind = lk.SpeechEventType
-SERVER, STREAMING, OLD, WHISPER = "gpt-transcribe", "gpt-live-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper"
+SERVER, STREAMING, OLD, WHISPER = (
+    "gpt-transcribe",
+    "gpt-live-transcribe",
+    "gpt-4o-mini-transcribe",
+    "gpt-realtime-whisper",
+)
 MODELS = (SERVER, STREAMING, OLD)
 ONE, TWO, THREE = "hello there my friend", "what is the weather in rome", "goodbye and many thanks"
 APPEND = "input_audio_buffer.append"
@@ -364,7 +369,9 @@ async def test_azure_takes_the_other_options_too(listen, recording):
         assert event.alternatives[0].text == ONE
         (upload,) = server.uploads
         assert upload.path == "/openai/v1/audio/transcriptions"
-        headers = {name: upload.headers[name] for name in ("openai-organization", "openai-project", "x-team", "api-key")}
+        headers = {
+            name: upload.headers[name] for name in ("openai-organization", "openai-project", "x-team", "api-key")
+        }
         assert headers == {
             "openai-organization": "org-1",
             "openai-project": "proj-1",
@@ -755,6 +762,7 @@ async def test_a_warm_connection_that_died_is_replaced(listen, make_stt):
         await listener.finish()
         assert listener.texts() == [ONE]
         assert len(server.handshakes) == 2
+        assert listener.errors == []
 
 
 async def test_a_warm_connection_that_could_not_be_opened_is_no_failure(listen, make_stt):

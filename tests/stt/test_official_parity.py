@@ -1,4 +1,4 @@
-"""Side by side with LiveKit's official plugin on the same server: what is the same, and each difference with its reason."""
+"""Side by side with LiveKit's official plugin on the same server: what is the same; each difference and its reason."""
 
 from __future__ import annotations
 
@@ -111,7 +111,10 @@ async def scene(
     heard = []
     for name in PLUGINS:
         knobs = Knobs(transcription_latency=0.05)
-        async with Emulator(Script(turns), knobs=knobs, faults=faults) as server, both(server, model=model, **options) as made:
+        async with (
+            Emulator(Script(turns), knobs=knobs, faults=faults) as server,
+            both(server, model=model, **options) as made,
+        ):
             heard.append(await hear(made[name], recording, finals=finals, end_input=end_input))
     return heard[0], heard[1]
 
@@ -119,7 +122,9 @@ async def scene(
 # -- the same ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["__init__", "with_azure", "stream", "update_options", "recognize", "prewarm", "aclose"])
+@pytest.mark.parametrize(
+    "method", ["__init__", "with_azure", "stream", "update_options", "recognize", "prewarm", "aclose"]
+)
 def test_every_keyword_of_the_official_plugin_is_taken(method):
     official, ours = (inspect.signature(getattr(plugin, method)).parameters for plugin in (openai.STT, STT))
     assert set(official) - set(ours) == set()
@@ -133,7 +138,12 @@ def test_a_call_with_every_keyword_of_the_official_plugin_works_unchanged():
         "model": SERVER,
         "prompt": "trains",
         "keywords": ["ICE"],
-        "turn_detection": {"type": "server_vad", "threshold": 0.4, "prefix_padding_ms": 100, "silence_duration_ms": 500},
+        "turn_detection": {
+            "type": "server_vad",
+            "threshold": 0.4,
+            "prefix_padding_ms": 100,
+            "silence_duration_ms": 500,
+        },
         "noise_reduction_type": "far_field",
         "temperature": 0.0,
         "base_url": "https://gw.example/v1",

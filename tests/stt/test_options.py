@@ -128,7 +128,9 @@ def test_a_model_that_is_only_served_over_sockets_has_no_uploads(model: str) -> 
         options(model, use_realtime=False)
 
 
-@pytest.mark.parametrize("model", ["gpt-realtime-2.1", "gpt-realtime-translate", "gpt-live-1", "gpt-4o-realtime-preview"])
+@pytest.mark.parametrize(
+    "model", ["gpt-realtime-2.1", "gpt-realtime-translate", "gpt-live-1", "gpt-4o-realtime-preview"]
+)
 def test_a_model_for_something_else_is_refused(model: str) -> None:
     with pytest.raises(ValueError, match=rf"^model\b.*{model}"):
         options(model)
@@ -136,7 +138,7 @@ def test_a_model_for_something_else_is_refused(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["my-alias", "gpt-transcribe-2"])
 def test_a_model_that_is_not_known_is_taken_at_its_word(model: str) -> None:
-    every = {parameter: value for parameter, value in PARAMETERS.values()}
+    every = dict(PARAMETERS.values())
     made = options(model, **every)
     assert wire(made) == {
         "languages": ["en", "de"],
@@ -298,9 +300,9 @@ def test_a_change_keeps_the_rest() -> None:
 def test_a_change_that_is_refused_changes_nothing() -> None:
     before = options(keywords=["Ada"])
     kept = dataclasses.asdict(before)
-    with pytest.raises(ValueError, match="^keywords"):
+    with pytest.raises(ValueError, match=r"^keywords"):
         before.changed({"model": "gpt-4o-transcribe", "prompt": "places"})
-    with pytest.raises(ValueError, match="^language"):
+    with pytest.raises(ValueError, match=r"^language"):
         options(language=["en", "de"]).changed({"model": "gpt-4o-transcribe"})
     assert dataclasses.asdict(before) == kept
 
@@ -318,7 +320,7 @@ def test_turn_detection_that_is_off_stays_off_with_another_model_that_has_it() -
 
 
 def test_turn_detection_asked_for_together_with_a_streaming_model_is_refused() -> None:
-    with pytest.raises(ValueError, match="^turn_detection"):
+    with pytest.raises(ValueError, match=r"^turn_detection"):
         options().changed({"model": "gpt-live-transcribe", "turn_detection": {}})
 
 
@@ -339,6 +341,11 @@ def test_a_language_named_together_with_detection_is_for_later() -> None:
     assert found.changed({"detect_language": False}).languages == ("de",)
 
 
+def test_no_language_named_together_with_no_detection_is_none() -> None:
+    made = options(language="en").changed({"language": "", "detect_language": False})
+    assert made.languages == ()
+
+
 def test_a_language_ends_detection() -> None:
     found = options(language="en", detect_language=True)
     assert found.changed({"language": "de"}).languages == ("de",)
@@ -351,16 +358,16 @@ def test_an_empty_language_is_no_language_to_come_back_to() -> None:
 
 
 def test_words_of_livekit_stand_behind_the_users_each_once() -> None:
-    made = options(keywords=["Ada", "Grace"]).with_keyterms(["Grace", "Alan", "Alan"])
+    made = options(keywords=["Ada", "Grace"]).changed({"session_keyterms": ["Grace", "Alan", "Alan"]})
     assert wire(made)["keywords"] == ["Ada", "Grace", "Alan"]
-    assert wire(made.with_keyterms([]))["keywords"] == ["Ada", "Grace"]
+    assert wire(made.changed({"session_keyterms": []}))["keywords"] == ["Ada", "Grace"]
     assert wire(made.changed({"keywords": []}))["keywords"] == ["Grace", "Alan"]
 
 
 def test_words_of_livekit_are_no_obstacle_to_a_model_that_takes_none() -> None:
-    made = options().with_keyterms(["Alan"]).changed({"model": "gpt-4o-transcribe"})
+    made = options().changed({"session_keyterms": ["Alan"]}).changed({"model": "gpt-4o-transcribe"})
     assert wire(made) == {}
-    assert wire(made.with_keyterms(["Alan"])) == {}
+    assert wire(made.changed({"session_keyterms": ["Alan"]})) == {}
 
 
 # -- what an update cannot do --------------------------------------------------------------------------------------
@@ -415,8 +422,8 @@ def test_what_is_taken_back_reaches_the_server(model: str, name: str, value: Any
 
 
 def test_words_of_livekit_that_are_taken_back_reach_the_server_too() -> None:
-    before = options().with_keyterms(["Alan"])
-    after = before.with_keyterms([])
+    before = options().changed({"session_keyterms": ["Alan"]})
+    after = before.changed({"session_keyterms": []})
     assert after.needs_new_session(before) or "keywords" in wire(after)
 
 

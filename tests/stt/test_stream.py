@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 
@@ -111,6 +110,8 @@ async def test_interims_grow_by_whole_prefixes_and_never_mix_items(listen, model
                 assert own[event.request_id].startswith(text)
                 assert text.startswith(told.get(event.request_id, ""))
                 told[event.request_id] = text
+        if model == STREAMING:
+            assert set(told) == set(own)
 
 
 async def test_the_last_interim_of_a_pause_is_told_although_no_further_text_comes(listen):
@@ -120,7 +121,9 @@ async def test_the_last_interim_of_a_pause_is_told_although_no_further_text_come
         listener = listen(server, STREAMING, vad=None)
         await listener.say(text, pause=0.1)
         await server.wait_sent("conversation.item.input_audio_transcription.delta", count=6)
-        await listener.until(lambda: listener.events[-1].alternatives and listener.events[-1].alternatives[0].text == text)
+        await listener.until(
+            lambda: listener.events[-1].alternatives and listener.events[-1].alternatives[0].text == text
+        )
         assert listener.finals == []
 
 
@@ -249,7 +252,6 @@ async def test_speech_began_and_ended_at_times_of_the_wall_clock(listen, model):
         early = 0.0 if model == STREAMING else PADDING
         assert spoken[0] - early - NEAR[model] < start.speech_start_time - started < spoken[0] + NEAR[model]
         assert end.speech_end_time - started == pytest.approx(spoken[1], abs=NEAR[model])
-
 
 
 # -- languages, confidence, usage ----------------------------------------------------------------------------------
@@ -539,7 +541,9 @@ async def test_a_sentence_that_fails_is_reported_once_and_the_stream_goes_on(lis
 
 async def test_what_came_of_a_sentence_before_it_failed_is_told_as_incomplete(listen):
     faults = [FailTranscription(nth=1)]
-    async with Emulator(script(), knobs=Knobs(transcription_latency=0.02, seconds_per_word=0.2), faults=faults) as server:
+    async with Emulator(
+        script(), knobs=Knobs(transcription_latency=0.02, seconds_per_word=0.2), faults=faults
+    ) as server:
         listener = listen(server, STREAMING)
         await listener.say(ONE, TWO)
         await listener.finish()

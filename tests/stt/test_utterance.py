@@ -119,21 +119,21 @@ async def test_two_calls_at_a_time_do_not_mix(make_stt, recording):
         assert len({event.request_id for event in events}) == 2
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.05])
-async def test_less_than_the_server_takes_has_no_text_and_costs_nothing(make_stt, recording, seconds):
+async def test_less_than_the_server_takes_has_no_text_and_costs_nothing(make_stt, recording):
     async with Emulator(script(), knobs=QUICK_SERVER) as server:
-        frames = list(recording(before=seconds).frames()) if seconds else []
         started = time.monotonic()
-        try:
-            event = await asyncio.wait_for(make_stt(server).recognize(frames, conn_options=ONCE), 2.0)
-        except (ValueError, APIError) as exc:
-            assert not seconds, "a short utterance is no error"
-            assert str(exc)
-        else:
-            assert event.alternatives[0].text == ""
-            assert event.recognition_usage is None
+        event = await make_stt(server).recognize(list(recording(before=0.05).frames()), conn_options=ONCE)
         assert time.monotonic() - started < 1.0
+        assert event.alternatives[0].text == ""
+        assert event.recognition_usage is None
         assert server.received("input_audio_buffer.commit") == []
+
+
+async def test_an_empty_buffer_is_refused(make_stt):
+    async with Emulator() as server:
+        with pytest.raises(ValueError, match="empty"):
+            await make_stt(server).recognize([], conn_options=ONCE)
+        assert server.handshakes == []
 
 
 async def test_silence_has_an_empty_text(make_stt, recording):
@@ -250,16 +250,16 @@ async def test_a_server_that_never_answers_is_given_up_in_bounded_time(make_stt,
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         stt = make_stt(f"http://127.0.0.1:{deaf.getsockname()[1]}/v1")
         started = time.monotonic()
+        options = APIConnectOptions(max_retry=0, timeout=0.3)
         with pytest.raises(APIConnectionError, match="timeout"):
-            options = APIConnectOptions(max_retry=0, timeout=0.3)
             await stt.recognize(list(recording(ONE).frames()), conn_options=options)
         assert time.monotonic() - started < 1.5
 
 
 async def test_a_session_that_is_never_configured_is_given_up_in_bounded_time(make_stt, recording):
     async with Emulator(script(), faults=[SwallowOn("session.updated")]) as server:
+        options = APIConnectOptions(max_retry=0, timeout=0.3)
         with pytest.raises(APIConnectionError, match="confirm"):
-            options = APIConnectOptions(max_retry=0, timeout=0.3)
             await make_stt(server).recognize(list(recording(ONE).frames()), conn_options=options)
         await closed(server)
 

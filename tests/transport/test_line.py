@@ -304,6 +304,18 @@ async def test_an_old_link_waits_for_calm_only_so_long() -> None:
     assert await stage.serve(FakeLink()) is None
 
 
+async def test_a_calm_moment_alone_ends_nothing() -> None:
+    stage, link = Stage(recycle_after=LONG), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.set_calm(False)
+    stage.line.set_calm(True)
+    done, _ = await asyncio.wait({serving}, timeout=0.05)
+    assert not done
+    link.fail()
+    assert await serving == LOST
+
+
 async def test_a_link_is_renewed_at_a_calm_moment() -> None:
     stage = Stage(recycle_after=LONG)
     stage.line.set_calm(False)
@@ -328,20 +340,22 @@ async def test_a_renewal_waits_for_calm_only_as_long_as_was_said(recycle_after: 
     assert await serving is None
 
 
-async def test_a_renewal_concerns_the_link_it_was_asked_for() -> None:
+@pytest.mark.parametrize(("patience", "calm"), [(LONG, True), (0.02, False)])
+async def test_a_renewal_concerns_the_link_it_was_asked_for(patience: float, calm: bool) -> None:
     stage = Stage()
     stage.line.set_calm(False)
     first = FakeLink()
     serving = stage.start(first)
     await stage.until("opened")
-    stage.line.renew(LONG)
+    stage.line.renew(patience)
     first.fail()
     await serving
-    stage.line.set_calm(True)
+    stage.line.set_calm(calm)
     second = FakeLink()
     serving = stage.start(second)
     await stage.until("opened", 2)
-    done, _ = await asyncio.wait({serving}, timeout=0.05)
+    stage.line.set_calm(calm)
+    done, _ = await asyncio.wait({serving}, timeout=0.1)
     assert not done
     second.fail()
     assert await serving == LOST

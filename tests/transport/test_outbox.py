@@ -274,6 +274,54 @@ def test_in_silence_a_short_tail_is_kept_and_the_rest_is_no_loss() -> None:
     assert outbox.audio.dropped == 0.0
 
 
+def silent(outbox: Outbox, chunks: int) -> list[str]:
+    """Put so many chunks of 100 ms in and send them while nobody seems to speak."""
+    outbox.listen(idle=True)
+    for mark in range(1, chunks + 1):
+        outbox.put_audio(pcm(100, mark))
+    return drain(outbox)
+
+
+def test_what_was_said_to_a_dead_peer_is_kept_as_long_as_it_may_go_unnoticed() -> None:
+    """Nobody tells of that speech, so it seems that nobody speaks."""
+    outbox = ready(dead_for=3)
+    silent(outbox, 80)
+    outbox.lost()
+    outbox.configured()
+    kept = drain(outbox)
+    assert len(kept) == (IDLE_KEEP_MS + 3000) / 100
+    assert kept[-1] == "audio 80"
+    assert outbox.audio.dropped == 0.0
+
+
+def test_at_a_planned_change_the_peer_has_told_of_all_speech_but_the_latest() -> None:
+    outbox = ready(dead_for=3)
+    silent(outbox, 80)
+    outbox.lost(planned=True)
+    outbox.configured()
+    assert len(drain(outbox)) == IDLE_KEEP_MS / 100
+    assert outbox.audio.dropped == 0.0
+
+
+def test_speech_is_kept_whole_also_over_a_planned_change() -> None:
+    outbox = ready(dead_for=3)
+    outbox.listen(idle=False)
+    for mark in range(1, 81):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.lost(planned=True)
+    outbox.configured()
+    assert drain(outbox) == [f"audio {mark}" for mark in range(1, 81)]
+
+
+def test_a_bound_on_what_is_kept_goes_before_the_time_a_peer_may_be_dead() -> None:
+    outbox = ready(keep_ms=1000, dead_for=3)
+    silent(outbox, 80)
+    outbox.lost()
+    outbox.configured()
+    assert len(drain(outbox)) == 10
+
+
 def test_speech_is_kept_whole() -> None:
     outbox = ready()
     outbox.listen(idle=True)
@@ -583,6 +631,20 @@ def test_a_commit_without_a_text_is_sent_again_behind_its_audio_exactly_once() -
     outbox.configured()
     assert drain(outbox) == ["audio 1", "one", "audio 2", "two", "audio 3"]
     assert drain(outbox) == []
+
+
+def test_a_commit_is_sent_again_also_when_its_audio_could_not_be_kept() -> None:
+    """Whoever made it waits for an answer, be it a refusal."""
+    outbox = ready(keep_ms=300)
+    outbox.put_audio(pcm(200, 1))
+    outbox.put_commit(commit("one"))
+    for mark in (2, 3, 4):
+        outbox.put_audio(pcm(100, mark))
+    drain(outbox)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["one", "audio 2", "audio 3", "audio 4"]
+    assert outbox.audio.dropped == 200.0
 
 
 def test_texts_take_commits_from_the_oldest_on_every_connection_anew() -> None:
