@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.hearing import KEPT_SILENCE_MS, MIN_COMMIT_MS, RESUME_S, Hearing
-from livekit_plugins_openai_ga.core.segments import patience
+from livekit_plugins_openai_ga.core.segments import FINAL_TIMEOUT_S, patience
 from livekit_plugins_openai_ga.errors import Kind
 from livekit_plugins_openai_ga.transport.outbox import Outbox
 from livekit_plugins_openai_ga.wire.server_events import from_payload
@@ -1282,6 +1282,7 @@ class Chaos(Ear):
         self.connection = 0
         self.said: dict[str, str] = {}  # item -> the text of its deltas
         self.order: list[str] = []  # items of this connection, as they were committed
+        self.stopped: dict[str, float] = {}  # turns, and when they ended
         self.ready()
 
     def says(self, name: str, **fields: Any) -> list[fx.Effect]:
@@ -1289,8 +1290,11 @@ class Chaos(Ear):
             item_id = fields["item_id"] = f"{fields['item_id']}{self.connection}"
             if name == f"{ITEM}.delta":
                 self.said[item_id] = self.said.get(item_id, "") + fields["delta"]
+            elif name == "input_audio_buffer.speech_stopped":
+                self.stopped.setdefault(item_id, self.now)
             elif name in ("input_audio_buffer.committed", f"{ITEM}.completed", f"{ITEM}.failed"):
-                over = bool(self.all(fx.Finished)) or item_id in self.ended()
+                late = self.now - self.stopped.get(item_id, self.now) >= FINAL_TIMEOUT_S  # nobody waited for it
+                over = bool(self.all(fx.Finished)) or item_id in self.ended() or late
                 self.order += [] if over or item_id in self.order else [item_id]
         return super().says(name, **fields)
 
