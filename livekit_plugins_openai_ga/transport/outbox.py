@@ -204,7 +204,7 @@ class Outbox:
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
         self._commits = deque(commit for commit in self._commits if commit[0] != event_id)
-        self._kept = deque(entry for entry in self._kept if entry.event.get("event_id", "") != event_id)
+        self._kept = deque(e for e in self._kept if e.kind != "commit" or e.event.get("event_id") != event_id)
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
