@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .. import errors
 from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
@@ -24,7 +23,7 @@ from .history import History
 from .output import Output
 from .record import Record
 from .replies import CORRELATION, Replies, Reply, Request
-from .setup import Phase, Setup
+from .setup import Phase, Setup, failure_of
 from .turns import Turns, confidence
 from .usage import reply_usage, transcription_usage
 
@@ -167,13 +166,10 @@ class Conversation:
         return [*self.setup.updated(event), *self._release()]
 
     def _error(self, event: ev.Error, now: float) -> Effects:
-        detail = event.error
-        failure = errors.from_server_error(
-            detail.code, detail.type, detail.message, param=detail.param, client_event_id=detail.client_event_id
-        )
+        failure = failure_of(event.error)
         if failure.kind in (Kind.FATAL, Kind.RECONNECT):  # a close follows, or should
             return [fx.Disconnect(failure)]
-        event_id = detail.client_event_id
+        event_id = failure.client_event_id
         if (told := self.setup.refused(failure)) is not None:
             return told
         if event_id is not None and self.history.knows(event_id):
@@ -232,8 +228,7 @@ class Conversation:
     def _transcription_failed(self, event: ev.TranscriptionFailed, now: float) -> Effects:
         if self.turns.is_final(event.item_id, event.content_index):
             return []
-        detail = event.error
-        failure = errors.from_server_error(detail.code, detail.type, detail.message, param=detail.param)
+        failure = failure_of(event.error)
         partial, started_at = self.turns.finished(event.item_id, event.content_index)
         effects: Effects = [fx.TranscriptionFailed(event.item_id, failure)]
         if partial is not None:  # whoever shows the partial text waits for a final one
@@ -290,7 +285,7 @@ class Conversation:
         failure = None
         if event.response.status == "failed":
             error = details.error or ev.ErrorDetail(message="The server gave no reason.")
-            failure = errors.from_server_error(error.code, error.type, error.message, param=error.param)
+            failure = failure_of(error)
         usage = reply_usage(event.response.usage)
         effects: Effects = []
         # After a fast interruption a reply can end that never began.

@@ -20,7 +20,7 @@ from ..wire import server_events as ev
 from . import effects as fx
 from .effects import Effects
 from .segments import Commit, Ending, Segment, Segments, patience
-from .setup import Phase, Setup
+from .setup import Phase, Setup, failure_of
 from .turns import confidence
 from .usage import transcription_usage
 
@@ -262,10 +262,7 @@ class Hearing:
         return self.setup.updated(event)
 
     def _error(self, event: ev.Error, now: float) -> Effects:
-        detail = event.error
-        failure = errors.from_server_error(
-            detail.code, detail.type, detail.message, param=detail.param, client_event_id=detail.client_event_id
-        )
+        failure = failure_of(event.error)
         if failure.kind in (Kind.FATAL, Kind.RECONNECT):  # a close follows, or should
             return [fx.Disconnect(failure)]
         if (told := self.setup.refused(failure)) is not None:
@@ -368,9 +365,7 @@ class Hearing:
         segment = self._segments.get(event.item_id)
         if segment is None or segment.ending is not None:
             return []
-        detail = event.error
-        failure = errors.from_server_error(detail.code, detail.type, detail.message, param=detail.param)
-        return self._end(segment, Ending(failure=failure), now)
+        return self._end(segment, Ending(failure=failure_of(event.error)), now)
 
     def _end(self, segment: Segment, ending: Ending, now: float) -> Effects:
         claimed: Effects = []

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .. import errors
 from ..errors import Failure, Kind
 from ..wire import client_events, session
 from ..wire import server_events as ev
@@ -25,6 +26,13 @@ class Phase(enum.Enum):
     CLOSED = "closed"
     CONFIGURING = "configuring"
     READY = "ready"
+
+
+def failure_of(detail: ev.ErrorDetail) -> Failure:
+    """What an error of the server means."""
+    return errors.from_server_error(
+        detail.code, detail.type, detail.message, param=detail.param, client_event_id=detail.client_event_id
+    )
 
 
 class Setup:
