@@ -160,6 +160,11 @@ class Options:
         return model is None or name in model.takes
 
     @property
+    def served_as(self) -> str:
+        """What the server calls the model."""
+        return self.deployment or self.model
+
+    @property
     def server_turns(self) -> bool:
         """Whether the server ends the segments."""
         return self.turn_detection is not None
@@ -171,7 +176,7 @@ class Options:
 
     def transcription(self) -> dict[str, Any]:
         """`audio.input.transcription` on the wire; also the fields of an upload, except for its file."""
-        wire: dict[str, Any] = {"model": self.deployment or self.model}
+        wire: dict[str, Any] = {"model": self.served_as}
         model = models.find(self.model)
         takes_list = "languages" in model.takes if model is not None else len(self.languages) > 1
         if self.languages and takes_list:
@@ -208,14 +213,12 @@ class Options:
 
     def endpoint(self) -> Endpoint:
         """Where its sockets go. Without credentials that are asked for each time."""
-        name = self.deployment or self.model
-        return self.connection.endpoint(Service.TRANSCRIPTION, model=name, model_in_url=self.model_in_url)
+        return self.connection.endpoint(Service.TRANSCRIPTION, model=self.served_as, model_in_url=self.model_in_url)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
-        name = self.deployment or self.model
         return await self.connection.open(
-            Service.TRANSCRIPTION, model=name, model_in_url=self.model_in_url, timeout=timeout
+            Service.TRANSCRIPTION, model=self.served_as, model_in_url=self.model_in_url, timeout=timeout
         )
 
 

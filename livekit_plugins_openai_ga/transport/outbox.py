@@ -214,7 +214,8 @@ class Outbox:
 
     def _sent(self, ms: float) -> int:
         """`ms` of this connection's audio in bytes: the server cannot speak of more than was sent."""
-        return int(min(max(ms, 0), self._position / BYTES_PER_MS) * BYTES_PER_MS)
+        size = max(ms, 0) * BYTES_PER_MS
+        return self._position if size >= self._position else int(size)
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
