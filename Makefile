@@ -19,10 +19,19 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo test lint format clean
+.PHONY: demo room livekit-server test lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
+
+# A LiveKit server, a worker and a caller in a room. OPEN=1: you are the caller.
+room: livekit-server
+	$(BIN)/python -m livekit_plugins_openai_ga.devtools.room $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) \
+		$(if $(OUT),--out "$(OUT)") $(if $(AGENT),--agent "$(AGENT)") $(if $(OPEN),--open)
+
+# The one on the PATH, else one built with Go into the user's cache.
+livekit-server: $(DEMO_STAMP)
+	$(BIN)/python -m livekit_plugins_openai_ga.devtools.livekit_server
 
 test: $(STAMP) $(GATEWAY_STAMP)
 	$(BIN)/python -m pytest $(ARGS)

@@ -22,6 +22,8 @@ from .wire import endpoint
 from .wire.endpoint import Endpoint, KeyHeader, Service
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
+LOCAL_KEY = "no-key"
+"""What a server on this machine is told by those who have no key: an emulator takes any."""
 DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
 """Seconds until a connection is replaced at a calm moment. The server ends every session after 60 minutes."""
 DEFAULT_HEARTBEAT = 12.0
@@ -75,17 +77,20 @@ class Connection:
     ) -> Connection:
         """Fill in `$OPENAI_API_KEY`, `$OPENAI_BASE_URL` and defaults, and check what can be checked without a network.
 
-        The environment is asked for a key only when there is no `token_provider`.
+        The environment is asked for a key only when there is no `token_provider`. A server on this machine's loopback
+        interface, such as the emulator, needs none.
 
         Raises ValueError: one sentence that names the parameter and says what to do.
         """
+        if isinstance(base_url, NotGiven) or not base_url:
+            base_url = os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
         key = ""
         if token_provider is None:
             key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
+            if not key and endpoint.build(base_url, Service.UPLOAD, allow_insecure=allow_insecure).is_local:
+                key = LOCAL_KEY
             if not key:
                 raise ValueError("api_key is missing: pass api_key=... or set the OPENAI_API_KEY environment variable.")
-        if isinstance(base_url, NotGiven) or not base_url:
-            base_url = os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
         if isinstance(max_session_duration, NotGiven):
             max_session_duration = DEFAULT_MAX_SESSION_DURATION
         if max_session_duration is not None:

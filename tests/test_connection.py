@@ -64,10 +64,22 @@ def test_a_token_provider_needs_no_key_and_takes_none_from_the_environment(monke
     assert made.endpoint(Service.REALTIME, model=MODEL).headers == {}
 
 
+@pytest.mark.parametrize("base_url", ["http://127.0.0.1:8765/v1", "ws://localhost/v1", "https://[::1]:1/v1"])
+def test_a_server_on_this_machine_needs_no_key(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    headers = Connection.create(base_url=base_url).endpoint(Service.REALTIME, model=MODEL).headers
+    assert headers == {"Authorization": "Bearer no-key"}
+    monkeypatch.setenv("OPENAI_BASE_URL", base_url)
+    assert Connection.create().api_key == "no-key"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    assert Connection.create().api_key == "sk-env"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
         ({"api_key": None}, "api_key is missing"),
+        ({"api_key": None, "base_url": "http://10.0.0.1/v1", "allow_insecure": True}, "api_key is missing"),
+        ({"api_key": None, "base_url": "https://localhost.evil.test/v1"}, "api_key is missing"),
         ({"api_key": "two words"}, "`api_key`"),
         ({"base_url": "api.openai.com/v1"}, "`base_url`"),
         ({"base_url": "http://gw.example/v1"}, "allow_insecure"),

@@ -21,6 +21,7 @@ from typing import TextIO
 from livekit.agents import APIError, stt
 
 from .. import models
+from ..connection import Connection
 from ..core.usage import ReplyUsage
 from ..stt import STT
 from .display import clean
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry the command out. Returns the exit code; what went wrong is one sentence on stderr."""
     try:
         with _refusing():
-            _check_key()
+            Connection.create(base_url=options.base_url)
             _check_out(options.out, options.file)
         return asyncio.run(_listen(options))
     except KeyboardInterrupt:
@@ -226,11 +227,6 @@ async def _feed(stream: stt.RecognizeStream, source: SoundIn, session: Session) 
     finally:
         with contextlib.suppress(RuntimeError):  # the stream has failed, and says so itself
             stream.end_input()
-
-
-def _check_key() -> None:
-    if not os.environ.get("OPENAI_API_KEY"):
-        raise ValueError("OPENAI_API_KEY is not set: set it to your key.")
 
 
 def _check_out(out: str | None, source: str | None) -> None:

@@ -42,26 +42,88 @@ class _ToolCall:
 
 
 class Minutes:
-    """Takes the minutes of one call; `timeline` is complete after `close`."""
+    """Takes the minutes of one call; `timeline` is complete after `close`. Somebody tells it what happens now."""
 
     def __init__(
-        self,
-        caller: CallerAudio,
-        loudspeaker: Loudspeaker,
-        *,
-        clock: Callable[[], float],
-        follow: Callable[[str], None] = lambda line: None,
+        self, caller: CallerAudio, *, clock: Callable[[], float], follow: Callable[[str], None] = lambda line: None
     ) -> None:
         """`clock`: seconds since the call's recording began. `follow` gets a line whenever something was said."""
         self.timeline = Timeline()
         self.failure = ""
         """Why the session ended, when it did by itself; "" otherwise."""
+        self.clock = clock
+        self.follow = follow
         self._caller = caller
-        self._loudspeaker = loudspeaker
-        self._clock = clock
-        self._follow = follow
         self._turns: dict[str, _CallerTurn] = {}
         self._tools: dict[str, _ToolCall] = {}
+
+    def note(self, text: str) -> None:
+        """Write down something that happens now."""
+        self.timeline.note(self.clock(), text)
+
+    def caller_began(self, turn: str) -> None:
+        """A detector heard the caller begin the turn of this name."""
+        self._turns[turn] = _CallerTurn(self.clock())
+
+    def caller_ended(self, turn: str) -> None:
+        """A detector heard the caller end it."""
+        if turn in self._turns:
+            self._turns[turn].stopped = self.clock()
+
+    def caller_said(self, turn: str, text: str) -> None:
+        """What was said in it."""
+        if turn in self._turns:
+            self._turns[turn].text = text
+            self.follow(f"caller: {text}")
+
+    def tool_began(self, call_id: str, name: str, arguments: str) -> None:
+        """A tool runs; `arguments` is the JSON text that the model wrote."""
+        self._tools[call_id] = _ToolCall(self.clock(), name, arguments)
+        self.follow(f"tool: {name}({arguments})")
+
+    def tool_ended(self, call_id: str, result: str) -> None:
+        """It has ended."""
+        if call_id in self._tools:
+            self._tools[call_id].ended, self._tools[call_id].result = self.clock(), result
+
+    def failed(self, sentence: str) -> None:
+        """The session has ended by itself. The first reason counts."""
+        if not self.failure:
+            self.failure = sentence
+            self.note(f"ended by an error: {sentence}")
+
+    def billed(self, model: str, usage: ReplyUsage) -> None:
+        """What the server charges for."""
+        tokens = {
+            "audio in": usage.input_audio,
+            "text in": usage.input_text,
+            "of these cached": usage.cached_audio + usage.cached_text,
+            "audio out": usage.output_audio,
+            "text out": usage.output_text,
+        }
+        self.timeline.usage({} if usage.seconds else tokens, models.cost(model, usage))
+
+    def close(self) -> None:
+        """The call is over: write down what could only be known now."""
+        previous_end = 0.0
+        for turn in self._turns.values():
+            stopped = self.clock() if turn.stopped is None else turn.stopped
+            start, end = self._caller.turn(turn.started, stopped, after=previous_end)
+            previous_end = end
+            self.timeline.speech("caller", start, end, turn.text)
+        for call in self._tools.values():
+            self.timeline.tool_call(call.started, call.ended, call.name, call.arguments, call.result)
+        self._turns.clear()
+        self._tools.clear()
+        self.note("closed")
+
+
+class SessionReader:
+    """Tells the minutes what an agent session of this process, its loudspeaker and the server report."""
+
+    def __init__(self, minutes: Minutes, loudspeaker: Loudspeaker) -> None:
+        self._minutes = minutes
+        self._loudspeaker = loudspeaker
 
     def attend_session(self, session: AgentSession[Any], played: io.AudioOutput) -> None:
         """Listen to an agent session. `played` is its audio output: the one that knows what text was heard."""
@@ -75,91 +137,57 @@ class Minutes:
         """Listen to the model's side: the server's own view of the turns, the connection and the bill."""
         session.on("openai_server_event_received", self._server_event)
         session.on("metrics_collected", self._billed)
-        session.on("session_reconnected", lambda _: self.note("reconnected"))
-
-    def note(self, text: str) -> None:
-        """Write down something that happens now."""
-        self.timeline.note(self._clock(), text)
-
-    def close(self) -> None:
-        """The call is over: write down what could only be known now."""
-        previous_end = 0.0
-        for turn in self._turns.values():
-            stopped = self._clock() if turn.stopped is None else turn.stopped
-            start, end = self._caller.turn(turn.started, stopped, after=previous_end)
-            previous_end = end
-            self.timeline.speech("caller", start, end, turn.text)
-        for call in self._tools.values():
-            self.timeline.tool_call(call.started, call.ended, call.name, call.arguments, call.result)
-        self._turns.clear()
-        self._tools.clear()
-        self.note("closed")
+        session.on("session_reconnected", lambda _: self._minutes.note("reconnected"))
 
     def _server_event(self, event: dict[str, Any]) -> None:
-        item_id = str(event.get("item_id"))
         if event.get("type") == "input_audio_buffer.speech_started":
-            self._turns[item_id] = _CallerTurn(self._clock())
-        elif event.get("type") == "input_audio_buffer.speech_stopped" and item_id in self._turns:
-            self._turns[item_id].stopped = self._clock()
+            self._minutes.caller_began(str(event.get("item_id")))
+        elif event.get("type") == "input_audio_buffer.speech_stopped":
+            self._minutes.caller_ended(str(event.get("item_id")))
 
     def _transcribed(self, event: UserInputTranscribedEvent) -> None:
-        if event.is_final and event.transcript and event.item_id in self._turns:
-            self._turns[event.item_id].text = event.transcript
-            self._follow(f"caller: {event.transcript}")
+        if event.is_final and event.transcript and event.item_id:
+            self._minutes.caller_said(event.item_id, event.transcript)
 
     def _played(self, event: io.PlaybackFinishedEvent) -> None:
         if event.playback_position > 0:
             heard = self._loudspeaker.heard[-1]
             text = (event.synchronized_transcript or "").strip() or NOT_TRANSCRIBED
-            self._follow(f"agent: {text}{' (interrupted)' if heard.interrupted else ''}")
-            self.timeline.speech("agent", heard.start, heard.end, text, interrupted=heard.interrupted)
+            self._minutes.follow(f"agent: {text}{' (interrupted)' if heard.interrupted else ''}")
+            self._minutes.timeline.speech("agent", heard.start, heard.end, text, interrupted=heard.interrupted)
 
     def _tool_updated(self, event: ToolExecutionUpdatedEvent) -> None:
         update = event.update
         if isinstance(update, ToolCallStarted):
             call = update.function_call
-            self._tools[call.call_id] = _ToolCall(self._clock(), call.name, call.arguments)
-            self._follow(f"tool: {call.name}({call.arguments})")
+            self._minutes.tool_began(call.call_id, call.name, call.arguments)
         elif isinstance(update, ToolCallEnded):
-            ended = self._tools.get(update.id.removesuffix("_final"))
-            if ended is not None:
-                ended.ended, ended.result = self._clock(), update.message or f"({update.status})"
+            self._minutes.tool_ended(call_id(update.id), update.message or f"({update.status})")
 
     def _error(self, event: ErrorEvent) -> None:
         sentence = _sentence(event.error)
         if getattr(event.error, "recoverable", False):
-            self.note(f"error: {sentence}")
+            self._minutes.note(f"error: {sentence}")
         else:
-            self._failed(sentence)
+            self._minutes.failed(sentence)
 
     def _closed(self, event: CloseEvent) -> None:
         if event.error is not None:
-            self._failed(_sentence(event.error))
-
-    def _failed(self, sentence: str) -> None:
-        if not self.failure:
-            self.failure = sentence
-            self.note(f"ended by an error: {sentence}")
+            self._minutes.failed(_sentence(event.error))
 
     def _billed(self, metrics: RealtimeModelMetrics | STTMetrics) -> None:
         model = (metrics.metadata.model_name if metrics.metadata else None) or ""
         if isinstance(metrics, STTMetrics):
             by_token = metrics.total_tokens > 0  # no price is known for those
-            self.timeline.usage(
-                {}, None if by_token else models.cost(model, ReplyUsage(seconds=metrics.audio_duration))
-            )
-            return
-        if not metrics.request_id:  # LiveKit reports each new connection as metrics without a response
-            return
-        usage = _usage(metrics)
-        tokens = {
-            "audio in": usage.input_audio,
-            "text in": usage.input_text,
-            "of these cached": usage.cached_audio + usage.cached_text,
-            "audio out": usage.output_audio,
-            "text out": usage.output_text,
-        }
-        self.timeline.usage(tokens, models.cost(model, usage))
+            seconds = ReplyUsage(seconds=metrics.audio_duration)
+            self._minutes.timeline.usage({}, None if by_token else models.cost(model, seconds))
+        elif metrics.request_id:  # LiveKit reports each new connection as metrics without a response
+            self._minutes.billed(model, _usage(metrics))
+
+
+def call_id(update_id: str) -> str:
+    """The call that LiveKit's update about the end of a tool belongs to."""
+    return update_id.removesuffix("_final")
 
 
 def _usage(metrics: RealtimeModelMetrics) -> ReplyUsage:

@@ -70,6 +70,11 @@ class Endpoint:
         return _host(urlsplit(self.url))
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's loopback interface."""
+        return _is_loopback(self.host)
+
+    @property
     def path(self) -> str:
         """The path, for example `/v1/realtime`."""
         return urlsplit(self.url).path

@@ -8,7 +8,7 @@ import numpy as np
 from livekit import rtc
 
 from livekit_plugins_openai_ga.audio import SAMPLE_RATE, InputAudio
-from livekit_plugins_openai_ga.devtools.demo import CALLER
+from livekit_plugins_openai_ga.devtools.played_call import CALLER
 from livekit_plugins_openai_ga.devtools.wav import read_wav
 
 TIMES = [

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livekit_plugins_openai_ga.devtools import demo
+from livekit_plugins_openai_ga.devtools import demo, played_call
 from livekit_plugins_openai_ga.devtools.wav import read_wav
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, speak
 
@@ -93,13 +93,14 @@ def test_a_call_is_heard_where_its_timeline_says(
 
 
 def test_the_bundled_caller_interrupts_once_and_nothing_else_collides() -> None:
-    text = demo.CALLER.with_suffix(".txt").read_text()
+    text = played_call.CALLER.with_suffix(".txt").read_text()
     said = [(float(a), float(b), what) for a, b, what in re.findall(r"^([\d.]+)-([\d.]+) s  (.*)$", text, re.MULTILINE)]
-    assert [turn.heard for turn in demo.BUNDLED_SCRIPT if turn.heard] == [what for _, _, what in said]
+    assert [turn.heard for turn in played_call.BUNDLED_SCRIPT if turn.heard] == [what for _, _, what in said]
 
     replies: list[float] = []  # how long the agent speaks after each sentence of the caller
-    for turn in demo.BUNDLED_SCRIPT[1:]:
-        length = demo.REPLY_LATENCY + sum(len(speak(text, demo.VOICE, 1.0)) / 2 / RATE for text in turn.texts)
+    for turn in played_call.BUNDLED_SCRIPT[1:]:
+        spoken = sum(len(speak(text, played_call.VOICE, 1.0)) / 2 / RATE for text in turn.texts)
+        length = played_call.REPLY_LATENCY + spoken
         if turn.heard:
             replies.append(demo.TURN_DETECTION["silence_duration_ms"] / 1000 + length)
         else:
@@ -108,7 +109,7 @@ def test_the_bundled_caller_interrupts_once_and_nothing_else_collides() -> None:
     ends = [end + reply for (_, end, _), reply in zip(said, replies, strict=True)]
     assert ends[0] < begins[1] - 0.3
     assert ends[2] < begins[3] - 0.3
-    long_answer = len(speak(demo.BUNDLED_SCRIPT[3].say, demo.VOICE, 1.0)) / 2 / RATE
+    long_answer = len(speak(played_call.BUNDLED_SCRIPT[3].say, played_call.VOICE, 1.0)) / 2 / RATE
     assert 2.0 < begins[2] - (ends[1] - long_answer) < 4.0
     assert begins[2] < ends[1] - 3.0
 
@@ -153,7 +154,7 @@ class TestLive:
 
     async def test_ctrl_c_hangs_up_and_prints_what_there_was(self, tmp_path: Path) -> None:
         out = tmp_path / "call.wav"
-        async with Emulator(Script(demo.BUNDLED_SCRIPT)) as server:
+        async with Emulator(Script(played_call.BUNDLED_SCRIPT)) as server:
             process = await self.start(server, out)
             await server.wait_sent("response.done", timeout=30)
             await server.wait_received("input_audio_buffer.append", count=40, timeout=30)

@@ -200,7 +200,8 @@ class TestRefusals:
     ) -> None:
         monkeypatch.delenv("OPENAI_API_KEY")
         (tmp_path / "out.txt").write_text("worth keeping")
-        assert "OPENAI_API_KEY is not set" in await self.refused(capsys, recording, "--out", tmp_path / "out.txt")
+        complaint = await self.refused(capsys, recording, "--out", tmp_path / "out.txt")
+        assert "set the OPENAI_API_KEY environment variable" in complaint
         assert (tmp_path / "out.txt").read_text() == "worth keeping"
 
     async def test_a_file_that_is_no_audio(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
