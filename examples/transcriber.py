@@ -62,7 +62,7 @@ async def caption_track(
             await writer.write(caption.text)
             await writer.aclose()
     except APIError as error:
-        logging.getLogger("transcriber").error("no more captions for %s: %s", participant.identity, error)
+        logging.getLogger("transcriber").error("no more captions for %s: %s", participant.sid, error)
     finally:
         await audio.aclose()
 

@@ -5,9 +5,11 @@
 `livekit.plugins.openai.STT`. The package is reachable as `livekit.plugins.openai_ga`, too.
 """
 
+from typing import TYPE_CHECKING
+
 from livekit.agents import Plugin
 
-from . import realtime, stt
+from . import elsewhere, realtime, stt
 from .log import logger
 from .realtime import RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
@@ -24,3 +26,6 @@ class OpenAIGAPlugin(Plugin):
 
 
 Plugin.register_plugin(OpenAIGAPlugin())
+
+if not TYPE_CHECKING:  # a type checker shall go on finding misspelt names
+    __getattr__ = elsewhere.attribute(__name__)

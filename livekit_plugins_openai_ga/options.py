@@ -15,6 +15,7 @@ from livekit.agents.types import NotGiven
 
 from . import models, session_fields
 from .connection import Connection
+from .framework import make
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
@@ -174,7 +175,8 @@ UNUSED: Mapping[str, str] = {
 
 def capabilities(options: Options, *, can_disable_turn_detection: bool) -> llm.RealtimeCapabilities:
     """What LiveKit may expect of a session with these options."""
-    return llm.RealtimeCapabilities(
+    return make(
+        llm.RealtimeCapabilities,
         message_truncation=True,
         turn_detection=options.server_turns,
         user_transcription=options.transcribes,

@@ -132,20 +132,37 @@ class Conversation:
         """Cancel the reply that is being made in the default conversation, if any."""
         return [effect for reply in self.replies if not reply.aside for effect in self._cancel(reply)]
 
-    def truncate(self, item_id: str, *, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
+    def truncate(self, *item_ids: str, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
         """Cut an assistant message to what was heard: `audio_end_ms` of it, whose text is `heard` (None: not known).
 
-        `audio_end_ms` never exceeds the audio that was received; the server refuses more (livekit/agents#2106).
+        Several that were played as one, with a space between their texts, are cut where that was.
         """
+        effects: Effects = []
+        *before, last = item_ids
+        for item_id in before:
+            said, received = self._made(item_id)
+            if audio_end_ms < (received or 0) if spoken else heard is not None and len(heard) < len(said):
+                effects += self._cut(item_id, spoken, audio_end_ms, heard if heard is None else heard[: len(said)])
+            audio_end_ms = max(0, audio_end_ms - (received or 0))
+            heard = heard if heard is None else heard[len(said) + 1 :]
+        return effects + self._cut(last, spoken, audio_end_ms, heard)
+
+    def _made(self, item_id: str) -> tuple[str, int | None]:
+        """A message's text and its audio received (ms); no audio: written, or brought back as text by a reconnect."""
+        record, message = self.mirror.get(item_id), self.output.live(item_id)
+        if message is not None:
+            return message.text, message.audio_ms
+        return ("", None) if record is None else (record.item.text, record.audio_ms)
+
+    def _cut(self, item_id: str, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
+        # Never beyond the audio that was received: the server refuses more (livekit/agents#2106).
         record = self.mirror.get(item_id)
         if record is None:
             return []
-        message = self.output.live(item_id)
-        said = message.text if message is not None else record.item.text
+        said, received = self._made(item_id)
         cut = replace(record.with_item(record.item.with_text(said if heard is None else heard)), interrupted=True)
-        received = message.audio_ms if message is not None else record.audio_ms
         connected = self.phase is not Phase.CLOSED
-        if not spoken or received is None:  # written, or brought back as text by a reconnect
+        if not spoken or received is None:
             return self.history.rewrite(cut, connected=connected) if heard not in (None, said) else []
         end_ms = min(audio_end_ms, received)
         if end_ms <= 0:

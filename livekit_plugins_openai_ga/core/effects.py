@@ -285,7 +285,7 @@ class ReplyEnded(Effect):
     """A reply is over, whatever way. Comes exactly once per `ReplyStarted`.
 
     `status` is `completed`, `cancelled`, `incomplete`, `failed`, or `lost` when the connection went first. Times are
-    wall-clock seconds; `first_output_at` is None when nothing came. `failure` is set for `failed`.
+    wall-clock seconds; `first_output_at` is None when nothing was said or written. `failure` is set for `failed`.
     """
 
     response_id: str

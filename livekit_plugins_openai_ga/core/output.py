@@ -153,6 +153,4 @@ class Output:
         if event.item.status not in ("", "completed"):
             # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
-        if reply.first_output_at is None:
-            reply.first_output_at = now
         return [fx.FunctionCalled(reply.response_id, event.item)]

@@ -49,6 +49,7 @@ async def _serve(script: Script, host: str, port: int, *, quiet: bool) -> None:
         if not quiet:
             print(f"Serving the GA Realtime API and POST /audio/transcriptions at {server.base_url}", flush=True)
             print("It does not understand speech: what is heard and said comes from the script.", flush=True)
+            print(f"For agents on this machine to use it: export OPENAI_BASE_URL={server.base_url}", flush=True)
         await asyncio.Event().wait()
 
 

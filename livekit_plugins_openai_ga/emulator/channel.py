@@ -41,7 +41,8 @@ class Channel:
         self._actions: list[Action] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
-        self.conversation = Conversation(self.new_id("conv"))
+        self.conversation = Conversation("")
+        self.conversation.id = self.new_id("conv")
 
     @property
     def is_transcription(self) -> bool:
@@ -55,8 +56,9 @@ class Channel:
         return settings or {}
 
     def new_id(self, prefix: str) -> str:
-        """An id as short as the server's; sessions with different numbers share none."""
-        return f"{prefix}_{self._number:06x}{next(self._ids):010x}"
+        """An id as short as the server's; sessions with different numbers share none, nor do items a client named."""
+        ids = (f"{prefix}_{self._number:06x}{number:010x}" for number in self._ids)
+        return next(new for new in ids if self.conversation.find(new) is None)
 
     def is_live(self) -> bool:
         """Whether anything still gets out."""

@@ -11,12 +11,12 @@ from typing import Any
 from livekit import rtc
 from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
-from livekit.agents.metrics.base import Metadata
 
 from ..audio import InputAudio
 from ..core.effects import ReplyEnded
 from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
+from ..framework import Metadata, raw_schema
 from ..log import logger
 from ..wire.items import Item, Part, short_id
 
@@ -125,10 +125,9 @@ def video_item(frame: rtc.VideoFrame) -> dict[str, Any]:
 
 
 def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:
-    if isinstance(tool, llm.FunctionTool):
+    if llm.is_function_tool(tool):
         return llm.utils.build_legacy_openai_schema(tool, internally_tagged=True)
-    if isinstance(tool, llm.RawFunctionTool):
-        raw = tool.info.raw_schema
+    if (raw := raw_schema(tool)) is not None:
         if extra := sorted(set(raw) - _TOOL_FIELDS - {"meta"}):  # `meta` comes with every MCP tool
             logger.warning("tools.%s: GA does not know %s; sent without", raw.get("name"), ", ".join(extra))
         return {**{key: value for key, value in raw.items() if key in _TOOL_FIELDS}, "type": "function"}
@@ -191,7 +190,7 @@ def reply_metrics(ended: ReplyEnded, *, label: str, model: str, provider: str) -
             ),
         ),
         output_token_details=RealtimeModelMetrics.OutputTokenDetails(
-            text_tokens=usage.output_text, audio_tokens=usage.output_audio
+            text_tokens=usage.output_text, audio_tokens=usage.output_audio, image_tokens=0
         ),
         metadata=Metadata(model_name=model, model_provider=provider),
     )

@@ -238,6 +238,11 @@ class RealtimeModel(llm.RealtimeModel):
         return self._options.model
 
     @property
+    def label(self) -> str:
+        """Names this class in metrics and errors."""
+        return self._label
+
+    @property
     def provider(self) -> str:
         """Host (and port, when given) of the server."""
         return urlsplit(self._options.endpoint().url).netloc

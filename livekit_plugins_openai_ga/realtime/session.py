@@ -20,6 +20,7 @@ from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind
+from ..framework import make
 from ..log import logger
 from ..wire import client_events
 from . import mapping
@@ -102,7 +103,7 @@ class RealtimeSession(Shell):
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
         refuses is left out and reported; the rest goes on.
         """
-        wanted = chat_ctx.copy(exclude_handoff=True, exclude_config_update=True)
+        wanted = chat_ctx.copy()
         remove_instructions(wanted)
         records = [record for item in wanted.items if (record := mapping.to_record(item)) is not None]
         key = utils.shortuuid("chat_ctx_")
@@ -122,7 +123,8 @@ class RealtimeSession(Shell):
                 return future.result()
             if self._conversation.phase is Phase.READY:
                 self._requests.settle(key, None)
-                raise llm.RealtimeError(f"OpenAI did not answer within {REQUEST_TIMEOUT_S:g} s.", code="timeout")
+                late = f"OpenAI did not answer within {REQUEST_TIMEOUT_S:g} s."
+                raise make(llm.RealtimeError, late, code="timeout")
 
     async def _update_session(
         self,
@@ -262,7 +264,8 @@ class RealtimeSession(Shell):
         """
         heard = audio_transcript if is_given(audio_transcript) else None
         spoken = "audio" in modalities
-        self._do(self._conversation.truncate(message_id, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
+        row = self._streams.row(message_id)
+        self._do(self._conversation.truncate(*row, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
 
     async def aclose(self) -> None:
         """End the session: every stream and future ends, the socket closes. Never raises; takes a second at most."""

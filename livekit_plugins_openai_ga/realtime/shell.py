@@ -21,7 +21,9 @@ from ..api_errors import to_api_error
 from ..audio import InputAudio
 from ..core import effects as fx
 from ..core.conversation import Conversation
+from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
+from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
 from ..log import logger
 from ..notices import Notices
 from ..options import Options
@@ -59,12 +61,15 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
         self._conversation = Conversation(self._payload())
         self._requests = Requests()
-        self._streams = ReplyStreams(spoken=self._options.audio_output, announce=self._announce)
+        self._streams = ReplyStreams(
+            spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
+        )
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
         self._untranscribed: dict[str, list[llm.ChatContent]] = {}
         self._notices = Notices()
+        self._counters = Counters("realtime", self._options.model)
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
@@ -123,6 +128,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
+        self._counters.closed(self._outbox.audio.dropped)
         self._stop_waiting_for_confirmation()
         self._do(self._conversation.abandon(failure, time.time()))
 
@@ -138,11 +144,12 @@ class Shell(llm.RealtimeSession[RawEvents]):
     async def _dial(self) -> Link:
         started = time.perf_counter()
         link = await self._options.connection.open(Service.REALTIME, model=self._options.model)
-        self._report_connection_acquired(time.perf_counter() - started)
+        report_acquired(self, time.perf_counter() - started)
         return link
 
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration and history."""
+        self._counters.connected(self._outbox.audio.dropped)
         self._do(self._conversation.opened(time.time()))
         # A gateway that never confirms would leave the agent silent for ever.
         timeout = self._options.connection.conn_options.timeout
@@ -163,6 +170,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
         self._stop_waiting_for_confirmation()
+        if failure is not None:
+            self._counters.lost()
         self._do(self._conversation.closed(time.time()))
         self._untranscribed.clear()
         self._listen()
@@ -170,11 +179,13 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""
         logger.warning("connection to OpenAI lost, next attempt in %.1f s: %s", delay, failure)
+        self._counters.failed(failure)
         self._emit_error(failure, recoverable=True)
 
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the session is over."""
         logger.error("the session with OpenAI is over: %s", failure)
+        self._counters.failed(failure)
         self._end(failure)
         if self._setups:
             self._untold = failure
@@ -214,6 +225,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _ready(self, effect: fx.Ready) -> None:
         self._stop_waiting_for_confirmation()
+        self._counters.ready()
         self._outbox.configured()
         self._supervisor.confirmed()
         self._supervisor.wake()
@@ -222,8 +234,14 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _settled(self, effect: fx.Settled) -> None:
         self._requests.settle(effect.key, effect.failure)
-        if effect.failure is not None:
-            self._streams.fail(effect.key, refusal(effect.failure))
+        if effect.failure is None:
+            return
+        awaited = self._streams.fail(effect.key, refusal(effect.failure))
+        if self._over is None and awaited:
+            # LiveKit only logs a reply's exception; its error event is what an application hears
+            self._report(fx.Report(effect.failure))
+        elif self._over is None:
+            self._counters.failed(effect.failure)
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
         self._use(self._options.restored(self._conversation.config.wanted))
@@ -231,6 +249,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _report(self, effect: fx.Report) -> None:
         logger.error("OpenAI reported an error: %s", effect.failure)
+        self._counters.failed(effect.failure)
         self._emit_error(effect.failure, recoverable=True)
 
     def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
@@ -246,7 +265,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
         if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
             self._untranscribed[item.id] = item.content
         if item is not None:
-            self.emit("remote_item_added", llm.RemoteItemAddedEvent(effect.previous_item_id, item))
+            self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 
     def _listen(self) -> None:
         self._outbox.listen(idle=self._conversation.server_vad and not self._conversation.turns.speaking)
@@ -265,7 +284,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
             # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
             # does not update.
             content.append(effect.text)
-        event = llm.InputTranscriptionCompleted(
+        event = make(
+            llm.InputTranscriptionCompleted,
             item_id=effect.item_id,
             transcript=effect.text,
             is_final=effect.final,
@@ -276,9 +296,11 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
         logger.error("a user turn was not transcribed: %s", effect.failure, extra={"item_id": effect.item_id})
+        self._counters.failed(effect.failure)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")
+        self._counters.transcribed(effect.usage, model)
         metrics = mapping.transcription_metrics(
             effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
         )
@@ -292,7 +314,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _reply_overdue(self, key: str) -> None:
         self._timers.pop(key, None)
-        error = llm.RealtimeError("generate_reply timed out.", code="timeout")
+        error = make(llm.RealtimeError, "generate_reply timed out.", code="timeout")
         if self._streams.fail(key, error):
             self._do(self._conversation.give_up(key))
 
@@ -301,6 +323,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
+        self._counters.replied(effect)
         if effect.status == "incomplete":
             logger.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
         metrics = mapping.reply_metrics(

@@ -12,14 +12,18 @@ from livekit.agents import io, llm, utils
 from ..audio import frame_from_pcm
 from ..core import effects as fx
 from ..errors import Failure
+from ..framework import make
 from . import mapping
 
 Modality = Literal["text", "audio"]
 
+MAX_ROWS = 16
+"""Joined replies remembered; what is cut is one of the last few."""
+
 
 def refusal(failure: Failure) -> llm.RealtimeError:
     """A failure as the exception a request ends with."""
-    return llm.RealtimeError(failure.sentence(), code=failure.code or None)
+    return make(llm.RealtimeError, failure.sentence(), code=failure.code or None)
 
 
 class Requests:
@@ -70,14 +74,25 @@ class _Reply:
         self.messages: utils.aio.Chan[llm.MessageGeneration] = utils.aio.Chan()
         self.calls: utils.aio.Chan[llm.FunctionCall] = utils.aio.Chan()
         self.open: dict[str, _Message] = {}
+        self.row: list[str] = []  # its messages, in order
 
 
 class ReplyStreams:
     """Replies as LiveKit reads them, and the futures of `generate_reply`."""
 
-    def __init__(self, *, spoken: bool, announce: Callable[[llm.GenerationCreatedEvent], None]) -> None:
-        """`spoken`: whether this session replies in audio. `announce` gets each reply LiveKit should know of."""
+    def __init__(
+        self, *, spoken: bool, announce: Callable[[llm.GenerationCreatedEvent], None], joined: bool = False
+    ) -> None:
+        """Start without replies.
+
+        Args:
+            spoken: whether this session replies in audio.
+            announce: gets each reply LiveKit should know of.
+            joined: give the messages of a reply as one, for a LiveKit that plays one only. It has the first one's id.
+        """
         self._spoken = spoken
+        self._joined = joined
+        self._rows: dict[str, list[str]] = {}
         self._announce = announce
         self._asked: dict[str, asyncio.Future[llm.GenerationCreatedEvent]] = {}
         self._replies: dict[str, _Reply] = {}
@@ -113,7 +128,8 @@ class ReplyStreams:
         if effect.aside and future is None:
             return  # an application's own out-of-band reply: LiveKit would speak it into the room
         reply = self._replies[effect.response_id] = _Reply()
-        event = llm.GenerationCreatedEvent(
+        event = make(
+            llm.GenerationCreatedEvent,
             message_stream=reply.messages,
             function_stream=reply.calls,
             user_initiated=future is not None,
@@ -128,6 +144,12 @@ class ReplyStreams:
         reply = self._replies.get(effect.response_id)
         if reply is None or effect.item_id in reply.open:
             return
+        reply.row.append(effect.item_id)
+        if self._joined and len(reply.row) > 1:
+            message = reply.open[effect.item_id] = reply.open[reply.row[0]]
+            message.text.send_nowait(" ")
+            self._remember(reply.row)
+            return
         message = reply.open[effect.item_id] = _Message(spoken=self._spoken)
         reply.messages.send_nowait(
             llm.MessageGeneration(
@@ -137,6 +159,15 @@ class ReplyStreams:
                 modalities=message.kind,
             )
         )
+
+    def _remember(self, row: list[str]) -> None:
+        self._rows[row[0]] = row
+        while len(self._rows) > MAX_ROWS:
+            del self._rows[next(iter(self._rows))]
+
+    def row(self, message_id: str) -> list[str]:
+        """The messages that LiveKit knows as this one, in order."""
+        return self._rows.get(message_id, [message_id])
 
     def _message(self, effect: fx.MessageKind | fx.MessageText | fx.MessageAudio | fx.MessageEnded) -> _Message | None:
         reply = self._replies.get(effect.response_id)
@@ -163,6 +194,8 @@ class ReplyStreams:
 
     def message_ended(self, effect: fx.MessageEnded) -> None:
         """A message is complete."""
+        if self._joined:
+            return  # there may be another; `ended` closes them
         reply = self._replies.get(effect.response_id)
         message = reply.open.pop(effect.item_id, None) if reply is not None else None
         if message is not None:

@@ -12,16 +12,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from livekit.agents import APIConnectOptions, APIError, inference, stt, vad
+from livekit.agents import APIConnectOptions, APIError, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer, http_context, is_given
+from livekit.agents.vad import VAD
 
 from .. import azure, models
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..framework import make, voice_detector
 from ..log import logger
 from ..transport.link import Link
 from ..wire.endpoint import Service
-from . import upload, utterance
+from . import client_connection, upload, utterance
 from .options import DEFAULT_MAX_SEGMENT_LENGTH, Options
 from .prewarmed import Prewarmed
 from .stream import SpeechStream
@@ -52,7 +54,7 @@ class STT(stt.STT[str]):
         api_key: NotGivenOr[str] = NOT_GIVEN,
         client: Any = None,
         use_realtime: NotGivenOr[bool] = NOT_GIVEN,
-        vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
+        vad: NotGivenOr[VAD | None] = NOT_GIVEN,
         delay: NotGivenOr[str | None] = NOT_GIVEN,
         include_logprobs: bool = False,
         max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH,
@@ -84,7 +86,7 @@ class STT(stt.STT[str]):
                 is not.
             use_realtime: False gives whole utterances by upload only, with `recognize`. Default True.
             vad: LiveKit's voice activity detector that ends segments when the server does not; default, where one is
-                needed: the framework's own (`inference.VAD`). None: the caller ends them, with `flush`.
+                needed: LiveKit's own. None: the caller ends them, with `flush`.
             delay: `minimal` to `xhigh`: how long a streaming model waits for more audio before it writes.
             include_logprobs: ask for log probabilities, which give finals a confidence. For models that have them.
             max_segment_length: seconds of speech after which a segment is ended; default 30, None never.
@@ -100,7 +102,7 @@ class STT(stt.STT[str]):
             ValueError: a missing key, or something the model does not take; names the parameter and what to do.
         """
         connection, deployment = _azure or (
-            _connect(
+            client_connection.create(
                 client=client,
                 base_url=base_url,
                 api_key=api_key,
@@ -131,7 +133,8 @@ class STT(stt.STT[str]):
         self._options = self._first = Options(connection, model).changed(given)
         self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet
         self._vad = vad
-        self._own_vad: inference.VAD | None = None
+        self._check_detector(self._options)
+        self._own_vad: VAD | None = None
         self._http = http_session
         self._own_http: aiohttp.ClientSession | None = None
         self._streams: weakref.WeakSet[SpeechStream] = weakref.WeakSet()
@@ -162,7 +165,7 @@ class STT(stt.STT[str]):
         base_url: str | None = None,
         use_realtime: NotGivenOr[bool] = NOT_GIVEN,
         timeout: Any = None,
-        vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
+        vad: NotGivenOr[VAD | None] = NOT_GIVEN,
         **options: Any,
     ) -> STT:
         """Speech-to-text of an Azure OpenAI resource, on its GA path: `<resource>/openai/v1/realtime`.
@@ -236,7 +239,8 @@ class STT(stt.STT[str]):
 
     def _abilities(self) -> stt.STTCapabilities:
         streams = self._options.use_realtime
-        return stt.STTCapabilities(
+        return make(
+            stt.STTCapabilities,
             streaming=streams,
             interim_results=streams,
             aligned_transcript="chunk" if streams else False,
@@ -245,14 +249,18 @@ class STT(stt.STT[str]):
             manual_flush=streams and not self._options.server_turns and self._vad is None,
         )
 
-    def detector(self, options: Options) -> vad.VAD | None:
+    def _check_detector(self, options: Options) -> None:
+        if options.use_realtime and not options.server_turns and not is_given(self._vad):
+            voice_detector()
+
+    def detector(self, options: Options) -> VAD | None:
         """The detector that a stream with these options listens with; None: none."""
         if is_given(self._vad):
             return self._vad
         if options.server_turns:
             return None
         if self._own_vad is None:
-            self._own_vad = inference.VAD(model="silero")
+            self._own_vad = voice_detector()()
         return self._own_vad
 
     def stream(
@@ -314,6 +322,7 @@ class STT(stt.STT[str]):
         options = self._options.changed(change)
         for stream in self._streams:
             stream.options.changed(change)  # each has a say before any is changed
+        self._check_detector(options)
         self._options = options
         self._changes.append(change)
         while len(self._changes) > MAX_CHANGES:
@@ -394,19 +403,3 @@ class STT(stt.STT[str]):
         await self._prewarmed.aclose()
         if self._own_http is not None:
             await self._own_http.close()
-
-
-def _connect(*, client: Any, base_url: NotGivenOr[str], api_key: NotGivenOr[str], **rest: Any) -> Connection:
-    """The connection of the constructor's arguments; those given go before the client's."""
-    if is_given(api_key) and not api_key:
-        raise ValueError("api_key is empty: pass a key, or leave it out to use the environment's OPENAI_API_KEY.")
-    key = api_key if is_given(api_key) else None
-    if client is not None:
-        if "azure" in type(client).__name__.lower():
-            raise ValueError("client is an Azure client: use STT.with_azure(...), which takes its parameters.")
-        key = key or client.api_key
-        base_url = base_url if is_given(base_url) else str(client.base_url)
-        scope = {"OpenAI-Organization": client.organization, "OpenAI-Project": client.project}
-        ours = {name: value for name, value in scope.items() if value}
-        rest["extra_headers"] = {**ours, **(rest["extra_headers"] or {})}
-    return Connection.create(base_url=base_url, api_key=key, **rest)

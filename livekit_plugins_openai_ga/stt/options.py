@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from livekit.agents import LanguageCode
 from livekit.agents.types import NotGiven
 
 from .. import models
 from .. import session_fields as fields
 from ..connection import Connection
+from ..framework import LanguageCode
 from ..log import logger
 from ..transport.link import Link
 from ..wire import session

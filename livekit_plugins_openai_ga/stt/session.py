@@ -13,13 +13,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from livekit.agents import APIError, LanguageCode, stt
+from livekit.agents import APIError, stt
 
 from ..api_errors import to_api_error
 from ..core import effects as fx
 from ..core.hearing import Hearing
 from ..core.setup import Phase
+from ..counters import Counters
 from ..errors import Failure, from_exception
+from ..framework import PREFLIGHT_TRANSCRIPT, LanguageCode, make
 from ..log import logger
 from ..notices import Notices
 from ..transport.line import Line, first_of
@@ -51,7 +53,7 @@ ROOM_CHECK_S = 0.5
 
 _STAGES = {
     "interim": stt.SpeechEventType.INTERIM_TRANSCRIPT,
-    "preflight": stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
+    "preflight": PREFLIGHT_TRANSCRIPT,
     "final": stt.SpeechEventType.FINAL_TRANSCRIPT,
 }
 
@@ -110,6 +112,7 @@ class TranscriptionSession:
         )
         self._clock = WallClock()
         self._notices = Notices()
+        self._counters = Counters("stt", options.model)
         self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
         self._put_at = 0.0
         self._moved = asyncio.Event()
@@ -236,10 +239,12 @@ class TranscriptionSession:
                 link = await self._dial_unless_enough()
                 failure = None if link is None else await self._line.serve(link)
             except LinkFailed as exc:
+                self._counters.failed(exc.failure)
                 raise to_api_error(exc.failure) from None  # LiveKit logs causes, and theirs quote the server
             finally:
                 self._stop(self._confirmation)
             if failure is not None and not self._enough.is_set():
+                self._counters.failed(failure)
                 raise to_api_error(failure)
         if self._broken is not None:
             raise self._broken
@@ -264,11 +269,13 @@ class TranscriptionSession:
     def close(self) -> None:
         """Nothing will be told any more."""
         self._closed = True
+        self._counters.closed(self._outbox.audio.dropped)
         self._stop(self._timer)
         self._stop(self._confirmation)
 
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration."""
+        self._counters.connected(self._outbox.audio.dropped)
         if self._options.needs_new_session(self._dialled):  # changed while it was being opened
             self._line.hang_up(None)
         self._do(self._hearing.opened(self._now()))
@@ -290,6 +297,8 @@ class TranscriptionSession:
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; its audio waits for the next one."""
+        if failure is not None:
+            self._counters.lost()
         self._do(self._hearing.closed(self._now()))
         if self._next:
             self._adopt(self._next)
@@ -330,6 +339,7 @@ class TranscriptionSession:
 
     def _ready(self, effect: fx.Ready) -> None:
         self._stop(self._confirmation)
+        self._counters.ready()
         self._outbox.configured()
 
     def _settled(self, effect: fx.Settled) -> None:
@@ -354,6 +364,7 @@ class TranscriptionSession:
         where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}
         what = "speech was not transcribed" if where else "OpenAI reported an error"
         logger.error("%s: %s", what, effect.failure, extra=where)
+        self._counters.failed(effect.failure)
         self._report_error(to_api_error(effect.failure))
 
     def _finish(self, effect: fx.Finished) -> None:
@@ -363,9 +374,9 @@ class TranscriptionSession:
     def _speech(self, effect: fx.Speech) -> None:
         heard = None if effect.at_ms is None else self._clock.at(effect.at_ms)
         if effect.speaking:
-            event = stt.SpeechEvent(type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=heard)
+            event = make(stt.SpeechEvent, type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=heard)
         else:
-            event = stt.SpeechEvent(type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=heard)
+            event = make(stt.SpeechEvent, type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=heard)
         event.request_id = effect.item_id
         self._emit(event)
 
@@ -375,7 +386,8 @@ class TranscriptionSession:
     def _caption(self, effect: fx.Caption) -> None:
         languages = [LanguageCode(code) for code in effect.languages]
         final = effect.stage == "final"
-        data = stt.SpeechData(
+        data = make(
+            stt.SpeechData,
             language=languages[0] if languages else self._options.language,
             text=effect.text,
             start_time=self._seconds(effect.start_ms),
@@ -389,7 +401,9 @@ class TranscriptionSession:
         self._emit(stt.SpeechEvent(type=_STAGES[effect.stage], request_id=effect.item_id, alternatives=[data]))
 
     def _billed(self, effect: fx.SegmentBilled) -> None:
-        usage = stt.RecognitionUsage(
+        self._counters.transcribed(effect.usage)
+        usage = make(
+            stt.RecognitionUsage,
             audio_duration=effect.usage.seconds or effect.audio_ms / 1000,
             input_tokens=effect.usage.input,
             output_tokens=effect.usage.output,

@@ -16,6 +16,7 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
 from ..audio import InputAudio, frame_from_pcm
+from ..framework import fair_retries, real_reason, report_acquired
 from ..log import logger
 from ..transport.line import first_of
 from ..transport.link import Link
@@ -96,12 +97,17 @@ class SpeechStream(stt.RecognizeStream):
         self._detector = self._model.detector(self.options) or self._detector
 
     async def _run(self) -> None:
-        await self._session.run()
+        with fair_retries(self):
+            await self._session.run()
+
+    async def __anext__(self) -> stt.SpeechEvent:
+        with real_reason():
+            return await super().__anext__()
 
     async def _dial(self, options: Options, timeout: float) -> Link:
         started = time.perf_counter()
         link, reused = await self._model.dial(options, timeout)
-        self._report_connection_acquired(time.perf_counter() - started, reused)
+        report_acquired(self, time.perf_counter() - started, reused)
         return link
 
     def _tell(self, event: stt.SpeechEvent) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 
 import aiohttp
 from livekit import rtc
-from livekit.agents import LanguageCode, stt
+from livekit.agents import stt
 from livekit.agents.utils import AudioBuffer
 
 from .. import errors
 from ..api_errors import to_api_error
 from ..core.turns import confidence
 from ..core.usage import transcription_usage
+from ..framework import LanguageCode, make
 from ..transport.link import LinkFailed, retry_after
 from ..wire.endpoint import Service
 from .options import Options
@@ -52,7 +53,8 @@ def read(answer: Any, options: Options, *, request_id: str, seconds: float) -> s
     codes = [entry.get("code") for entry in answer.get("languages") or () if isinstance(entry, Mapping)]
     codes = codes or [answer.get("language")]
     languages = [LanguageCode(code) for code in codes if isinstance(code, str) and code]
-    data = stt.SpeechData(
+    data = make(
+        stt.SpeechData,
         language=languages[0] if languages else options.language,
         text=answer["text"].strip(),
         end_time=seconds,
@@ -62,8 +64,11 @@ def read(answer: Any, options: Options, *, request_id: str, seconds: float) -> s
     usage = transcription_usage(answer.get("usage"))
     billed = None
     if usage is not None:
-        billed = stt.RecognitionUsage(
-            audio_duration=usage.seconds or seconds, input_tokens=usage.input, output_tokens=usage.output
+        billed = make(
+            stt.RecognitionUsage,
+            audio_duration=usage.seconds or seconds,
+            input_tokens=usage.input,
+            output_tokens=usage.output,
         )
     return stt.SpeechEvent(
         type=stt.SpeechEventType.FINAL_TRANSCRIPT,

@@ -1,13 +1,15 @@
-"""The README's agent, as it stands in examples/."""
+"""The README's agent, as it stands in examples/, and the page about the examples."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "agent.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "agent.py"
 
 
 async def test_the_examples_agent_holds_a_call(start_call):
@@ -28,3 +30,9 @@ async def test_the_examples_agent_holds_a_call(start_call):
         await call.until(lambda: "Sunny in Rome." in call.texts("assistant"))
         outputs = [e["item"] for e in server.received("conversation.item.create")]
         assert [o["output"] for o in outputs if o["type"] == "function_call_output"] == ["It is sunny in Rome."]
+
+
+def test_the_page_names_every_example_and_a_script_for_it():
+    rows = re.findall(r"^\| `(\w+\.py)` \| .+ \| `(\w+\.json)` \|$", (EXAMPLES / "README.md").read_text(), re.M)
+    assert sorted(name for name, _ in rows) == sorted(path.name for path in EXAMPLES.glob("*.py"))
+    assert {script for _, script in rows} == {path.name for path in (EXAMPLES / "scripts").glob("*.json")}

@@ -292,6 +292,52 @@ def test_a_message_nobody_heard_is_taken_out(talk: Any) -> None:
     assert (talk.texts, talk.told) == ({}, [])
 
 
+# "one two" of 700 ms and "three four" of 800 ms, played as one: where it was cut, what was heard; what is cut, what is
+# left.
+CUTS = {
+    "before anything": (0, "", [], {}),
+    "in the first": (300, "one", [("a1", 300)], {"a1": "one"}),
+    "in the first, its text ahead of it": (600, "one two three", [("a1", 600)], {"a1": "one two"}),
+    "at the end of the first": (700, "one two", [], {"a1": "one two"}),
+    "in the second": (1000, "one two three", [("a2", 300)], {"a1": "one two", "a2": "three"}),
+    "after the second": (2000, "one two three four", [("a2", 800)], {"a1": "one two", "a2": "three four"}),
+    "without known text": (1000, None, [("a2", 300)], {"a1": "one two", "a2": "three four"}),
+}
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(("ms", "heard", "cut", "left"), CUTS.values(), ids=CUTS)
+def test_messages_that_were_played_as_one_are_cut_where_that_was(
+    talk: Any, ms: int, heard: str | None, cut: list[Any], left: dict[str, str], live: bool
+) -> None:
+    talk.begins("r1")
+    for item_id, text, length in (("a1", "one two", 700), ("a2", "three four", 800)):
+        talk.message("r1", item_id)
+        talk.speaks("r1", item_id, text, ms=length)
+    if not live:
+        talk.ends("r1")
+    talk.forget()
+    talk.note(talk.conversation.truncate("a1", "a2", spoken=True, audio_end_ms=ms, heard=heard))
+    assert [(e["item_id"], e["audio_end_ms"]) for e in talk.sent_of("conversation.item.truncate")] == cut
+    assert [e["item_id"] for e in talk.sent_of("conversation.item.delete")] == sorted({"a1", "a2"} - set(left))
+    talk.acknowledges()
+    if live:
+        talk.ends("r1", "cancelled")
+    assert talk.texts == left
+
+
+def test_written_messages_that_were_shown_as_one_are_cut_where_that_was(talk: Any) -> None:
+    talk.begins("r1")
+    for item_id, text in (("a1", "one two"), ("a2", "three four")):
+        talk.message("r1", item_id)
+        talk.writes("r1", item_id, text)
+    talk.ends("r1")
+    talk.forget()
+    talk.note(talk.conversation.truncate("a1", "a2", spoken=False, audio_end_ms=0, heard="one two three"))
+    talk.acknowledges()
+    assert talk.texts == {"a1": "one two", "a2": "three"}
+
+
 @pytest.mark.parametrize("live", [True, False])
 def test_a_written_message_is_replaced_by_what_was_read(talk: Any, live: bool) -> None:
     talk.begins("r1")

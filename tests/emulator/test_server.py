@@ -267,9 +267,10 @@ async def test_the_command_serves_and_says_what_it_cannot(tmp_path):
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        address, warning = await process.stdout.readline(), await process.stdout.readline()
-        url = address.decode().split()[-1].replace("http://", "ws://")
-        assert b"does not understand speech" in warning
+        address, warning, use = [(await process.stdout.readline()).decode() for _ in range(3)]
+        assert "does not understand speech" in warning
+        assert use.split()[-1] == f"OPENAI_BASE_URL={address.split()[-1]}"
+        url = address.split()[-1].replace("http://", "ws://")
         async with connect(url + "/realtime?model=gpt-realtime-2.1", additional_headers=KEY) as client:
             assert (await receive(client))["type"] == "session.created"
     finally:

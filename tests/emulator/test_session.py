@@ -569,3 +569,17 @@ def test_two_sessions_share_the_script_and_no_ids(talk):
         ids |= {event["event_id"] for event in t.session.sent}
     assert texts == ["First.", "Second."]
     assert all(len(event_id) <= 32 for event_id in ids)
+
+
+def test_an_item_named_by_the_client_keeps_its_id_for_itself(talk):
+    def reply_after(item_id):
+        t = talk(Script([Turn(say="Again.")]))
+        item = {"id": item_id, "type": "message", "role": "assistant"}
+        t("conversation.item.create", item={**item, "content": [{"type": "output_text", "text": "Hello."}]})
+        (reply,) = pick(t("response.create") + t.run(), "response.output_item.done")
+        return t, reply["item"]["id"]
+
+    _, given = reply_after("another")
+    t, other = reply_after(given)  # as when the history of one emulator is replayed to the next
+    assert [item["id"] for item in t.session.items] == [given, other]
+    assert other != given

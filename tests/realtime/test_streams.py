@@ -13,7 +13,7 @@ from livekit.agents import io, llm
 
 from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core import effects as fx
-from livekit_plugins_openai_ga.realtime.streams import ReplyStreams, Requests, refusal
+from livekit_plugins_openai_ga.realtime.streams import MAX_ROWS, ReplyStreams, Requests, refusal
 from livekit_plugins_openai_ga.wire.items import Item
 
 SOME_PCM = bytes(960)
@@ -22,9 +22,9 @@ SOME_PCM = bytes(960)
 class Watched(ReplyStreams):
     """Streams that note what they announce."""
 
-    def __init__(self, *, spoken: bool = True) -> None:
+    def __init__(self, *, spoken: bool = True, joined: bool = False) -> None:
         self.announced: list[llm.GenerationCreatedEvent] = []
-        super().__init__(spoken=spoken, announce=self.announced.append)
+        super().__init__(spoken=spoken, announce=self.announced.append, joined=joined)
 
     def begin(self, response_id: str = "r1", key: str | None = None, *, aside: bool = False) -> None:
         self.started(fx.ReplyStarted(response_id, key, aside))
@@ -262,3 +262,43 @@ def test_no_order_of_effects_raises_and_every_stream_ends_with_its_reply(
                 assert message.modalities.done()
 
     asyncio.run(run())
+
+
+# -- for a LiveKit that plays one message of a reply ----------------------------------------------------------------
+
+
+async def test_joined_messages_are_read_as_one_to_the_end_of_the_reply() -> None:
+    streams = Watched(joined=True)
+    streams.begin()
+    for item_id, text in (("m1", "One moment."), ("m2", "It is sunny.")):
+        streams.message_started(fx.MessageStarted("r1", item_id))
+        streams.message_kind(fx.MessageKind("r1", item_id, True))
+        streams.text(fx.MessageText("r1", item_id, text, None))
+        streams.audio(fx.MessageAudio("r1", item_id, SOME_PCM))
+        streams.message_ended(fx.MessageEnded("r1", item_id))
+    streams.finish()
+    (message,) = await rest(streams.announced[0].message_stream)
+    assert message.message_id == "m1"
+    assert "".join(await rest(message.text_stream)) == "One moment. It is sunny."
+    assert len(await rest(message.audio_stream)) == 2
+    assert streams.row("m1") == ["m1", "m2"]
+
+
+async def test_a_message_that_is_not_joined_stands_alone() -> None:
+    for joined in (False, True):
+        streams = Watched(joined=joined)
+        streams.begin()
+        streams.message_started(fx.MessageStarted("r1", "m1"))
+        streams.finish()
+        assert streams.row("m1") == ["m1"]
+
+
+async def test_joined_messages_of_replies_long_gone_are_forgotten() -> None:
+    streams = Watched(joined=True)
+    for number in range(MAX_ROWS + 1):
+        streams.begin(f"r{number}")
+        for part in "ab":
+            streams.message_started(fx.MessageStarted(f"r{number}", f"{number}{part}"))
+        streams.finish(f"r{number}")
+    assert streams.row("0a") == ["0a"]
+    assert streams.row("1a") == ["1a", "1b"]

@@ -19,10 +19,10 @@ from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer, fin
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 
-SERVER_VAD = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 400}
+SERVER_VAD: dict[str, Any] = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 400}
 MISSING = "room tests skipped: there is no livekit-server here; `make livekit-server` installs one"
 # So much of what the microphone takes waits in the track: an event loop that is late leaves no hole in it.
-_AHEAD_SECONDS = 0.1
+_AHEAD_SECONDS = 0.18
 _SESSION_EVENTS = ("user_input_transcribed", "conversation_item_added", "function_tools_executed", "error", "close")
 
 
@@ -55,7 +55,7 @@ class Microphone:
         """Play samples in the microphone's own format."""
         self._said += pcm
 
-    def say(self, text: str, *, speed: float = 1.0) -> None:
+    def say(self, text: str, *, speed: float = 1.5) -> None:
         """Speak with the emulator's voice; only for a microphone of 24 kHz mono."""
         assert (self.rate, self.channels) == (24000, 1)
         self.play(speak(text, "alloy", speed))
@@ -109,21 +109,22 @@ async def start_room_call(livekit: LiveKitServer, room_name: str) -> AsyncIterat
         model: llm.RealtimeModel | None = None,
         microphone: Microphone | None = None,
         room_options: Any = None,
+        name: str = room_name,
         **options: Any,
     ) -> RoomCall:
         options = {"turn_detection": SERVER_VAD, **options}
         model = model or RealtimeModel(api_key="sk-test", base_url=server.base_url, **options)
         room = rtc.Room()
-        await room.connect(livekit.url, livekit.token("agent", room_name, agent=True))
+        await room.connect(livekit.url, livekit.token("agent", name, agent=True))
         stack.push_async_callback(room.disconnect)
-        caller = await stack.enter_async_context(RoomCaller.join(livekit.url, livekit.token("caller", room_name)))
+        caller = await stack.enter_async_context(RoomCaller.join(livekit.url, livekit.token("caller", name)))
         microphone = microphone or Microphone()
         await caller.publish_microphone(microphone, rate=microphone.rate, channels=microphone.channels)
         session: AgentSession[Any] = AgentSession(llm=model, aec_warmup_duration=None)
         agent = agent or Agent(instructions="Be brief.")
         call = RoomCall(session, agent, room, caller, microphone)
-        for name in _SESSION_EVENTS:
-            session.on(name, lambda event, name=name: call.events.append((name, event)))
+        for kind in _SESSION_EVENTS:
+            session.on(kind, lambda event, kind=kind: call.events.append((kind, event)))
         session.on("close", lambda _: call.closed.set())
         stack.push_async_callback(session.aclose)
         await session.start(agent, room=room, **({"room_options": room_options} if room_options else {}))

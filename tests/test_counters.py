@@ -1,0 +1,228 @@
+"""What Prometheus is told of sessions on an emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import pytest
+from livekit import rtc
+from livekit.agents import APIConnectOptions, llm
+
+from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession, counters
+from livekit_plugins_openai_ga.core.effects import ReplyEnded
+from livekit_plugins_openai_ga.core.usage import ReplyUsage, TranscriptionUsage
+from livekit_plugins_openai_ga.counters import PREFIX, TABLE, Counters, code_label
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
+from livekit_plugins_openai_ga.emulator.faults import FailTranscription, RejectHandshake, RejectOn
+
+QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
+Grown = Callable[..., float]
+
+
+def shown(name: str, labels: dict[str, str]) -> float:
+    return prometheus_client.REGISTRY.get_sample_value(PREFIX + name, labels) or 0.0
+
+
+@pytest.fixture
+def grown() -> Grown:
+    """How much a series has grown since the test began; it is named without what all have in common."""
+    before = {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for metric in prometheus_client.REGISTRY.collect()
+        for sample in metric.samples
+    }
+
+    def since(name: str, kind: str = "realtime", model: str = "gpt-realtime-2.1", **labels: str) -> float:
+        labels = {"kind": kind, "model": model, **labels}
+        return shown(name, labels) - before.get((PREFIX + name, tuple(sorted(labels.items()))), 0.0)
+
+    return since
+
+
+@contextlib.asynccontextmanager
+async def session(server: Emulator, **options: Any) -> AsyncIterator[RealtimeSession]:
+    model = RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=QUICK, **options)
+    session = model.session()
+    try:
+        yield session
+    finally:
+        await session.aclose()
+
+
+async def spoken(session: RealtimeSession) -> None:
+    """A reply, to its end."""
+    async for _ in (await session.generate_reply()).message_stream:
+        pass
+
+
+async def over(session: RealtimeSession) -> None:
+    """Wait for the error that ends a session."""
+    told: asyncio.Queue[llm.RealtimeModelError] = asyncio.Queue()
+    session.on("error", told.put_nowait)
+    while (await asyncio.wait_for(told.get(), 10)).recoverable:
+        pass
+
+
+async def test_a_conversation_counts_its_connection_its_replies_and_their_tokens(grown: Grown) -> None:
+    async with Emulator(Script([Turn(say="Good morning.")])) as server, session(server) as call:
+        assert grown("sessions") == 1
+        await spoken(call)
+        assert grown("connections_total") == 1
+        assert grown("replies_total", status="completed") == 1
+        assert grown("first_output_seconds_count") == 1
+        [usage] = [event["response"]["usage"] for event in server.sent("response.done")]
+        for kind in ("text", "audio"):
+            told = usage["output_token_details"][f"{kind}_tokens"]
+            assert told > 0
+            assert grown("tokens_total", type=f"output_{kind}") == told
+        await call.aclose()
+        assert grown("sessions") == 0
+
+
+async def test_a_lost_connection_is_counted_with_its_code_and_how_long_it_took(grown: Grown) -> None:
+    async with Emulator(Script([Turn(say="Here."), Turn(say="Again.")])) as server, session(server) as call:
+        again = asyncio.Event()
+        call.on("session_reconnected", lambda _: again.set())
+        await spoken(call)
+        await server.drop()
+        await asyncio.wait_for(again.wait(), 10)
+        assert grown("failures_total", outcome="reconnect", code="close_1006") == 1
+        assert grown("reconnect_seconds_count") == 1
+        assert grown("connections_total") == 2
+        assert grown("sessions") == 1
+
+
+async def test_a_session_that_cannot_go_on_counts_why_and_is_open_no_more(grown: Grown) -> None:
+    fault = RejectHandshake("invalid_api_key", "Incorrect API key provided.", 3000)
+    async with Emulator(faults=[fault]) as server, session(server) as call:
+        await over(call)
+        assert grown("failures_total", outcome="fatal", code="invalid_api_key") == 1
+        assert grown("sessions") == 0
+
+
+async def test_a_refused_change_counts_although_only_its_caller_hears_of_it(grown: Grown) -> None:
+    fault = RejectOn("session.update", "invalid_value", "Invalid value.", "session.instructions", nth=2)
+    async with Emulator(Script([Turn(say="Here.")]), faults=[fault]) as server, session(server) as call:
+        await spoken(call)
+        with pytest.raises(llm.RealtimeError):
+            await call.update_instructions("Be brief.")
+        assert grown("failures_total", outcome="request_failed", code="invalid_value") == 1
+
+
+async def test_closing_a_session_with_requests_on_their_way_is_no_failure(grown: Grown) -> None:
+    async with Emulator() as server, session(server) as call:
+        reply = call.generate_reply()
+        await call.aclose()
+        with pytest.raises(llm.RealtimeError):
+            await reply
+        assert grown("failures_total", outcome="fatal", code="other") == 0
+
+
+async def test_a_stream_of_speech_to_text_counts_in_its_own_kind(grown: Grown) -> None:
+    async with Emulator(Script([Turn(heard="Hello.")]), faults=[FailTranscription(nth=2)]) as server:
+        stt = STT(api_key="sk-test", base_url=server.base_url, turn_detection=None, vad=None)
+        labels = {"kind": "stt", "model": stt.model}
+        async with stt.stream(conn_options=QUICK) as stream:
+            assert grown("sessions", **labels) == 1
+            for _ in range(2):
+                pcm = speak("Hello.", "alloy", 1.0)
+                stream.push_frame(rtc.AudioFrame(pcm, 24000, 1, len(pcm) // 2))
+                stream.flush()
+            stream.end_input()
+            async for _ in stream:
+                pass
+        assert grown("connections_total", **labels) == 1
+        assert grown("billed_audio_seconds_total", **labels) > 0
+        assert grown("failures_total", outcome="request_failed", code="audio_unintelligible", **labels) == 1
+        assert grown("sessions", **labels) == 0
+
+
+# -- one by one ----------------------------------------------------------------------------------------------------
+
+
+def test_lost_audio_is_counted_once_in_seconds(grown: Grown) -> None:
+    session = Counters("realtime", "lossy")
+    session.connected(0.0)
+    session.connected(1500.0)
+    session.connected(1500.0)
+    session.closed(2000.0)
+    session.closed(9000.0)
+    assert grown("lost_audio_seconds_total", model="lossy") == 2.0
+    assert grown("sessions", model="lossy") == 0
+
+
+def test_tokens_without_details_are_counted_as_other(grown: Grown) -> None:
+    usage = ReplyUsage(input=100, input_text=10, input_audio=60, cached=40, output=30, output_text=5)
+    Counters("realtime", "vague").replied(ReplyEnded("r", "cancelled", "", 5.0, None, 6.0, usage, None))
+    told = {"input_text": 10, "input_audio": 60, "input_other": 30, "output_text": 5, "output_other": 25}
+    assert {name: grown("tokens_total", model="vague", type=name) for name in told} == told
+    assert grown("cached_tokens_total", model="vague") == 40
+    assert grown("replies_total", model="vague", status="cancelled") == 1
+    assert grown("first_output_seconds_count", model="vague") == 0
+
+
+def test_a_transcript_in_a_conversation_is_billed_to_the_model_that_made_it(grown: Grown) -> None:
+    usage = TranscriptionUsage(seconds=2.5, input=20, input_audio=15, output=4)
+    Counters("realtime", "talker").transcribed(usage, "writer")
+    told = {"input_audio": 15, "input_other": 5, "output_text": 4}
+    assert {name: grown("tokens_total", model="writer", type=name) for name in told} == told
+    assert grown("billed_audio_seconds_total", model="writer") == 2.5
+    assert grown("tokens_total", model="talker", type="input_audio") == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "label"),
+    [
+        ("insufficient_quota", "insufficient_quota"),
+        ("close_1011", "close_1011"),
+        ("close_4711", "other"),
+        ("http_503", "http_5xx"),
+        ("http_429", "http_4xx"),
+        ("host_not_found", "host_not_found"),
+        ("what_a_server_makes_up", "other"),
+        ("", "other"),
+    ],
+)
+def test_servers_cannot_make_up_series(code: str, label: str) -> None:
+    assert code_label(code) == label
+
+
+# -- in LiveKit's multiprocess mode --------------------------------------------------------------------------------
+
+_PROCESS = """
+import os, sys
+import livekit_plugins_openai_ga
+from livekit_plugins_openai_ga.counters import Counters
+folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
+print(len(os.listdir(folder)))
+Counters("realtime", "m").connected(0.0)
+print(len(os.listdir(folder)))
+"""
+
+
+def test_a_process_writes_no_file_before_it_has_a_session(tmp_path: Path) -> None:
+    # LiveKit's worker imports the plugin and then clears the folder: what had a file by then would count for nobody.
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _PROCESS], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    before, after = map(int, done.stdout.split())
+    assert before == 0
+    assert after > 0
+
+
+def test_the_page_lists_every_metric_with_its_labels_and_meaning() -> None:
+    page = (Path(counters.__file__).parent.parent / "docs" / "production.md").read_text()
+    rows = [
+        f"| `{row.series}` | {', '.join(f'`{label}`' for label in row.labels) or '-'} | {row.meaning} |"
+        for row in TABLE
+    ]
+    assert [line for line in page.splitlines() if line.startswith(f"| `{PREFIX}")] == rows
