@@ -236,12 +236,10 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._requests.settle(effect.key, effect.failure)
         if effect.failure is None:
             return
-        awaited = self._streams.fail(effect.key, refusal(effect.failure))
-        if self._over is None and awaited:
-            # LiveKit only logs a reply's exception; its error event is what an application hears
+        self._streams.fail(effect.key, refusal(effect.failure))
+        if self._over is None:
+            # LiveKit only logs what a refused reply or handoff raises; its error event is what an application hears.
             self._report(fx.Report(effect.failure))
-        elif self._over is None:
-            self._counters.failed(effect.failure)
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
         self._use(self._options.restored(self._conversation.config.wanted))

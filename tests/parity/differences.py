@@ -161,8 +161,7 @@ DIFFERENCES: dict[str, tuple[Differs, ...]] = {
     ),
     "instructions that are refused": (
         Differs(
-            "There an error event is all; here whoever asked is told, and the old ones are back (livekit/agents#1183).",
-            official=("error label=its own error=APIError(invalid_value, retryable=True) recoverable=True",),
+            "There an error event is all; here whoever asked is told, too, and the old ones stay (livekit/agents#1183).",
             ours=("update_instructions raises error='RealtimeError(invalid_value)'",),
         ),
     ),

@@ -338,7 +338,7 @@ async def test_a_cancelled_request_cancels_the_reply(open_session):
 
 
 async def test_interrupt_cancels_the_reply_that_is_being_made(open_session, reading):
-    async with Emulator(Script([Turn(say="A long reply. " * 20)])) as server:
+    async with Emulator(Script([Turn(say="A reply without an end.", stall=True)])) as server:
         call = open_session(server)
         call.session.interrupt()  # nothing to cancel yet
         reply = await call.session.generate_reply()

@@ -118,7 +118,8 @@ class CoreReplay:
                 for item in arguments.pop("append")
             ]
             arguments["target"] = [*self.conversation.mirror, *new]
-        effects: list[fx.Effect] = getattr(self.conversation, name)(**arguments)
+        items = arguments.pop("items", [])
+        effects: list[fx.Effect] = getattr(self.conversation, name)(*items, **arguments)
         return effects
 
     def expect(self, expected: list[dict[str, Any]]) -> None:
