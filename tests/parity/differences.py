@@ -161,7 +161,7 @@ DIFFERENCES: dict[str, tuple[Differs, ...]] = {
     ),
     "instructions that are refused": (
         Differs(
-            "There an error event is all; here whoever asked is told, too, and the old ones stay (livekit/agents#1183).",
+            "There an error event is all; here who asked is told, too, and the old ones stay (livekit/agents#1183).",
             ours=("update_instructions raises error='RealtimeError(invalid_value)'",),
         ),
     ),
