@@ -19,7 +19,7 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test lint format clean
+.PHONY: demo room livekit-server test matrix lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -35,6 +35,10 @@ livekit-server: $(DEMO_STAMP)
 
 test: $(STAMP) $(GATEWAY_STAMP)
 	$(BIN)/python -m pytest $(ARGS)
+
+# One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
+matrix: $(STAMP)
+	$(BIN)/python -m tests.matrix $(ROWS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

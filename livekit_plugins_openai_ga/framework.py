@@ -4,7 +4,7 @@ The rest of the package is written for the newest release. What it needs and old
 
 | name | here since | before |
 |---|---|---|
-| fields of events, capabilities and errors | 1.3.12 to 1.8.9 | `make` leaves them out, and sets them as plain attributes |
+| fields of events, capabilities, errors | 1.3.12 to 1.8.9 | `make` leaves them out, and sets them as attributes |
 | tools as classes | 1.3.12 | marks on a function: `raw_schema`, `llm.is_function_tool` |
 | `Metadata` of metrics | 1.3.12 | metrics do not keep it |
 | `SpeechEventType.PREFLIGHT_TRANSCRIPT` | 1.3.12 | an interim transcript |
@@ -16,7 +16,8 @@ The rest of the package is written for the newest release. What it needs and old
 | `inference.VAD` | 1.6.10 | livekit-plugins-silero: `voice_detector` |
 | a long attempt gives a stream its retries back | 1.8.9 | `fair_retries` |
 
-Found in the packages of 1.2.8, 1.3.12, 1.5.17, 1.6.10, 1.7.1 and 1.8.9, which `tests/matrix` runs; others may have it earlier.
+Found in the packages of 1.2.8, 1.3.12, 1.5.17, 1.6.10, 1.7.1 and 1.8.9, which `tests/matrix` runs; a release in
+between may have it already.
 """
 
 from __future__ import annotations

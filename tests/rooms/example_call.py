@@ -32,6 +32,10 @@ class ExampleCall:
     caller: RoomCaller
     microphone: Microphone
 
+    async def agent_arrives(self) -> None:
+        """Wait until the job has been given to a process and that has joined: seconds, on a busy machine many."""
+        await self.caller.until(lambda: self.caller.agent, timeout=60.0)
+
     @property
     def agent(self) -> str:
         """The identity of the example's participant."""
@@ -59,7 +63,10 @@ async def example_call(
     arguments: Sequence[str] = (),
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[ExampleCall]:
-    """Starts `python examples/<name> <mode> <arguments>` with an emulator, then joins `room` with a microphone."""
+    """Starts `python examples/<name> <mode> <arguments>` with an emulator, and joins `room` with a microphone.
+
+    The agent is there, but what it does at first may not be done.
+    """
     async with (
         Emulator(Script(turns)) as model,
         running_worker(
@@ -69,4 +76,6 @@ async def example_call(
     ):
         microphone = Microphone()
         await caller.publish_microphone(microphone)
-        yield ExampleCall(model, worker, caller, microphone)
+        call = ExampleCall(model, worker, caller, microphone)
+        await call.agent_arrives()
+        yield call

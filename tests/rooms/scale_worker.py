@@ -1,14 +1,14 @@
 """The worker that test_worker.py and test_scale_out.py run: it takes a set number of calls and says who it is.
 
-Environment: `WORKER` (its name, an attribute of its agents), `CALLS` (how many at once), `THREADS` (jobs in threads),
-`METRICS` (it opens the Prometheus endpoint, on any port).
+Environment: `WORKER` (its name, an attribute of its agents), `CALLS` (how many at once), `METRICS` (it opens
+a Prometheus endpoint on any port).
 """
 
 from __future__ import annotations
 
 import os
 
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobExecutorType, JobRequest, cli, room_io
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, JobRequest, cli, room_io
 from livekit.plugins import openai_ga
 
 CALLS = int(os.environ["CALLS"])
@@ -18,7 +18,6 @@ server = AgentServer(
     load_fnc=lambda server: len(server.active_jobs) / CALLS,
     load_threshold=0.99,
     num_idle_processes=2,
-    job_executor_type=JobExecutorType.THREAD if "THREADS" in os.environ else JobExecutorType.PROCESS,
     host="127.0.0.1",
     port=0,
     prometheus_port=0 if "METRICS" in os.environ else None,

@@ -8,12 +8,16 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 
 from .test_worker import metrics, texts
 from .worker import environment, running_worker
+
+pytestmark = pytest.mark.timeout(180)  # workers start in seconds, and in more of them on a busy machine
 
 FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
 

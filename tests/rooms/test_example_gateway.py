@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
@@ -16,6 +17,8 @@ from livekit_plugins_openai_ga.emulator import Emulator, Script
 from .conftest import Microphone
 from .example_call import EXAMPLES, ExampleCall, example_call, script
 from .worker import environment, running_worker
+
+pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
 
 TURNS = script("conversation.json")
 ALIAS, KEY, PROVIDER_KEY = "house-voice", "key-for-the-gateway", "key-for-the-provider"
@@ -87,6 +90,7 @@ async def test_the_agent_talks_through_a_gateway(livekit: LiveKitServer, room_na
             ):
                 call = ExampleCall(provider, worker, caller, Microphone())
                 await caller.publish_microphone(call.microphone)
+                await call.agent_arrives()
                 await provider.wait_received("input_audio_buffer.append", timeout=30.0)
                 call.microphone.say(TURNS[0].heard)
                 await caller.until(lambda: call.agent_texts() == [TURNS[0].say])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 
+import pytest
 from livekit import rtc
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.emulator import speak
 
 from .example_call import ExampleCall, example_call, script
+
+pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
 
 TURNS = script("conversation.json")
 FIRST, LAST = TURNS

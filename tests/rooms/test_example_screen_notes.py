@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import PIL.Image
+import pytest
 from livekit import rtc
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 
 from .example_call import ExampleCall, example_call, script
+
+pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
 
 TURNS = script("notes.json")
 WIDTH, HEIGHT = 1600, 900

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 
 from .example_call import example_call, script
+
+pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
 
 TURNS = script("tools.json")
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 
 from .conftest import Microphone
 from .example_call import ExampleCall, example_call, script
+
+pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
 
 TURNS = script("captions.json")
 QUESTION, ANSWER, END = [turn.heard for turn in TURNS]

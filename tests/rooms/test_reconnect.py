@@ -41,6 +41,6 @@ async def test_the_call_goes_on_when_the_agents_connection_to_the_room_is_lost(s
         await call.caller.until(lambda: {"room", "microphone"} <= set(seen))
         call.microphone.say("Are you there?")
         await call.caller.until(lambda: call.caller.texts("agent") == ["Good morning.", "Yes, still here."])
-        assert sum(len(ear.stretches()) for ear in call.caller.ears.values()) == 2
+        assert sum(len(ear.stretches()) for ear in call.caller.ears.values()) >= 2
         assert len(server.sessions) == 1
         assert call.named("error") == []

@@ -15,6 +15,8 @@ from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 from .test_worker import WORKER, texts
 from .worker import environment, running_worker
 
+pytestmark = pytest.mark.timeout(180)  # workers start in seconds, and in more of them on a busy machine
+
 ROOMS = 10
 CALLS = 8
 """What a worker takes at once, so that neither can have all rooms."""
@@ -45,7 +47,6 @@ async def dispatch(livekit: LiveKitServer, room: str) -> None:
         await service.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(room=room))
 
 
-@pytest.mark.timeout(120)
 async def test_two_workers_share_ten_rooms(livekit: LiveKitServer, room_name: str) -> None:
     async with Emulator(Script([Turn(say="Yes?")] * 2 * ROOMS)) as server, contextlib.AsyncExitStack() as stack:
         own = {**environment(livekit, server.base_url), "CALLS": str(CALLS)}
@@ -61,7 +62,6 @@ async def test_two_workers_share_ten_rooms(livekit: LiveKitServer, room_name: st
         assert {name for [name] in served} == {"A", "B"}
 
 
-@pytest.mark.timeout(120)
 async def test_the_rooms_of_a_killed_worker_get_a_new_agent_when_one_is_asked_for(
     livekit: LiveKitServer, room_name: str
 ) -> None:

@@ -7,12 +7,16 @@ import re
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 
 from .conftest import Microphone
 from .worker import Worker, environment, running_worker
+
+pytestmark = pytest.mark.timeout(180)  # workers start in seconds, and in more of them on a busy machine
 
 WORKER = Path(__file__).with_name("scale_worker.py")
 TURNS = [Turn(say="Good morning."), Turn(heard="Who is it?", say="It is Iris.")]
