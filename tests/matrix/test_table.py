@@ -25,7 +25,7 @@ def test_the_readme_shows_the_same_rows_or_none() -> None:
 
 def test_the_oldest_row_has_the_lowest_versions_that_the_package_asks_for() -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    lowest = dict(re.findall(r'^  "(livekit-agents|livekit|websockets)>=([\d.]+)",$', project, re.M))
+    lowest = dict(re.findall(r'^  "(livekit-agents|livekit|websockets)(?:\[images\])?>=([\d.]+)",$', project, re.M))
     oldest = rows.OLDEST
     assert lowest == {"livekit-agents": oldest.agents, "livekit": oldest.livekit, "websockets": oldest.websockets}
     assert f'requires-python = ">={oldest.python}"' in project

@@ -19,7 +19,7 @@ from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer, fin
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 
-SERVER_VAD: dict[str, Any] = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 400}
+SERVER_VAD: dict[str, Any] = {"type": "server_vad", "prefix_padding_ms": 300, "silence_duration_ms": 400}
 MISSING = "room tests skipped: there is no livekit-server here; `make livekit-server` installs one"
 # So much of what the microphone takes waits in the track: an event loop that is late leaves no hole in it.
 _AHEAD_SECONDS = 0.18
