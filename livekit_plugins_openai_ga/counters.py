@@ -8,6 +8,7 @@ multiprocess mode the worker clears the folder of these files after this module 
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from .core.effects import ReplyEnded
 from .core.usage import ReplyUsage, TranscriptionUsage
 from .errors import Failure
 from .failures import CLOSE_CODES, EXCEPTIONS, FAILURES
+from .log import logger
 
 PREFIX = "livekit_openai_ga_"
 
@@ -76,10 +78,26 @@ KNOWN_CODES = frozenset(
 
 
 def code_label(code: str) -> str:
-    """A failure's code as a label, of which there are not many: HTTP statuses by their hundred, unknown ones `other`."""
-    if code.startswith("http_"):
-        return f"http_{code[5:6]}xx"
-    return code if code in KNOWN_CODES else "other"
+    """A code as a label, of which there may not be many: HTTP statuses by their hundred, unknown ones as `other`."""
+    if code in KNOWN_CODES:
+        return code
+    status = re.fullmatch(r"http_([1-5])\d\d", code)
+    return f"http_{status[1]}xx" if status else "other"
+
+
+class _Nowhere:
+    """Takes what cannot be written down: the folder of LiveKit's multiprocess mode may be gone, and a call goes on."""
+
+    def inc(self, amount: float = 1) -> None: ...
+
+    def dec(self, amount: float = 1) -> None: ...
+
+    def observe(self, amount: float) -> None: ...
+
+
+@functools.cache
+def _tell_once(problem: str) -> None:
+    logger.warning("metrics cannot be written, so calls are not counted: %s", problem)
 
 
 class Counters:
@@ -95,7 +113,11 @@ class Counters:
         self._metric("sessions").inc()
 
     def _metric(self, name: str, **labels: str) -> Any:
-        return _METRICS[name].labels(**{"kind": self._kind, "model": self._model, **labels})
+        try:
+            return _METRICS[name].labels(**{"kind": self._kind, "model": self._model, **labels})
+        except OSError as exc:
+            _tell_once(exc.strerror or type(exc).__name__)
+            return _Nowhere()
 
     def connected(self, lost_audio_ms: float) -> None:
         """A connection was opened. `lost_audio_ms`: user audio lost since the session began."""
@@ -108,8 +130,9 @@ class Counters:
         self._metric("failures_total", **labels).inc()
 
     def lost(self) -> None:
-        """The connection broke."""
-        self._lost_at = time.monotonic()
+        """The connection broke, or the one after it did before it worked."""
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
 
     def ready(self) -> None:
         """A connection is configured."""

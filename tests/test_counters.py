@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ async def test_a_session_that_cannot_go_on_counts_why_and_is_open_no_more(grown:
         assert grown("sessions") == 0
 
 
-async def test_a_refused_change_counts_although_only_its_caller_hears_of_it(grown: Grown) -> None:
+async def test_a_refused_change_is_counted(grown: Grown) -> None:
     fault = RejectOn("session.update", "invalid_value", "Invalid value.", "session.instructions", nth=2)
     async with Emulator(Script([Turn(say="Here.")]), faults=[fault]) as server, session(server) as call:
         await spoken(call)
@@ -159,6 +160,19 @@ def test_lost_audio_is_counted_once_in_seconds(grown: Grown) -> None:
     assert grown("sessions", model="lossy") == 0
 
 
+def test_a_reconnect_that_takes_several_attempts_is_as_long_as_all_of_them(grown: Grown) -> None:
+    session = Counters("realtime", "unlucky")
+    session.lost()
+    time.sleep(0.02)  # what is measured, not a wait
+    lost_again = time.monotonic()
+    session.lost()
+    session.ready()
+    took = time.monotonic() - lost_again
+    session.ready()
+    assert grown("reconnect_seconds_count", model="unlucky") == 1
+    assert grown("reconnect_seconds_sum", model="unlucky") > took
+
+
 def test_tokens_without_details_are_counted_as_other(grown: Grown) -> None:
     usage = ReplyUsage(input=100, input_text=10, input_audio=60, cached=40, output=30, output_text=5)
     Counters("realtime", "vague").replied(ReplyEnded("r", "cancelled", "", 5.0, None, 6.0, usage, None))
@@ -186,6 +200,8 @@ def test_a_transcript_in_a_conversation_is_billed_to_the_model_that_made_it(grow
         ("close_4711", "other"),
         ("http_503", "http_5xx"),
         ("http_429", "http_4xx"),
+        ("http_error", "http_error"),
+        ("http_anything", "other"),
         ("host_not_found", "host_not_found"),
         ("what_a_server_makes_up", "other"),
         ("", "other"),
@@ -217,6 +233,28 @@ def test_a_process_writes_no_file_before_it_has_a_session(tmp_path: Path) -> Non
     before, after = map(int, done.stdout.split())
     assert before == 0
     assert after > 0
+
+
+_FOLDER_GONE = """
+import os, shutil
+from livekit_plugins_openai_ga.counters import Counters
+shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+session = Counters("realtime", "m")
+session.connected(0.0)
+session.lost()
+session.ready()
+session.closed(5.0)
+print("went on")
+"""
+
+
+def test_a_call_goes_on_when_its_metrics_have_no_folder_any_more(tmp_path: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", _FOLDER_GONE], env=environment, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "went on\n"
+    assert done.stderr.count("metrics cannot be written") == 1
 
 
 def test_the_page_lists_every_metric_with_its_labels_and_meaning() -> None:

@@ -65,6 +65,16 @@ def find() -> str | None:
     return shutil.which("livekit-server") or (str(cached()) if cached().exists() else None)
 
 
+def version(program: str) -> str:
+    """What `program` says of its version, such as `livekit-server version 1.13.5`; "" when it says nothing."""
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def is_pinned(program: str) -> bool:
+    """Whether it is the release that the room tests were written against."""
+    return version(program).split()[-1:] == [VERSION.lstrip("v")]
+
+
 def install() -> Path:
     """Build the pinned release with Go, unless it is there.
 
@@ -107,7 +117,10 @@ def livekit_server(program: str, *, log: Path | None = None) -> Iterator[LiveKit
         written = log or Path(folder) / "livekit-server.log"
         with written.open("wb") as output:
             process = subprocess.Popen(
-                [program, "--dev", "--config-body", _config(server)], stdout=output, stderr=subprocess.STDOUT
+                [program, "--dev", "--config-body", _config(server)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the callers, who leave first
             )
         try:
             _wait_until_ready(server, process, written)
@@ -147,8 +160,9 @@ def _free_port(kind: socket.SocketKind) -> int:
 
 def _wait_until_ready(server: LiveKitServer, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # `http_proxy` is not for this machine
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(server.url.replace("ws:", "http:"), timeout=1.0):
+        with contextlib.suppress(OSError), direct.open(server.url.replace("ws:", "http:"), timeout=1.0):
             return
         time.sleep(_POLL_SECONDS)
     said = log.read_text(errors="replace").strip().splitlines()[-3:]
@@ -173,9 +187,8 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"{program}: {said}")
-    if VERSION.lstrip("v") not in said:
+    print(f"{program}: {version(program)}")
+    if not is_pinned(program):
         print(f"The room tests were written against {VERSION}.", file=sys.stderr)
     return 0
 

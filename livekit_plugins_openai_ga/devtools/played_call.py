@@ -80,7 +80,7 @@ def checked(options: argparse.Namespace) -> bytes:
 async def answering(*, live: bool, bundled: bool) -> AsyncIterator[dict[str, str]]:
     """Where the agent finds its model, as environment variables: OpenAI, or an emulator as long as the block lasts."""
     if live:
-        yield {}
+        yield {name: value for name, value in os.environ.items() if name.startswith("OPENAI_")}
         return
     script = Script(BUNDLED_SCRIPT if bundled else ANY_SCRIPT)
     for text in {text for turn in script.turns for text in turn.texts}:
@@ -91,7 +91,7 @@ async def answering(*, live: bool, bundled: bool) -> AsyncIterator[dict[str, str
 
 @contextlib.contextmanager
 def hanging_up() -> Iterator[asyncio.Event]:
-    """An event that the first Ctrl-C sets; the second one ends the program."""
+    """An event that Ctrl-C sets, and whatever else asks the program to end; a second Ctrl-C ends it at once."""
     hang_up = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -100,8 +100,10 @@ def hanging_up() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
     # Neither on Windows nor outside the main thread.
-    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
         loop.add_signal_handler(signal.SIGINT, interrupted)
+        for other in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(other, hang_up.set)
     yield hang_up
 
 

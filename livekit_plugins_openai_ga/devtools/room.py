@@ -10,14 +10,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import urllib.parse
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from livekit.agents.voice import RemoteSession
@@ -41,6 +37,7 @@ from .played_call import (
 from .room_caller import RoomCaller
 from .room_minutes import RoomReader
 from .wav import CallRecording
+from .worker import REGISTERED, START_SECONDS, Worker, WorkerFailed, running
 
 AGENT = Path("examples/agent.py")
 IDENTITY = "caller"
@@ -48,61 +45,7 @@ _AGENT_SECONDS = 30.0
 _GREETING_SECONDS = 10.0
 _QUIET_SECONDS = 2.0
 _PATIENCE_SECONDS = 30.0
-_STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.1
-
-
-class RoomFailed(Exception):
-    """The call could not be held; the message is for a user."""
-
-
-class Worker:
-    """The worker's process, and what it prints."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process = process
-        self._log = log
-
-    def check(self) -> None:
-        """Raises `RoomFailed` when it has ended."""
-        if self._process.poll() is not None:
-            raise RoomFailed(f"The worker ended by itself (exit code {self._process.returncode}):\n{self.said()}")
-
-    async def until_registered(self) -> None:
-        """Returns when LiveKit knows it: a room that is made before gets no agent. Raises `RoomFailed`."""
-        deadline = asyncio.get_running_loop().time() + _AGENT_SECONDS
-        while b"registered worker" not in self._log.read_bytes():
-            self.check()
-            if asyncio.get_running_loop().time() > deadline:
-                raise RoomFailed(f"The worker did not register within {_AGENT_SECONDS:.0f} s:\n{self.said()}")
-            await asyncio.sleep(_POLL_SECONDS)
-
-    def said(self, lines: int = 15) -> str:
-        """The last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").strip().splitlines()[-lines:])
-
-
-@contextlib.contextmanager
-def running_worker(agent: Path, environment: Mapping[str, str], log: Path) -> Iterator[Worker]:
-    """`python AGENT dev --no-reload`, for as long as the block lasts. `log` gets what it prints."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(agent), "dev", "--no-reload"],
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C is for the caller, who hangs up first
-        )
-    try:
-        yield Worker(process, log)
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 async def hold_call(
@@ -111,7 +54,7 @@ async def hold_call(
     """One call with the caller's recording (24 kHz int16 mono PCM), until it is over or `hang_up` is set.
 
     Raises:
-        RoomFailed: The agent did not come, or its worker ended.
+        WorkerFailed: The agent did not come, or its worker ended.
     """
     loop = asyncio.get_running_loop()
     zero = loop.time()
@@ -125,7 +68,7 @@ async def hold_call(
         reader.attend(session)
         await session.start()
         try:
-            await first_of(_call(caller, microphone, minutes, worker), _watch(worker), hang_up.wait())
+            await first_of(_call(caller, microphone, minutes, worker), worker.watch(), hang_up.wait())
         finally:
             await session.aclose()
         ear = caller.agent_ear
@@ -135,19 +78,13 @@ async def hold_call(
     return recording, minutes
 
 
-async def _watch(worker: Worker) -> None:
-    while True:
-        worker.check()
-        await asyncio.sleep(_POLL_SECONDS)
-
-
 async def _call(caller: RoomCaller, microphone: CallerAudio, minutes: Minutes, worker: Worker) -> None:
     await caller.publish_microphone(microphone)
     minutes.note("the caller is in the room")
     try:
         await caller.until(lambda: caller.agent, timeout=_AGENT_SECONDS)
     except TimeoutError:
-        raise RoomFailed(f"No agent came within {_AGENT_SECONDS:.0f} s. The worker says:\n{worker.said()}") from None
+        raise WorkerFailed(f"No agent came within {_AGENT_SECONDS:.0f} s. The worker says:\n{worker.said()}") from None
     minutes.note("the agent is in the room")
     with contextlib.suppress(TimeoutError):  # an agent may wait for the caller to speak first
         await caller.until(lambda: caller.agent_state == "speaking", timeout=_GREETING_SECONDS)
@@ -174,20 +111,22 @@ def _invite(livekit: LiveKitServer) -> None:
 
 
 async def _run(options: argparse.Namespace, program: str, pcm: bytes) -> int:
-    with hanging_up() as hang_up, contextlib.ExitStack() as stack:
+    bundled = options.wav is None and not options.open
+    async with contextlib.AsyncExitStack() as stack:
+        hang_up = stack.enter_context(hanging_up())
         livekit = stack.enter_context(livekit_server(program))
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "worker.log"
-        async with answering(live=options.live, bundled=options.wav is None and not options.open) as environment:
-            worker = stack.enter_context(
-                running_worker(Path(options.agent), {**livekit.environment, **environment}, log)
-            )
-            await worker.until_registered()
-            if options.open:
-                _invite(livekit)
-                await first_of(_watch(worker), hang_up.wait())
-                return 0
-            recording, minutes = await hold_call(livekit, worker, pcm, hang_up=hang_up)
-            stack.close()  # the worker says goodbye before the emulator does
+        model = await stack.enter_async_context(answering(live=options.live, bundled=bundled))
+        worker = await stack.enter_async_context(
+            running(options.agent, "dev", "--no-reload", environment={**livekit.environment, **model}, ready=None)
+        )
+        await first_of(worker.until_logged(REGISTERED, timeout=START_SECONDS), hang_up.wait())
+        if hang_up.is_set():
+            return 130
+        if options.open:
+            _invite(livekit)
+            await first_of(worker.watch(), hang_up.wait())
+            return 0
+        recording, minutes = await hold_call(livekit, worker, pcm, hang_up=hang_up)
     return report(recording, minutes, options.out, interrupted=hang_up.is_set())
 
 
@@ -220,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(options, program, pcm))
     except KeyboardInterrupt:
         return 130
-    except (OSError, RuntimeError, RoomFailed) as error:
+    except (OSError, RuntimeError, WorkerFailed) as error:
         print(error, file=sys.stderr)
         return 1
 

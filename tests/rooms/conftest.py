@@ -15,7 +15,7 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
-from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer, find, livekit_server
+from livekit_plugins_openai_ga.devtools.livekit_server import VERSION, LiveKitServer, find, is_pinned, livekit_server
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, speak
 
@@ -30,10 +30,11 @@ _SESSION_EVENTS = ("user_input_transcribed", "conversation_item_added", "functio
 def livekit() -> Iterator[LiveKitServer]:
     """The server that all room tests share; each has rooms of its own."""
     program = find()
+    required = os.environ.get("ROOM_TESTS") == "required"
     if program is None:
-        if os.environ.get("ROOM_TESTS") == "required":
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
+        pytest.fail(MISSING) if required else pytest.skip(MISSING)
+    if required and not is_pinned(program):
+        pytest.fail(f"{program} is not livekit-server {VERSION}, which ROOM_TESTS=required asks for")
     with livekit_server(program) as server:
         yield server
 

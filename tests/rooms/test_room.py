@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from livekit_plugins_openai_ga.devtools import room
@@ -46,28 +49,58 @@ def test_a_call_in_a_room_gives_the_demos_timeline_and_a_recording(livekit: Live
         assert np.abs(side.astype(int)).max() > 2000, (start, end, lane)
 
 
+class Open:
+    """`make room OPEN=1`, and what it has told a person."""
+
+    def __init__(self, folder: Path) -> None:
+        arguments = [*COMMAND, "--agent", AGENT, "--open"]
+        self.process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
+        )
+        self.told: dict[str, str] = {}
+
+    def invitation(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            name, _, value = line.strip().partition("  ")
+            self.told[name] = value.strip()
+            if line.startswith("In a browser"):
+                assert self.told["Token"] in line
+                return
+        raise AssertionError("nobody was invited")
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
 @pytest.fixture
-def opened(livekit: LiveKitServer, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    arguments = [*COMMAND, "--agent", AGENT, "--open"]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path)
-    yield process
-    process.kill()
-    process.wait()
+def opened(livekit: LiveKitServer, tmp_path: Path) -> Iterator[Open]:
+    made = Open(tmp_path)
+    yield made
+    made.process.terminate()
+    made.process.wait(40)
 
 
-async def test_a_person_can_join_an_open_room_and_is_greeted(opened: subprocess.Popen[str]) -> None:
-    assert opened.stdout is not None
-    told: dict[str, str] = {}
-    for line in opened.stdout:
-        name, _, value = line.strip().partition("  ")
-        told[name] = value.strip()
-        if line.startswith("In a browser"):
-            assert told["Token"] in line
-            break
-    async with RoomCaller.join(told["URL"], told["Token"]) as person:
-        await person.until(lambda: _said(person))
-    opened.send_signal(signal.SIGINT)
-    assert opened.wait(30) == 0
+@pytest.mark.timeout(180)
+async def test_a_person_can_join_an_open_room_and_is_greeted(opened: Open) -> None:
+    await asyncio.to_thread(opened.invitation)
+    async with RoomCaller.join(opened.told["URL"], opened.told["Token"]) as person:
+        await person.until(lambda: _said(person), timeout=60)
+    opened.process.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(opened.process.wait, 40) == 0
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("begun", [False, True])
+def test_whoever_ends_it_leaves_no_process_behind(opened: Open, begun: bool) -> None:
+    if begun:
+        opened.invitation()
+        assert len(opened.children()) >= 2  # the LiveKit server and the worker
+    while not (left := opened.children()):
+        time.sleep(0.02)  # nothing tells when a process has a child
+    opened.process.terminate()
+    assert opened.process.wait(40) == (0 if begun else 130)
+    assert not psutil.wait_procs(left, timeout=10)[1]
 
 
 def _said(person: RoomCaller) -> bool:
