@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import os
-import signal
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ import psutil
 from livekit import rtc
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer, find, livekit_server
+from livekit_plugins_openai_ga.devtools.worker import running_worker
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 
 WORKER = Path(__file__).with_name("rooms_worker.py")
@@ -85,27 +83,9 @@ async def caller(livekit: LiveKitServer, name: str) -> AsyncIterator[None]:
 async def worker(livekit: LiveKitServer, base_url: str, plugin: str, executor: str) -> AsyncIterator[psutil.Process]:
     """The worker's main process, registered."""
     own = {"PLUGIN": plugin, "THREADS": "yes" if executor == "thread" else "", "OPENAI_BASE_URL": base_url}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, WORKER, "start"),
-        env={**os.environ, **livekit.environment, **own, "OPENAI_API_KEY": "sk-any"},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=2**20,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        async for line in process.stdout:
-            if b"registered worker" in line:
-                break
-        else:
-            raise SystemExit("the worker did not start")
-        reading = asyncio.create_task(process.stdout.read())
-        yield psutil.Process(process.pid)
-        reading.cancel()
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+    environment = {**livekit.environment, **own, "OPENAI_API_KEY": "sk-any"}
+    async with running_worker(WORKER, "start", environment) as running:
+        yield psutil.Process(running.pid)
 
 
 def cpu_seconds(processes: list[psutil.Process]) -> float:

@@ -25,6 +25,10 @@ from .log import logger
 PREFIX = "livekit_openai_ga_"
 
 Kind = Literal["realtime", "stt"]
+Outcome = Literal["reconnect", "fatal", "request_failed", "reply_failed", "transcription_failed"]
+"""What happened. The code does not tell: an empty account ends a session, or leaves a turn without its text."""
+STATUSES = frozenset({"completed", "cancelled", "failed", "incomplete", "lost"})
+"""How replies end. A server may say something else, which is `other`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +128,9 @@ class Counters:
         self._metric("connections_total").inc()
         self._lost_audio(lost_audio_ms)
 
-    def failed(self, failure: Failure) -> None:
-        """A connection or a request failed."""
-        labels = {"outcome": failure.kind.name.lower(), "code": code_label(failure.code)}
-        self._metric("failures_total", **labels).inc()
+    def failed(self, failure: Failure, outcome: Outcome) -> None:
+        """A connection, a request, a reply or a transcription failed."""
+        self._metric("failures_total", outcome=outcome, code=code_label(failure.code)).inc()
 
     def lost(self) -> None:
         """The connection broke, or the one after it did before it worked."""
@@ -142,7 +145,7 @@ class Counters:
 
     def replied(self, ended: ReplyEnded) -> None:
         """A reply is over."""
-        self._metric("replies_total", status=ended.status).inc()
+        self._metric("replies_total", status=ended.status if ended.status in STATUSES else "other").inc()
         if ended.first_output_at is not None:
             self._metric("first_output_seconds").observe(max(0.0, ended.first_output_at - ended.started_at))
         usage = ended.usage or ReplyUsage()

@@ -118,6 +118,19 @@ async def test_a_refused_change_is_counted(grown: Grown) -> None:
         assert grown("failures_total", outcome="request_failed", code="invalid_value") == 1
 
 
+async def test_a_turn_without_its_text_ends_no_session_whatever_the_reason(grown: Grown) -> None:
+    fault = FailTranscription("insufficient_quota", "You exceeded your current quota.")
+    async with Emulator(Script([Turn(heard="Hello.", say="Yes?")]), faults=[fault]) as server, session(server) as call:
+        call.push_audio(rtc.AudioFrame(pcm := speak("Hello.", "alloy", 1.0), 24000, 1, len(pcm) // 2))
+        call.commit_audio()
+        await server.wait_sent("conversation.item.input_audio_transcription.failed")
+        await spoken(call)
+        code = "insufficient_quota"
+        assert grown("failures_total", outcome="transcription_failed", code=code) == 1
+        assert grown("failures_total", outcome="fatal", code=code) == 0
+        assert grown("sessions") == 1
+
+
 async def test_closing_a_session_with_requests_on_their_way_is_no_failure(grown: Grown) -> None:
     async with Emulator() as server, session(server) as call:
         reply = call.generate_reply()
@@ -142,7 +155,7 @@ async def test_a_stream_of_speech_to_text_counts_in_its_own_kind(grown: Grown) -
                 pass
         assert grown("connections_total", **labels) == 1
         assert grown("billed_audio_seconds_total", **labels) > 0
-        assert grown("failures_total", outcome="request_failed", code="audio_unintelligible", **labels) == 1
+        assert grown("failures_total", outcome="transcription_failed", code="audio_unintelligible", **labels) == 1
         assert grown("sessions", **labels) == 0
 
 
@@ -190,6 +203,12 @@ def test_a_transcript_in_a_conversation_is_billed_to_the_model_that_made_it(grow
     assert {name: grown("tokens_total", model="writer", type=name) for name in told} == told
     assert grown("billed_audio_seconds_total", model="writer") == 2.5
     assert grown("tokens_total", model="talker", type="input_audio") == 0
+
+
+def test_an_ending_that_nobody_knows_has_no_series_of_its_own(grown: Grown) -> None:
+    Counters("realtime", "odd").replied(ReplyEnded("r", "melted", "", 5.0, None, 6.0, None, None))
+    assert grown("replies_total", model="odd", status="other") == 1
+    assert grown("replies_total", model="odd", status="melted") == 0
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_ports_are_the_workers() -> None:
     assert ports == {"health": 8081, "metrics": of_the_server("prometheus_port")}
     assert POD["metadata"]["annotations"]["prometheus.io/port"] == str(ports["metrics"])
     assert re.findall(r"^EXPOSE (.+)$", DOCKERFILE, re.M) == [" ".join(str(port) for port in ports.values())]
-    assert f"http://localhost:{ports['health']}/" in DOCKERFILE
+    assert f"'localhost', {ports['health']}, " in DOCKERFILE
 
 
 def test_the_metrics_are_where_the_pod_may_write() -> None:

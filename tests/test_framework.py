@@ -6,7 +6,7 @@ import ast
 import asyncio
 import contextlib
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,16 +92,18 @@ class OldStream(lk.RecognizeStream):
 
 
 @pytest.fixture
-async def stream() -> Any:
+async def stream(request: pytest.FixtureRequest) -> Any:
+    """Its parameter is LiveKit's timeout in seconds, which parts one row of failures from the next."""
     stt = STT(api_key="sk-test")
-    made = OldStream(stt=stt, conn_options=PATIENT)
+    made = OldStream(stt=stt, conn_options=replace(PATIENT, timeout=getattr(request, "param", PATIENT.timeout)))
     made._num_retries = 2
     yield made
     await made.aclose()
 
 
-async def test_a_failure_at_once_counts_as_one_more(stream: Any) -> None:
-    assert await stream.fails(APIConnectionError("lost")) == 2
+@pytest.mark.parametrize("stream", [30.0], indirect=True)
+async def test_a_failure_at_once_is_left_to_livekit_to_count(stream: Any) -> None:
+    assert await stream.fails(APIConnectionError("lost")) == 2  # as many as before; LiveKit adds one
 
 
 async def test_a_failure_after_a_time_begins_a_new_row(stream: Any) -> None:
@@ -121,6 +123,7 @@ def test_the_reason_is_told_instead_of_the_number_of_attempts() -> None:
 
 
 async def test_a_wrong_key_is_tried_once() -> None:
+    # The newest release sees to that itself; tests/matrix runs the older ones, which need `fair_retries`.
     refusal = RejectHandshake("invalid_api_key", "Incorrect API key provided.", 3000, times=9)
     async with Emulator(faults=[refusal]) as server:
         stt = STT(api_key="sk-test", base_url=server.base_url)

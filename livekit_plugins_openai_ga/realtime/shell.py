@@ -179,13 +179,13 @@ class Shell(llm.RealtimeSession[RawEvents]):
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""
         logger.warning("connection to OpenAI lost, next attempt in %.1f s: %s", delay, failure)
-        self._counters.failed(failure)
+        self._counters.failed(failure, "reconnect")
         self._emit_error(failure, recoverable=True)
 
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the session is over."""
         logger.error("the session with OpenAI is over: %s", failure)
-        self._counters.failed(failure)
+        self._counters.failed(failure, "fatal")
         self._end(failure)
         if self._setups:
             self._untold = failure
@@ -247,7 +247,8 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _report(self, effect: fx.Report) -> None:
         logger.error("OpenAI reported an error: %s", effect.failure)
-        self._counters.failed(effect.failure)
+        of_a_reply = effect.failure.kind is Kind.REPLY_FAILED
+        self._counters.failed(effect.failure, "reply_failed" if of_a_reply else "request_failed")
         self._emit_error(effect.failure, recoverable=True)
 
     def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
@@ -294,7 +295,7 @@ class Shell(llm.RealtimeSession[RawEvents]):
 
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
         logger.error("a user turn was not transcribed: %s", effect.failure, extra={"item_id": effect.item_id})
-        self._counters.failed(effect.failure)
+        self._counters.failed(effect.failure, "transcription_failed")
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")

@@ -20,7 +20,7 @@ from ..core import effects as fx
 from ..core.hearing import Hearing
 from ..core.setup import Phase
 from ..counters import Counters
-from ..errors import Failure, from_exception
+from ..errors import Failure, Kind, from_exception
 from ..framework import PREFLIGHT_TRANSCRIPT, LanguageCode, make
 from ..log import logger
 from ..notices import Notices
@@ -239,12 +239,12 @@ class TranscriptionSession:
                 link = await self._dial_unless_enough()
                 failure = None if link is None else await self._line.serve(link)
             except LinkFailed as exc:
-                self._counters.failed(exc.failure)
+                self._broke(exc.failure)
                 raise to_api_error(exc.failure) from None  # LiveKit logs causes, and theirs quote the server
             finally:
                 self._stop(self._confirmation)
             if failure is not None and not self._enough.is_set():
-                self._counters.failed(failure)
+                self._broke(failure)
                 raise to_api_error(failure)
         if self._broken is not None:
             raise self._broken
@@ -360,11 +360,15 @@ class TranscriptionSession:
         else:
             self._detect()
 
+    def _broke(self, failure: Failure) -> None:
+        """LiveKit tries again, as often as its budget allows, or not at all."""
+        self._counters.failed(failure, "fatal" if failure.kind is Kind.FATAL else "reconnect")
+
     def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
         where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}
         what = "speech was not transcribed" if where else "OpenAI reported an error"
         logger.error("%s: %s", what, effect.failure, extra=where)
-        self._counters.failed(effect.failure)
+        self._counters.failed(effect.failure, "transcription_failed" if where else "request_failed")
         self._report_error(to_api_error(effect.failure))
 
     def _finish(self, effect: fx.Finished) -> None:

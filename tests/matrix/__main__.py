@@ -41,7 +41,7 @@ def build_wheel() -> Path:
 
 
 def interpreter(version: str) -> str | None:
-    """A Python of this version on this machine; uv may also download one."""
+    """A Python of this version on this machine."""
     for candidate in (sys.executable, shutil.which(f"python{version}"), *_pyenv(version)):
         if candidate and _version(candidate) == version:
             return candidate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import sys
 from pathlib import Path
 
@@ -23,9 +24,13 @@ FOLDER = Path(__file__).parents[2] / "examples" / "deploy"
 
 
 async def test_the_image_starts_a_healthy_worker_that_ends_when_told(livekit: LiveKitServer, tmp_path: Path) -> None:
+    for port in (8081, 9090):  # what the image has for itself
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                pytest.skip(f"something else listens on port {port}")
     health, start = commands()
     async with Emulator() as server:
-        own = {**environment(livekit, server.base_url), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+        own = {**environment(livekit, server.base_url), "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "made")}
         async with running_worker(FOLDER / start[1], *start[2:], own) as worker:
             check = await asyncio.create_subprocess_exec(sys.executable, *health[1:])
             assert await check.wait() == 0

@@ -92,7 +92,8 @@ async def metrics(worker: Worker) -> dict[str, float]:
     url = f"http://{shown[1] or '127.0.0.1'}:{shown[2]}/metrics"  # without a host: on all of them
 
     def get() -> str:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(url, timeout=20) as answer:
             return str(answer.read(), "utf-8")
 
     lines = (await asyncio.to_thread(get)).splitlines()
