@@ -191,7 +191,7 @@ class TestRefusals:
         assert KEY not in said
         return said
 
-    async def test_a_missing_key(
+    def test_a_missing_key(
         self,
         recording: Path,
         tmp_path: Path,
@@ -200,8 +200,9 @@ class TestRefusals:
     ) -> None:
         monkeypatch.delenv("OPENAI_API_KEY")
         (tmp_path / "out.txt").write_text("worth keeping")
-        complaint = await self.refused(capsys, recording, "--out", tmp_path / "out.txt")
-        assert "set the OPENAI_API_KEY environment variable" in complaint
+        # Not of the emulator: a server on this machine needs no key.
+        assert cli.main(["listen", str(recording), "--out", str(tmp_path / "out.txt")]) == 2
+        assert "set the OPENAI_API_KEY environment variable" in capsys.readouterr().err
         assert (tmp_path / "out.txt").read_text() == "worth keeping"
 
     async def test_a_file_that_is_no_audio(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
