@@ -95,6 +95,9 @@ _NO_ITEM = _request("There is no such item.", _ITEM_ID)
 _NOT_UNDERSTOOD = _request("The speech could not be transcribed.", _SPEECH)
 _RATE_LIMIT = _reply("The account's rate limit is reached.", _SLOWER)
 
+MODEL_REFUSED = frozenset({"invalid_model", "model_not_found"})
+"""Another model may be taken where this one is not."""
+
 FAILURES: Mapping[str, Row] = MappingProxyType(
     {
         # Credentials and billing come as `code` or as `type` (livekit/agents#6352, #7805).

@@ -6,7 +6,7 @@ session payload that comes out of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from .wire import session
 from .wire.endpoint import Endpoint, Service
 
 _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
+_BY_MODEL = ("reasoning", "parallel_tool_calls")  # one model takes them, another does not
 _ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
 
 SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
@@ -32,12 +33,16 @@ SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Everything the user asked for. `values` holds the fields of `FIELDS` in wire form; NOT_GIVEN ones are absent."""
+    """Everything the user asked for. `values` holds the fields of `FIELDS` in wire form; NOT_GIVEN ones are absent.
+
+    `fallback_models` are asked for, in order, when `model` is refused.
+    """
 
     model: str
     connection: Connection
     reply_timeout: float
     values: Mapping[str, Any] = field(default_factory=dict)
+    fallback_models: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -47,6 +52,7 @@ class Options:
         connection: Connection,
         reply_timeout: float,
         given: Mapping[str, Any],
+        fallback_models: Sequence[str] = (),
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -54,7 +60,12 @@ class Options:
         """
         options = cls(model, connection, float(number("reply_timeout", reply_timeout, 0.1)))
         options.endpoint()
-        options._check_model()
+        options._check_model("model")
+        if isinstance(fallback_models, str):
+            raise ValueError(f"fallback_models={fallback_models!r} is one name: pass a list of models.")
+        for fallback in fallback_models:
+            replace(options, model=fallback)._check_model("fallback_models")
+        options = replace(options, fallback_models=tuple(fallback_models))
         defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
         return replace(options, values=defaults).changed(given)
 
@@ -75,19 +86,28 @@ class Options:
         logger.warning("%s is left out: %s is not a reasoning model; use '%s'", name, model.id, models.DEFAULT_REALTIME)
         return False
 
-    def _check_model(self) -> None:
+    def _check_model(self, name: str) -> None:
         if not isinstance(self.model, str) or not self.model:
-            raise ValueError(f"model is missing: pass model='{models.DEFAULT_REALTIME}'.")
+            raise ValueError(f"{name} is missing: pass {name}='{models.DEFAULT_REALTIME}'.")
         model = models.find(self.model)
         if model is None or not self.is_native:
             return
         if model.stage is models.Stage.SHUT_DOWN:
-            raise ValueError(f"model: {models.lifecycle_warning(self.model)}")
+            raise ValueError(f"{name}: {models.lifecycle_warning(self.model)}")
         if model.use is not models.Use.REALTIME:
             raise ValueError(
-                f"model={self.model!r} cannot hold a conversation on the Realtime API: use '{models.DEFAULT_REALTIME}'."
+                f"{name}={self.model!r} cannot hold a conversation on the Realtime API: "
+                f"use '{models.DEFAULT_REALTIME}'."
             )
-        session_fields.say_lifecycle("model", self.model)
+        session_fields.say_lifecycle(name, self.model)
+
+    def without_model(self) -> Options | None:
+        """These options with the next of `fallback_models`, without what it does not take; None when there is none."""
+        if not self.fallback_models:
+            return None
+        model, *rest = self.fallback_models
+        made = replace(self, model=model, fallback_models=tuple(rest))
+        return made.changed({name: self.values[name] for name in _BY_MODEL if name in self.values})
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given fields changed; NOT_GIVEN ones stay. Raises ValueError as `create` does."""

@@ -37,7 +37,7 @@ PUBLIC = {
         "realtime",
         "stt",
     ],
-    "livekit_plugins_openai_ga.realtime": ["RealtimeModel", "RealtimeSession"],
+    "livekit_plugins_openai_ga.realtime": ["ModelChanged", "RealtimeModel", "RealtimeSession"],
     "livekit_plugins_openai_ga.realtime.realtime_model": [
         "DEFAULT_VOICE",
         "NUM_CHANNELS",

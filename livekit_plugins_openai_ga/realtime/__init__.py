@@ -7,8 +7,9 @@ from . import realtime_model as realtime_model
 from . import utils as utils
 from .model import RealtimeModel
 from .session import RealtimeSession
+from .shell import ModelChanged
 
-__all__ = ["RealtimeModel", "RealtimeSession"]
+__all__ = ["ModelChanged", "RealtimeModel", "RealtimeSession"]
 
 if not TYPE_CHECKING:
     __getattr__ = elsewhere.attribute(__name__)

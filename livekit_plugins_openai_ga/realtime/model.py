@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
@@ -38,6 +38,7 @@ class SessionOptions(TypedDict, total=False):
     include: NotGivenOr[list[str] | None]
     http_session: aiohttp.ClientSession | None
     reply_timeout: float
+    fallback_models: Sequence[str]
     temperature: NotGivenOr[float]
 
 
@@ -76,6 +77,7 @@ class RealtimeModel(llm.RealtimeModel):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         heartbeat: float = DEFAULT_HEARTBEAT,
         reply_timeout: float = 10.0,
+        fallback_models: Sequence[str] = (),
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -109,6 +111,9 @@ class RealtimeModel(llm.RealtimeModel):
             conn_options: number of attempts in a row, seconds between them, and seconds one may take.
             heartbeat: seconds between pings, and for a pong to come. A dead peer is noticed within twice that.
             reply_timeout: seconds a reply may take to begin once it was asked for.
+            fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
+                middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
+                it. The session's event `model_changed` tells.
             temperature: accepted, does nothing.
 
         Raises:
@@ -135,6 +140,7 @@ class RealtimeModel(llm.RealtimeModel):
                 max_session_duration=max_session_duration,
             ),
             reply_timeout=reply_timeout,
+            fallback_models=fallback_models,
             given={
                 "voice": voice,
                 "modalities": modalities,
@@ -234,7 +240,7 @@ class RealtimeModel(llm.RealtimeModel):
 
     @property
     def model(self) -> str:
-        """The model id, as asked for."""
+        """The model that new sessions ask for: the one that was passed, until it is refused and there is another."""
         return self._options.model
 
     @property
@@ -302,6 +308,11 @@ class RealtimeModel(llm.RealtimeModel):
         )
         for session in self._sessions:
             session.update_options(**given)
+
+    def refused(self, model: str) -> None:
+        """A session was refused `model`: those made from now on ask for the next one, if there is one."""
+        if self._options.model == model:
+            self._options = self._options.without_model() or self._options
 
     def session(self, *, turn_detection_disabled: bool = False) -> RealtimeSession:
         """Open a session. Needs a running event loop; connecting goes on in the background.

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from livekit.agents import llm
@@ -23,6 +23,7 @@ from ..core import effects as fx
 from ..core.conversation import Conversation
 from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
+from ..failures import MODEL_REFUSED
 from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
 from ..log import logger
 from ..notices import Notices
@@ -42,10 +43,26 @@ if TYPE_CHECKING:
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
-RawEvents = Literal["openai_server_event_received", "openai_client_event_queued"]
+OwnEvents = Literal["openai_server_event_received", "openai_client_event_queued", "model_changed"]
+"""What a session tells besides LiveKit's events."""
 
 
-class Shell(llm.RealtimeSession[RawEvents]):
+@dataclass(frozen=True, slots=True)
+class ModelChanged:
+    """The event `model_changed`: a model was refused, and the session goes on with another.
+
+    Attributes:
+        refused: The model that was asked for.
+        model: The one that is asked for now.
+        reason: Why, in one sentence.
+    """
+
+    refused: str
+    model: str
+    reason: str
+
+
+class Shell(llm.RealtimeSession[OwnEvents]):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -175,6 +192,20 @@ class Shell(llm.RealtimeSession[RawEvents]):
         self._do(self._conversation.closed(time.time()))
         self._untranscribed.clear()
         self._listen()
+
+    def instead(self, failure: Failure) -> bool:
+        """Whether the session goes on with another model, because this one was refused."""
+        options = self._options.without_model() if failure.code in MODEL_REFUSED else None
+        if options is None:
+            return False
+        change = ModelChanged(self._options.model, options.model, failure.sentence())
+        logger.warning("%s was refused, going on with %s: %s", change.refused, change.model, change.reason)
+        self._counters.failed(failure, "reconnect")
+        self._model.refused(change.refused)
+        self._use(options)
+        self._do(self._conversation.configure(self._payload()))
+        self.emit("model_changed", change)
+        return True
 
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""

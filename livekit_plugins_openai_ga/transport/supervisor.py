@@ -60,6 +60,9 @@ class Budget:
 class Supervised(Peer, Protocol):
     """Whoever the supervisor works for."""
 
+    def instead(self, failure: Failure) -> bool:
+        """A failure that no retry can mend: whether the next attempt will ask for something else."""
+
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""
 
@@ -100,6 +103,8 @@ class Supervisor(Line):
             else:
                 failure = await self.serve(link)
             if failure is None:
+                continue
+            if failure.kind is Kind.FATAL and self._peer.instead(failure):
                 continue
             delay = self._budget.failed(failure, time.monotonic())
             if delay is None:

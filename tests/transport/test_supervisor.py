@@ -121,6 +121,7 @@ class Stage:
         self.log: list[tuple[str, Any]] = []
         self.outbox = Outbox()
         self.on_opened: Callable[[], None] = lambda: None
+        self.others: list[str] = []  # what else might be asked for
         given = {"recycle_after": None, "recycle_patience": 30.0, **given}
         self.supervisor = Supervisor(self._dial, self, self.outbox, Budget(max_retry, 0.001), **given)
         self._changed = asyncio.Event()
@@ -150,6 +151,12 @@ class Stage:
 
     def link_lost(self, failure: Failure | None) -> None:
         self._note("lost", failure)
+
+    def instead(self, failure: Failure) -> bool:
+        if not self.others:
+            return False
+        self._note("instead", failure)
+        return bool(self.others.pop())
 
     def will_retry(self, failure: Failure, delay: float) -> None:
         self._note("retry", failure)
@@ -234,6 +241,21 @@ async def test_it_stops_at_once_at_a_fatal_failure(play: Any) -> None:
     await asyncio.wait_for(play(stage), 5)
     assert stage.log == [("gave up", FATAL)]
     assert stage.dialled == 1
+
+
+async def test_another_way_is_tried_at_once_and_takes_nothing_from_the_budget(play: Any) -> None:
+    stage = Stage(FATAL, FATAL, LOST, FATAL, max_retry=1)
+    stage.others = ["b", "c"]
+    await asyncio.wait_for(play(stage), 5)
+    assert stage.names() == ["instead", "instead", "retry", "gave up"]
+    assert stage.dialled == 4
+
+
+async def test_there_is_no_other_way_for_a_connection_that_is_just_lost(play: Any) -> None:
+    stage = Stage(LOST, LOST, max_retry=1)
+    stage.others = ["b"]
+    await asyncio.wait_for(play(stage), 5)
+    assert stage.names() == ["retry", "gave up"]
 
 
 @pytest.mark.parametrize("max_retry", [0, 1, 3])
