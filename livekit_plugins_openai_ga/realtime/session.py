@@ -267,6 +267,14 @@ class RealtimeSession(Shell):
         row = self._streams.row(message_id)
         self._do(self._conversation.truncate(*row, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
 
+    def restart(self) -> None:
+        """Change to a new connection now, with the configuration and the history; a reply that is being made ends.
+
+        For a model that has lost the thread. `session_reconnected` tells when the new connection works. While there is
+        none, a new one is on its way anyway, and this does nothing.
+        """
+        self._supervisor.renew(0.0)
+
     async def aclose(self) -> None:
         """End the session: every stream and future ends, the socket closes. Never raises; takes a second at most."""
         if self._over is None:

@@ -494,3 +494,38 @@ async def test_a_planned_change_of_connection_waits_for_the_reply_to_end(open_se
         assert call.errors == []
         replayed = [e["item"]["content"] for e in server.sessions[1].received if "item" in e]
         assert replayed == [[{"type": "output_text", "text": "One two three four five."}]]
+
+
+async def test_a_restart_takes_configuration_and_history_to_a_new_connection(open_session, reading):
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")])) as server:
+        call = open_session(server)
+        await call.session.update_instructions("Count.")
+        await reading(await call.session.generate_reply())
+        call.session.restart()
+        await call.first("session_reconnected")
+        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["Two."]
+        assert len(server.handshakes) == 2
+        last = server.sessions[-1]
+        (configured,) = [event["session"] for event in last.received if event["type"] == "session.update"]
+        assert configured["instructions"] == "Count."
+        assert [event["item"]["content"][0]["text"] for event in last.received if "item" in event] == ["One."]
+        assert call.errors == []
+
+
+async def test_a_restart_ends_the_reply_that_is_being_made(open_session, reading):
+    async with Emulator(Script([Turn(say="A reply without an end.", stall=True), Turn(say="Again.")])) as server:
+        call = open_session(server)
+        reply = await call.session.generate_reply()
+        call.session.restart()
+        await asyncio.wait_for(reading(reply), 5)
+        await call.first("session_reconnected")
+        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["Again."]
+
+
+async def test_a_restart_of_a_session_that_is_over_does_nothing(open_session):
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        await call.session.aclose()
+        call.session.restart()
+        assert len(server.handshakes) == 1
