@@ -65,7 +65,8 @@ def environment(row: Row, python: str, wheel: Path) -> Path:
     """The row's Python, with the wheel in it. Made once; the wheel is put in anew each time."""
     home = HOME / row.name
     stamp = home / ".ready"
-    wanted = hashlib.sha256("\n".join([python, *row.requirements]).encode()).hexdigest()
+    made_by = "uv" if UV else "pip"  # the one leaves no pip behind for the other
+    wanted = hashlib.sha256("\n".join([made_by, python, *row.requirements]).encode()).hexdigest()
     inside = home / "bin" / "python"
     install = [UV, "pip", "install", "--quiet", "--python", inside] if UV else [inside, *PIP, "install", "-q"]
     if not stamp.exists() or stamp.read_text() != wanted:
