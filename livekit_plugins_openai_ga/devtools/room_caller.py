@@ -226,7 +226,10 @@ class RoomCaller:
 
         text = ""
         note(text, ended=False)
-        async for piece in reader:
-            text += piece
-            note(text, ended=False)
+        try:
+            async for piece in reader:
+                text += piece
+                note(text, ended=False)
+        except ConnectionError:  # whoever wrote it has gone; what came is kept, and is not final
+            return
         note(text, ended=True)

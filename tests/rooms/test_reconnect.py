@@ -37,6 +37,7 @@ async def test_the_call_goes_on_when_the_agents_connection_to_the_room_is_lost(s
         seen: list[str] = []
         call.agent_room.on("reconnected", lambda: seen.append("room"))
         call.agent_room.on("track_subscribed", lambda *_: seen.append("microphone"))
+        await call.caller.until(lambda: call.caller.texts("agent") == ["Good morning."])  # its caption has arrived, too
         await call.agent_room.simulate_scenario(rtc.SimulateScenarioKind.SIMULATE_FULL_RECONNECT)
         await call.caller.until(lambda: {"room", "microphone"} <= set(seen))
         call.microphone.say("Are you there?")
