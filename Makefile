@@ -19,7 +19,7 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test matrix lint format clean
+.PHONY: demo room livekit-server test matrix simulate soak lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -39,6 +39,18 @@ test: $(STAMP) $(GATEWAY_STAMP)
 # One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
 matrix: $(STAMP)
 	$(BIN)/python -m tests.matrix $(ROWS)
+
+# Calls on a hostile network in virtual time, from seeds: COUNT of them from START on. `make test` plays a few.
+COUNT ?= 20000
+START ?= 0
+simulate: $(STAMP)
+	$(BIN)/python -m tests.simulation --count $(COUNT) --start $(START) --jobs 2
+	$(BIN)/python -m tests.simulation --count $(COUNT) --start $(START) --jobs 2 --stt
+
+# Calls at the pace of speech, on a real network that breaks every few seconds.
+MINUTES ?= 10
+soak: $(STAMP)
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

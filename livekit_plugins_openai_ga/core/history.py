@@ -76,6 +76,8 @@ class History:
         self._waits[key] = set()
         effects: Effects = []
         for change in changes:
+            if change.value is not None:  # it is made as text, so there is no speech to cut
+                self.mirror.update(replace(change.value, audio_ms=None))
             if connected:
                 effects.append(self._send(change, key))
             elif change.value is not None:  # sent by `opened`

@@ -87,6 +87,8 @@ class Setup:
         if update is None:
             return None
         if self.phase is Phase.CONFIGURING:  # nothing is configured: the session would run on the server's defaults
+            for key in update.keys:
+                self.config.wait(key)  # answered when the session ends
             return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
         told: Effects = [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
         return [fx.ConfigRefused(), *told]

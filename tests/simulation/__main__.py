@@ -1,0 +1,84 @@
+"""`python -m tests.simulation SEED` replays one schedule; `--count N [--start M] [--jobs J]` plays many.
+`--stt`: speech to text instead of a conversation.
+
+Exit code 1 when something did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import logging
+import sys
+import time
+from collections import Counter
+
+from . import listening, run
+from . import schedule as schedule_module
+from .gaps import unknown
+from .run import Outcome
+
+BATCH = 50
+
+
+def replay(seed: int, *, stt: bool, verbose: bool) -> int:
+    print((listening if stt else schedule_module).schedule(seed).told())
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, format="%(relativeCreated)d %(name)s %(levelname)s %(message)s")
+    outcome = (listening if stt else run).play(seed, log=verbose)
+    print(f"{outcome.virtual_s:.1f} s, trace {outcome.trace}, {outcome.facts}")
+    for violation in outcome.violations:
+        print("VIOLATION", violation)
+    return 1 if outcome.violations else 0
+
+
+def batch(start: int, count: int, stt: bool) -> list[tuple[Outcome, list[str]]]:
+    """The outcomes of some schedules, each with what is broken and no known gap."""
+    results = []
+    for seed in range(start, start + count):
+        outcome = (listening if stt else run).play(seed)
+        made = None if stt else schedule_module.schedule(seed)
+        results.append((outcome, unknown(made, outcome.violations)))
+    return results
+
+
+def many(start: int, count: int, jobs: int, *, stt: bool) -> int:
+    began = time.perf_counter()
+    facts: Counter[str] = Counter()
+    bad: list[Outcome] = []
+    gaps = 0
+    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
+        starts = range(start, start + count, BATCH)
+        sizes = [min(BATCH, start + count - first) for first in starts]
+        for outcomes in pool.map(batch, starts, sizes, [stt] * len(starts)):
+            for outcome, found in outcomes:
+                facts.update(outcome.facts)
+                gaps += bool(outcome.violations) and not found
+                if found:
+                    bad.append(outcome)
+                    print(f"seed {outcome.seed}: " + "; ".join(found)[:600], flush=True)
+    took = time.perf_counter() - began
+    print(f"{count} schedules in {took:.1f} s, {count / took:.0f} a second with {jobs} jobs")
+    print(f"{len(bad)} of them broken, {gaps} more by known gaps")
+    print(", ".join(f"{name}: {number}" for name, number in facts.items()))
+    if bad:
+        print(f"replay: python -m tests.simulation {'--stt ' if stt else ''}{bad[0].seed}")
+    return 1 if bad else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("seed", type=int, nargs="?", help="replay this schedule")
+    parser.add_argument("--count", type=int, default=2_000)
+    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--stt", action="store_true", help="speech to text instead of a conversation")
+    parser.add_argument("--verbose", action="store_true", help="with all log records")
+    given = parser.parse_args()
+    if given.seed is not None:
+        return replay(given.seed, stt=given.stt, verbose=given.verbose)
+    return many(given.start, given.count, given.jobs, stt=given.stt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

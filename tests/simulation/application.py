@@ -1,0 +1,194 @@
+"""What an application does in a call, and everything it is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import function_tool, llm
+
+from livekit_plugins_openai_ga import RealtimeSession
+
+CHUNK_MS = 100
+_SAMPLES = 24 * CHUNK_MS
+_LOUD = b"\x00\x20" * _SAMPLES
+_QUIET = b"\x00\x00" * _SAMPLES
+_MARK = struct.Struct("<hhI")
+MARK_BYTES = _MARK.size
+
+
+@dataclass(slots=True)
+class Asked:
+    """A reply that was asked for; `marker` stands in its instructions."""
+
+    marker: str
+    future: asyncio.Future[llm.GenerationCreatedEvent]
+    out_of_band: bool
+
+
+@dataclass(slots=True)
+class Heard:
+    """One reply as it was read."""
+
+    event: llm.GenerationCreatedEvent
+    reader: asyncio.Task[None]
+    messages: list[str] = field(default_factory=list)
+    spoken_ms: dict[str, float] = field(default_factory=dict)
+
+
+def chunk_number(pcm: bytes) -> int | None:
+    """The number a chunk of user audio was pushed with."""
+    magic, check, number = _MARK.unpack(pcm[:MARK_BYTES])
+    return number if (magic, check) == (1, 2) else None
+
+
+@function_tool
+async def get_weather(city: str) -> str:
+    """The weather."""
+    return city
+
+
+@function_tool
+async def get_time(city: str) -> str:
+    """The time."""
+    return city
+
+
+TOOLS: tuple[tuple[Any, ...], ...] = ((), (get_weather,), (get_weather, get_time))
+
+
+class Application:
+    """Drives one session. `problems` are the exceptions that no call promises."""
+
+    def __init__(self, session: RealtimeSession, *, reading: float) -> None:
+        self.session = session
+        self.asked: list[Asked] = []
+        self.heard: list[Heard] = []
+        self.calls: list[asyncio.Task[None]] = []
+        self.errors: list[llm.RealtimeModelError] = []
+        self.loud: set[int] = set()
+        self.pushed = 0
+        self.pieces = 0  # read from any stream
+        self.cleared = False
+        self.problems: list[str] = []
+        self._reading = reading
+        self._told: list[str] = []
+        session.on("generation_created", self._reply_began)
+        session.on("error", self.errors.append)
+
+    # What the schedule names.
+
+    async def set_up(self) -> None:
+        chat = llm.ChatContext.empty()
+        chat.add_message(role="system", content="Earlier.")
+        chat.add_message(role="user", content="Hello.")
+        self._call(self.session.update_instructions("Be brief."))
+        self._call(self.session.update_chat_ctx(chat))
+        self._call(self.session.update_tools([get_weather]))
+
+    async def speak(self, loud: int, quiet: int) -> None:
+        for is_loud in [True] * loud + [False] * quiet:
+            number, self.pushed = self.pushed, self.pushed + 1
+            if is_loud:
+                self.loud.add(number)
+            pcm = _MARK.pack(1, 2, number) + (_LOUD if is_loud else _QUIET)[MARK_BYTES:]
+            self.session.push_audio(rtc.AudioFrame(pcm, 24000, 1, _SAMPLES))
+            await asyncio.sleep(CHUNK_MS / 1000)
+
+    async def commit(self) -> None:
+        self.session.commit_audio()
+
+    async def clear(self) -> None:
+        self.cleared = True
+        self.session.clear_audio()
+
+    async def reply(self, cancel_after: float | None, out_of_band: bool) -> None:
+        marker = f"<<{len(self.asked)}>>"
+        future = self.session.generate_reply(instructions=marker, out_of_band=out_of_band)
+        self.asked.append(Asked(marker, future, out_of_band))
+        if cancel_after is not None:
+            asyncio.get_running_loop().call_later(cancel_after, future.cancel)
+
+    async def interrupt(self) -> None:
+        self.session.interrupt()
+
+    async def truncate(self, end_ms: int) -> None:
+        if not self.heard or not self.heard[-1].messages:
+            return
+        heard = self.heard[-1]
+        message = heard.messages[-1]
+        modalities: list[Any] = ["audio", "text"]
+        self.session.truncate(
+            message_id=message,
+            modalities=modalities,
+            audio_end_ms=end_ms,
+            audio_transcript=f"cut at {end_ms}" if end_ms else "",
+        )
+
+    async def change_history(self, how: str) -> None:
+        chat = self.session.chat_ctx
+        items = chat.items
+        if how == "add":
+            chat.add_message(role="user", content=f"Typed {len(self.calls)}.")
+        elif how == "clear":
+            chat.items.clear()
+        elif items and how == "drop":
+            del items[len(items) // 2]
+        elif items and how == "move":
+            items.append(items.pop(0))
+        elif items and how == "edit" and isinstance(items[-1], llm.ChatMessage):
+            items[-1].content = [f"Edited {len(self.calls)}."]
+        self._call(self.session.update_chat_ctx(chat))
+
+    async def change_instructions(self, number: int) -> None:
+        self._call(self.session.update_instructions(f"Be {number}."))
+
+    async def change_tools(self, number: int) -> None:
+        self._call(self.session.update_tools(list(TOOLS[number])))
+
+    async def change_options(self, tool_choice: Any) -> None:
+        self.session.update_options(tool_choice=tool_choice)
+
+    # What comes of it.
+
+    def _call(self, call: Coroutine[Any, Any, None]) -> None:
+        self.calls.append(asyncio.ensure_future(self._answered(call)))
+
+    async def _answered(self, call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+        except llm.RealtimeError:
+            pass
+        except Exception as exc:
+            self.problems.append(f"a call raised {exc!r}")
+
+    def _reply_began(self, event: llm.GenerationCreatedEvent) -> None:
+        if event.response_id in self._told:
+            self.problems.append(f"generation_created twice for {event.response_id}")
+        self._told.append(str(event.response_id))
+        heard = Heard(event, asyncio.ensure_future(asyncio.sleep(0)))
+        heard.reader = asyncio.ensure_future(self._read(heard))
+        self.heard.append(heard)
+
+    async def _read(self, heard: Heard) -> None:
+        calls = asyncio.ensure_future(self._drain(heard.event.function_stream))
+        async for message in heard.event.message_stream:
+            heard.messages.append(message.message_id)
+            text = asyncio.ensure_future(self._drain(message.text_stream))
+            async for frame in message.audio_stream:
+                before = heard.spoken_ms.get(message.message_id, 0.0)
+                heard.spoken_ms[message.message_id] = before + frame.samples_per_channel / 24
+                self.pieces += 1
+                await asyncio.sleep(self._reading)
+            await text
+            await message.modalities
+        await calls
+
+    async def _drain(self, stream: Any) -> None:
+        async for _ in stream:
+            self.pieces += 1
+            await asyncio.sleep(self._reading)

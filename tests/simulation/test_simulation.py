@@ -1,0 +1,93 @@
+"""Calls on a hostile network, by the hundred: `python -m tests.simulation SEED` replays one that fails here."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.simulation import listening, run
+from tests.simulation.gaps import GAPS, Gap, unknown
+from tests.simulation.network import Network, Path
+from tests.simulation.run import Outcome
+from tests.simulation.schedule import schedule
+
+CALLS = 200
+SPEECHES = 60
+
+
+def test_no_call_breaks_a_promise() -> None:
+    broken = {seed: found for seed in range(CALLS) if (found := unknown(schedule(seed), run.play(seed).violations))}
+    assert broken == {}, f"replay: python -m tests.simulation {min(broken)}"
+
+
+def test_no_speech_breaks_a_promise() -> None:
+    broken = {seed: found for seed in range(SPEECHES) if (found := unknown(None, listening.play(seed).violations))}
+    assert broken == {}, f"replay: python -m tests.simulation --stt {min(broken)}"
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *(1528, 6343, 10310, 17067),  # a peer that dies with a few KiB in the send buffer
+        *(5507, 11707, 17094),  # a moved message was cut as if it were speech
+        *(11, 246, 266, 365),  # who waited for a first configuration that was refused
+    ],
+)
+def test_what_was_mended_stays_so(seed: int) -> None:
+    assert unknown(schedule(seed), run.play(seed).violations) == []
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name)
+def test_a_known_gap_still_shows_else_it_is_to_be_taken_out(gap: Gap) -> None:
+    made = schedule(gap.seed)
+    assert gap.can_be(made)
+    assert any(gap.shows.search(violation) for violation in run.play(gap.seed).violations)
+
+
+def test_a_schedule_plays_the_same_every_time() -> None:
+    first, second = run.play(7), run.play(7)
+    assert (first.trace, first.virtual_s, first.facts) == (second.trace, second.virtual_s, second.facts)
+
+
+def test_the_schedules_are_not_idle() -> None:
+    outcomes = [run.play(seed) for seed in range(40)]
+    total = {fact: sum(outcome.facts[fact] for outcome in outcomes) for fact in outcomes[0].facts}
+    assert all(total.values()), total
+
+
+def test_what_never_ends_is_found() -> None:
+    async def wait_for_ever(outcome: Outcome) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    assert run.simulate(0, Network(), wait_for_ever).violations == ["stuck: everybody waits, and no timer runs"]
+
+
+async def _exchanged(path: Path, sent: bytes, outcome: Outcome) -> None:
+    arrived = bytearray()
+
+    class Server(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            arrived.extend(data)
+
+    loop = asyncio.get_running_loop()
+    await loop.create_server(Server, "127.0.0.1", 1)
+    transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", 1)
+    transport.write(sent)
+    await asyncio.sleep(10)
+    outcome.facts = {"arrived": len(arrived), "closing": int(transport.is_closing())}
+
+
+@pytest.mark.parametrize(
+    ("path", "facts"),
+    [
+        (Path(), {"arrived": 100, "closing": 0}),
+        (Path(cut_sending=37), {"arrived": 37, "closing": 1}),
+        (Path(bytes_per_s=5.0), {"arrived": 0, "closing": 0}),
+    ],
+    ids=["healthy", "cut", "slow"],
+)
+def test_the_network_does_to_bytes_what_its_path_says(path: Path, facts: dict[str, int]) -> None:
+    outcome = run.simulate(0, Network(paths=[path]), lambda outcome: _exchanged(path, b"x" * 100, outcome))
+    assert outcome.violations == []
+    assert outcome.facts == facts
