@@ -62,9 +62,6 @@ class History:
         self._waits = {key: set() for key in self._waits}
         effects: Effects = []
         for change in self.mirror.restart(lambda record: not _is_lost_if_deleted(record)):
-            record = self.mirror.get(change.item_id)
-            if record is not None:  # it comes back as text, so there is no speech to cut any more
-                self.mirror.update(replace(record, audio_ms=None))
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
         return effects + self._settle()
@@ -76,8 +73,6 @@ class History:
         self._waits[key] = set()
         effects: Effects = []
         for change in changes:
-            if change.value is not None:  # it is made as text, so there is no speech to cut
-                self.mirror.update(replace(change.value, audio_ms=None))
             if connected:
                 effects.append(self._send(change, key))
             elif change.value is not None:  # sent by `opened`
@@ -171,6 +166,8 @@ class History:
         event_id = self._expect(change, key)
         if change.value is None:
             return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
+        # Whatever it was, it is made as text, so there is no speech to cut any more.
+        self.mirror.update(replace(change.value, audio_ms=None))
         payload = items.create_payload(change.value.item) or {}
         previous = None if append else change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))

@@ -46,7 +46,7 @@ class LiveKitServer:
         return {"LIVEKIT_URL": self.url, "LIVEKIT_API_KEY": self.api_key, "LIVEKIT_API_SECRET": self.api_secret}
 
     def token(self, identity: str, room: str, *, agent: bool = False, hours: float = 1.0) -> str:
-        """A token to join `room` as `identity`; with `agent`, as an agent, which hears its callers but calls none."""
+        """A token to join `room` as `identity`; `agent`: as an agent, not as a caller."""
         grants = api.VideoGrants(room_join=True, room=room, agent=agent, can_update_own_metadata=True)
         token = api.AccessToken(self.api_key, self.api_secret).with_identity(identity).with_grants(grants)
         if agent:
