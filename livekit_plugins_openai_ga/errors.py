@@ -30,6 +30,9 @@ from .failures import (
 from .failures import Kind as Kind
 from .redaction import redact
 
+_WAIT = re.compile(r"try again in (\d{1,6}(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
+"""How OpenAI says when a rate limit is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -93,6 +96,7 @@ def from_server_error(
     An unknown code is REQUEST_FAILED: an `error` alone never ends a session.
     """
     row = _match(code or "", error_type or "", message or "") or UNKNOWN
+    wait = _WAIT.search(message or "")
     return Failure(
         row.kind,
         code or "",
@@ -102,6 +106,7 @@ def from_server_error(
         param=param,
         error_type=error_type or "",
         client_event_id=client_event_id,
+        retry_after=float(wait[1]) / (1000 if wait[2] == "ms" else 1) if wait else None,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from livekit.agents import llm
 from livekit.agents.types import NotGiven
@@ -27,6 +27,12 @@ _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the
 _BY_MODEL = ("reasoning", "parallel_tool_calls")  # one model takes them, another does not
 _ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
 
+ResumeReplies = Literal["unheard", "never"]
+"""Which replies are asked for again when their connection was lost."""
+
+DEFAULT_REPLAY_AUDIO = 30.0
+"""Seconds of user audio that are kept for the next connection."""
+
 SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
 """What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability."""
 
@@ -41,6 +47,8 @@ class Options:
     model: str
     connection: Connection
     reply_timeout: float
+    resume_replies: ResumeReplies = "unheard"
+    max_replay_audio: float = DEFAULT_REPLAY_AUDIO
     values: Mapping[str, Any] = field(default_factory=dict)
     fallback_models: tuple[str, ...] = ()
 
@@ -52,13 +60,23 @@ class Options:
         connection: Connection,
         reply_timeout: float,
         given: Mapping[str, Any],
+        resume_replies: ResumeReplies = "unheard",
+        max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
         fallback_models: Sequence[str] = (),
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
         Raises ValueError: one sentence that names the parameter and says what to do.
         """
-        options = cls(model, connection, float(number("reply_timeout", reply_timeout, 0.1)))
+        if resume_replies not in get_args(ResumeReplies):
+            raise ValueError(f"resume_replies={resume_replies!r} is not known: use 'unheard' or 'never'.")
+        options = cls(
+            model,
+            connection,
+            float(number("reply_timeout", reply_timeout, 0.1)),
+            resume_replies,
+            float(number("max_replay_audio", max_replay_audio, 0, 600)),
+        )
         options.endpoint()
         options._check_model("model")
         if isinstance(fallback_models, str):

@@ -105,9 +105,15 @@ class SpeechStopped(Effect):
 
 @dataclass(frozen=True, slots=True)
 class AudioTaken(Effect):
-    """User audio up to now (or up to `until_ms` of this connection's audio) is in an item and needs no keeping."""
+    """User audio is in an item, and is not to be sent again.
+
+    It is the audio up to `until_ms` of this connection's, or (None) up to the oldest commit on its way. What lies
+    behind `since_ms` is the item `item_id`, when that is named.
+    """
 
     until_ms: int | None
+    item_id: str = ""
+    since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +219,29 @@ class Finished(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class ReplySent(Effect):
-    """The request `key` is about to leave: its time limit starts now."""
+class Withdraw(Effect):
+    """Take back the event with this id, if it has not left."""
 
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyAgain(Effect):
+    """A reply that had begun is asked for again, since nothing of it was told: now (`delay` 0), or in `delay` seconds.
+
+    `key` is its request's. Whoever has the reply keeps it: what comes is told under the same response id.
+    """
+
+    key: str
+    reason: str
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyResumed(Effect):
+    """A reply that was asked for again has begun."""
+
+    response_id: str
     key: str
 
 
@@ -230,15 +256,7 @@ class ReplyStarted(Effect):
 
 @dataclass(frozen=True, slots=True)
 class MessageStarted(Effect):
-    """A reply opened a message."""
-
-    response_id: str
-    item_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class MessageKind(Effect):
-    """Whether a message is spoken (audio with transcript) or written."""
+    """There is something to hear or to read of a message. `spoken`: audio with a transcript; else text only."""
 
     response_id: str
     item_id: str

@@ -6,8 +6,9 @@ refuses is taken back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import Failure, Kind
 from ..wire import client_events, items
@@ -47,9 +48,13 @@ def _is_placeholder(record: Record, known: Record) -> bool:
 
 
 class History:
-    """Every item from request to acknowledgement, on one connection after another."""
+    """Every item from request to acknowledgement, on one connection after another.
 
-    def __init__(self) -> None:
+    `audio_of(item_id)` gives the audio of a user's turn without a transcript, in base64, if it is known.
+    """
+
+    def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None) -> None:
+        self._audio_of = audio_of
         self.mirror: Mirror[Record] = Mirror(identify)
         self._serial = 0
         self._sent: dict[str, _Sent] = {}  # by event id, in the order in which the server answers
@@ -61,7 +66,7 @@ class History:
         self._sent.clear()
         self._waits = {key: set() for key in self._waits}
         effects: Effects = []
-        for change in self.mirror.restart(lambda record: not _is_lost_if_deleted(record)):
+        for change in self.mirror.restart(lambda record: self._payload(record) is not None):
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
         return effects + self._settle()
@@ -154,6 +159,9 @@ class History:
         """Whether the server has this item, or can be given it; an empty one is a placeholder of LiveKit's."""
         return self.mirror.get(record.id) is record or not _is_lost_if_deleted(record)
 
+    def _payload(self, record: Record) -> dict[str, Any] | None:
+        return items.create_payload(record.item, self._audio_of(record.id))
+
     def _expect(self, change: Change[Record], key: str) -> str:
         self._serial += 1
         event_id = f"item_{self._serial}"
@@ -168,7 +176,7 @@ class History:
             return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
         # Whatever it was, it is made as text, so there is no speech to cut any more.
         self.mirror.update(replace(change.value, audio_ms=None))
-        payload = items.create_payload(change.value.item) or {}
+        payload = self._payload(change.value) or {}
         previous = None if append else change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
 

@@ -53,26 +53,42 @@ class Output:
         """A reply is over: close what is open, remember what was said, and say so once."""
         effects: Effects = []
         for item_id, message in reply.messages.items():
-            effects += self._close(reply, item_id, message)
+            effects += self._close(reply, item_id, message, whole=status == "completed")
         if reply.discarded:
             return []
         ended = fx.ReplyEnded(
-            reply.response_id, status, reason, reply.started_at, reply.first_output_at, now, usage, failure
+            reply.shown_id, status, reason, reply.started_at, reply.first_output_at, now, usage, failure
         )
         return [*effects, ended]
 
-    def _close(self, reply: Reply, item_id: str, message: Message) -> Effects:
+    def _close(self, reply: Reply, item_id: str, message: Message, *, whole: bool) -> Effects:
+        """`whole`: nothing is missing at its end, so text without speech is told as it is."""
         if message.ended:
             return []
+        effects = self._begin(reply, item_id, message) if whole and message.text else []
         message.ended = True
         record = self._mirror.get(item_id)
-        if record is not None and not reply.aside:
+        # An edit that the application made while it was spoken is what stands there now.
+        if record is not None and record.origin is None and not reply.aside:
             if message.spoken:
                 record = replace(record, audio_ms=message.audio_ms)
             if not record.interrupted:
                 record = record.with_item(record.item.with_text(message.text))
             self._mirror.update(record)
-        return [] if reply.discarded else [fx.MessageEnded(reply.response_id, item_id)]
+        if reply.discarded or not message.told:
+            return []
+        return [*effects, fx.MessageEnded(reply.shown_id, item_id)]
+
+    def _begin(self, reply: Reply, item_id: str, message: Message) -> Effects:
+        """The application is told of a message when there is something of it, not before."""
+        if message.told:
+            return []
+        message.told = True
+        if reply.discarded:
+            return []
+        reply.told = True
+        held, message.held = message.held, []
+        return [fx.MessageStarted(reply.shown_id, item_id, bool(message.spoken)), *held]
 
     def _find(self, event: Any) -> tuple[Reply, Message] | None:
         reply = self._replies.get(event.response_id)
@@ -81,59 +97,64 @@ class Output:
 
     def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
-        if reply is None or event.item.type != "message" or event.item.id in reply.messages:
-            return []
-        reply.messages[event.item.id] = Message()
-        return [] if reply.discarded else [fx.MessageStarted(reply.response_id, event.item.id)]
-
-    def _is_spoken(self, reply: Reply, item_id: str, message: Message, spoken: bool) -> Effects:
-        if message.spoken is not None:
-            return []
-        message.spoken = spoken
-        return [] if reply.discarded else [fx.MessageKind(reply.response_id, item_id, spoken)]
+        if reply is not None and event.item.type == "message":
+            reply.messages.setdefault(event.item.id, Message())
+        return []
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
         found = self._find(event)
-        # GA says `text` here; a gateway that renames too eagerly says what the item's content says.
-        spoken = event.part.type not in ("text", "output_text")
-        return self._is_spoken(found[0], event.item_id, found[1], spoken) if found else []
+        if found is not None and found[1].spoken is None:
+            # GA says `text` here; a gateway that renames too eagerly says what the item's content says.
+            found[1].spoken = event.part.type not in ("text", "output_text")
+        return []
+
+    def _is(self, message: Message, *, spoken: bool) -> None:
+        if message.spoken is None:
+            message.spoken = spoken
 
     def _written(self, event: ev.TextDelta, now: float) -> Effects:
         found = self._find(event)
         if found is None:
             return []
         reply, message = found
-        effects = self._is_spoken(reply, event.item_id, message, False)
+        self._is(message, spoken=False)
         if reply.first_output_at is None:
             reply.first_output_at = now
+        begin = self._begin(reply, event.item_id, message)
         message.text += event.delta
-        return [] if reply.discarded else [*effects, fx.MessageText(reply.response_id, event.item_id, event.delta)]
+        text = fx.MessageText(reply.shown_id, event.item_id, event.delta)
+        return [] if reply.discarded else [*begin, text]
 
     def _said(self, event: ev.AudioTranscriptDelta, now: float) -> Effects:
-        """The transcript usually leads the audio, so it is no first output: the caller hears nothing yet."""
+        """The transcript usually leads the audio. The caller hears nothing yet, so nothing is told yet."""
         found = self._find(event)
         if found is None:
             return []
         reply, message = found
-        effects = self._is_spoken(reply, event.item_id, message, True)
+        self._is(message, spoken=True)
         message.text += event.delta
-        text = fx.MessageText(reply.response_id, event.item_id, event.delta, event.start_time)
-        return [] if reply.discarded else [*effects, text]
+        text = fx.MessageText(reply.shown_id, event.item_id, event.delta, event.start_time)
+        if not message.told:
+            message.held.append(text)
+            return []
+        return [] if reply.discarded else [text]
 
     def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
         found = self._find(event)
         if found is None:
             return []
         reply, message = found
-        effects = self._is_spoken(reply, event.item_id, message, True)
         try:
             pcm = b64decode(event.delta)
         except ValueError:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
+        self._is(message, spoken=True)
         if reply.first_output_at is None:
             reply.first_output_at = now
+        begin = self._begin(reply, event.item_id, message)
         message.audio_bytes += len(pcm)
-        return [] if reply.discarded else [*effects, fx.MessageAudio(reply.response_id, event.item_id, pcm)]
+        audio = fx.MessageAudio(reply.shown_id, event.item_id, pcm)
+        return [] if reply.discarded else [*begin, audio]
 
     def _item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
@@ -141,7 +162,8 @@ class Output:
             return []
         if event.item.type == "message":
             message = reply.messages.get(event.item.id)
-            return self._close(reply, event.item.id, message) if message is not None else []
+            whole = event.item.status in ("", "completed")
+            return self._close(reply, event.item.id, message, whole=whole) if message is not None else []
         if event.item.type != "function_call":
             return []
         known = self._mirror.get(event.item.id)
@@ -153,4 +175,5 @@ class Output:
         if event.item.status not in ("", "completed"):
             # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
-        return [fx.FunctionCalled(reply.response_id, event.item)]
+        reply.told = True
+        return [fx.FunctionCalled(reply.shown_id, event.item)]

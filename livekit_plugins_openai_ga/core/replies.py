@@ -3,37 +3,66 @@
 GA allows one reply at a time in the default conversation and refuses another with
 `conversation_already_has_active_response` (livekit/agents#6817). So a request waits here until the conversation is
 free. Out-of-band replies ("asides", `conversation: "none"`) run beside it and never wait.
+
+A reply of which nothing was told can be asked for again, when its connection is lost or the server failed to make it:
+whoever waits for it then gets the next one under the first one's id.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..wire.session import BYTES_PER_MS
+from .effects import MessageText
 
 CORRELATION = "client_event_id"
 """Key in `response.metadata` that carries our request's key: the only way to know our reply from the server's own."""
 
+MAX_QUEUED = 100
+"""Requests that may wait; an application that asks for more without an answer is stuck in a loop."""
 
-@dataclass(frozen=True, slots=True)
+MAX_AGAIN = 3
+"""How often one reply is asked for again after it had begun."""
+
+
+@dataclass(slots=True, eq=False)
 class Request:
-    """A reply somebody asked for. `params` is the `response` of the `response.create`."""
+    """A reply that is wanted. `params` is the `response` of the `response.create`.
+
+    Attributes:
+        own: asked for here; False for a reply the server began by itself, or owed, and that is asked for again.
+        shown_as: id of the reply that is held open for it, since it began before and nothing of it was told.
+        began_at: when that was, wall-clock seconds.
+        again: how often it was asked for again.
+        left: it has left on this connection.
+    """
 
     key: str
     params: dict[str, Any]
     aside: bool
+    own: bool = True
+    shown_as: str | None = None
+    began_at: float = 0.0
+    again: int = 0
+    left: bool = False
 
 
 @dataclass(slots=True)
 class Message:
-    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts PCM received."""
+    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts PCM received.
+
+    `told` says that the application knows of it: at its first audio, or text that is not spoken. `held` is the
+    transcript that came before that.
+    """
 
     spoken: bool | None = None
     text: str = ""
     audio_bytes: int = 0
+    told: bool = False
+    held: list[MessageText] = field(default_factory=list)
     ended: bool = False
 
     @property
@@ -46,26 +75,36 @@ class Message:
 class Reply:
     """A reply the server is making. A `discarded` one was given up before it began; nothing of it is shown.
 
-    `cancel_id` is the event id of the `response.cancel` that was sent for it, None before. `over` says that the server
-    had nothing to cancel: it has ended, and its `response.done` is late or lost.
+    `shown_id` is the id it is told under: its own, or that of the first attempt. `told` says that a message or a
+    function call of it was. `cancel_id` is the event id of the `response.cancel` that was sent for it, None before.
+    `over` says that the server had nothing to cancel: it has ended, and its `response.done` is late or lost.
     """
 
     response_id: str
-    key: str | None
+    shown_id: str
+    request: Request | None
     aside: bool
     started_at: float
     discarded: bool = False
     cancel_id: str | None = None
     over: bool = False
+    told: bool = False
     first_output_at: float | None = None
     messages: dict[str, Message] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str | None:
+        """The key of our request for it; None when the server began it by itself."""
+        return self.request.key if self.request is not None else None
 
 
 class Replies:
     """Every reply from request to end."""
 
     def __init__(self) -> None:
+        self.owed = False  # the server ended a turn of the user, and has to answer it by itself
         self._queued: deque[Request] = deque()
+        self._resting: dict[str, Request] = {}  # until the server has recovered
         self._sent: dict[str, Request] = {}
         self._given_up: set[str] = set()  # sent, and not wanted any more
         self._live: dict[str, Reply] = {}
@@ -77,6 +116,10 @@ class Replies:
     def get(self, response_id: str) -> Reply | None:
         """The live reply with this id."""
         return self._live.get(response_id)
+
+    def asked_as(self, key: str) -> Reply | None:
+        """The live reply of the request `key`."""
+        return next((reply for reply in self._live.values() if reply.key == key), None)
 
     @property
     def free(self) -> bool:
@@ -95,9 +138,12 @@ class Replies:
         cancelled = (reply for reply in self if reply.cancel_id is not None)
         return next((reply for reply in cancelled if event_id in (None, reply.cancel_id)), None)
 
-    def ask(self, request: Request) -> None:
-        """Queue a request."""
+    def ask(self, request: Request) -> bool:
+        """Queue a request; returns whether there is room for it."""
+        if len(self._queued) >= MAX_QUEUED:
+            return False
         self._queued.append(request)
+        return True
 
     def release(self) -> list[Request]:
         """Requests that may leave now, marked as sent: every aside, and the first other one when there is room."""
@@ -109,47 +155,76 @@ class Replies:
                 leaving.append(request)
         return leaving
 
-    def give_up(self, key: str) -> Reply | None:
-        """Nobody wants this reply any more. Returns it when it lives already and has to be cancelled."""
+    def left(self, key: str) -> bool:
+        """An event with this id leaves; returns whether it is a request that somebody wants."""
+        request = self._sent.get(key)
+        if request is None or key in self._given_up:
+            return False
+        request.left = True
+        return True
+
+    def give_up(self, key: str) -> Request | None:
+        """Nobody wants this reply any more, and it does not live yet. Returns its request."""
         for request in self._queued:
             if request.key == key:
                 self._queued.remove(request)
                 self._blocked = False  # should the server be wrong about its active reply, the next request finds out
-                return None
+                return request
         if key in self._sent:
             # Cancelling before response.created is a no-op, and the reply is made all the same (livekit/agents#6244).
             self._given_up.add(key)
-            return None
-        return next((reply for reply in self._live.values() if reply.key == key), None)
+            return self._sent[key]
+        return self._resting.pop(key, None)
+
+    def withdrawn(self, key: str) -> None:
+        """A request that was given up never left: the server will say nothing of it."""
+        self._given_up.discard(key)
+        self._sent.pop(key, None)
+
+    def pending(self, which: Callable[[Request], bool]) -> list[str]:
+        """The keys of the requests that did not begin, and are wanted."""
+        sent = (request for key, request in self._sent.items() if key not in self._given_up)
+        return [request.key for request in (*sent, *self._resting.values(), *self._queued) if which(request)]
+
+    def nameless(self) -> str | None:
+        """The request that an answer without a name is for: gateways can lose `metadata` and event ids.
+
+        Only when there is one on its way, and the server does not owe a reply of its own.
+        """
+        sent = [key for key, request in self._sent.items() if request.left and not request.aside]
+        return sent[0] if len(sent) == 1 and not self.owed else None
 
     def created(self, response_id: str, key: str | None, aside: bool, now: float) -> Reply:
         """The server began a reply."""
         request = self._sent.pop(key, None) if key is not None else None
+        if not aside:  # whoever asked for it: it answers all that was said so far
+            self.owed = False
         reply = Reply(
             response_id,
-            key if request is not None else None,
+            (request.shown_as if request is not None else None) or response_id,
+            request,
             request.aside if request is not None else aside,
-            now,
+            request.began_at if request is not None and request.shown_as is not None else now,
             discarded=key is not None and key in self._given_up,
         )
         self._given_up.discard(key or "")
         self._live[response_id] = reply
         return reply
 
-    def refused(self, key: str, *, busy: bool) -> bool:
-        """The server refused a request. With `busy` it waits for its turn again; returns whether it is over."""
+    def refused(self, key: str, *, busy: bool) -> Request | None:
+        """The server refused a request. With `busy` it waits for its turn again; else it is over, and returned."""
         request = self._sent.pop(key, None)
         wanted = key not in self._given_up
         self._given_up.discard(key)
         if request is None or not wanted:
-            return False
+            return None
         if busy:
             self._blocked = True
             self._queued.appendleft(request)
-            return False
-        return True
+            return None
+        return request
 
-    def knows(self, key: str) -> bool:
+    def knows(self, key: str | None) -> bool:
         """Whether `key` is a request on its way."""
         return key in self._sent
 
@@ -158,19 +233,51 @@ class Replies:
         self._blocked = False
         return self._live.pop(response_id, None)
 
-    def lost(self) -> None:
-        """The connection is gone, and every live reply with it; requests that never began wait again."""
+    # -- asking again --------------------------------------------------------------------------------------------
+
+    def again(self, reply: Reply, owed: Callable[[], Request]) -> Request | None:
+        """The request that asks for this reply once more; None when that must not be.
+
+        `owed` makes the one for a reply that the server had begun by itself.
+        """
+        if reply.told or reply.discarded or reply.over or reply.cancel_id is not None:
+            return None
+        request = reply.request
+        if request is None and not reply.aside:
+            request = owed()
+        if request is None or request.again >= MAX_AGAIN:
+            return None
+        request.again += 1
+        request.left = False
+        request.shown_as, request.began_at = reply.shown_id, reply.started_at
+        return request
+
+    def rest(self, request: Request) -> None:
+        """Ask for it later: see `rested`."""
+        self._resting[request.key] = request
+
+    def rested(self, key: str) -> None:
+        """The time has come; a request that was given up meanwhile stays so."""
+        if (request := self._resting.pop(key, None)) is not None:
+            self._queued.appendleft(request)
+
+    def lost(self, begun: list[Request]) -> None:
+        """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
         self._live.clear()
-        self._blocked = False
-        for request in reversed([r for key, r in self._sent.items() if key not in self._given_up]):
+        self._blocked = self.owed = False
+        sent = [request for key, request in self._sent.items() if key not in self._given_up]
+        for request in reversed([*begun, *sent]):
+            request.left = False
             self._queued.appendleft(request)
         self._sent.clear()
         self._given_up.clear()
 
-    def abandon(self) -> list[str]:
+    def abandon(self) -> list[Request]:
         """The session is over; returns the requests that will never be answered."""
-        keys = [*(key for key in self._sent if key not in self._given_up), *(r.key for r in self._queued)]
+        requests = [r for key, r in self._sent.items() if key not in self._given_up]
+        requests += [*self._resting.values(), *self._queued]
         self._queued.clear()
+        self._resting.clear()
         self._sent.clear()
         self._given_up.clear()
-        return keys
+        return requests

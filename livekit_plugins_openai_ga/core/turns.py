@@ -15,11 +15,14 @@ from typing import Any
 class Turn:
     """One user turn. `started_at` is wall-clock seconds; `parts` maps content index to the text so far.
 
+    `start_ms` and `end_ms` are its place in this connection's audio; `end_ms` is None before the server heard its end.
     `committed` says that the server made an item of its audio. Some models transcribe before that; such audio is sent
     again after a reconnect, and transcribed again.
     """
 
     started_at: float | None = None
+    start_ms: int = 0
+    end_ms: int | None = None
     committed: bool = False
     parts: dict[int, str] = field(default_factory=dict)
 
@@ -44,23 +47,27 @@ class Turns:
         """Whether the server hears somebody speak."""
         return self._speaking is not None
 
-    def started(self, item_id: str, now: float) -> None:
+    def started(self, item_id: str, now: float, start_ms: int = 0) -> None:
         """Speech began."""
         self._speaking = item_id
         if item_id:
-            self._open.setdefault(item_id, Turn()).started_at = now
+            turn = self._open.setdefault(item_id, Turn())
+            turn.started_at, turn.start_ms, turn.end_ms = now, start_ms, None
 
-    def stopped(self) -> None:
+    def stopped(self, item_id: str, end_ms: int) -> None:
         """Speech ended."""
         self._speaking = None
+        if item_id:
+            self._open.setdefault(item_id, Turn()).end_ms = end_ms
 
-    def committed(self, item_id: str) -> bool:
-        """The turn's audio is an item now. Returns whether its speech still went on: that was its end, then."""
-        self._open.setdefault(item_id, Turn()).committed = True
+    def committed(self, item_id: str) -> tuple[Turn, bool]:
+        """The turn's audio is an item now. Returns the turn, and whether its speech still went on: that was its end."""
+        turn = self._open.setdefault(item_id, Turn())
+        turn.committed = True
         cut_short = self._speaking == item_id
         if cut_short:
             self._speaking = None
-        return cut_short
+        return turn, cut_short
 
     def is_final(self, item_id: str, content_index: int) -> bool:
         """Whether the transcript is final already: whatever comes for it now is a duplicate, or too late."""

@@ -38,6 +38,8 @@ class SessionOptions(TypedDict, total=False):
     include: NotGivenOr[list[str] | None]
     http_session: aiohttp.ClientSession | None
     reply_timeout: float
+    resume_replies: opts.ResumeReplies
+    max_replay_audio: float
     fallback_models: Sequence[str]
     temperature: NotGivenOr[float]
 
@@ -77,6 +79,8 @@ class RealtimeModel(llm.RealtimeModel):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         heartbeat: float = DEFAULT_HEARTBEAT,
         reply_timeout: float = 10.0,
+        resume_replies: opts.ResumeReplies = "unheard",
+        max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
         fallback_models: Sequence[str] = (),
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
@@ -111,6 +115,10 @@ class RealtimeModel(llm.RealtimeModel):
             conn_options: number of attempts in a row, seconds between them, and seconds one may take.
             heartbeat: seconds between pings, and for a pong to come. A dead peer is noticed within twice that.
             reply_timeout: seconds a reply may take to begin once it was asked for.
+            resume_replies: `unheard` (default): a reply of which nothing was heard when the connection broke is asked
+                for once more on the next one. `never`: it fails.
+            max_replay_audio: seconds of user audio that are kept for the next connection, default 30: what was said
+                since the last turn. Beyond it the oldest is dropped, and counted.
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
@@ -140,6 +148,8 @@ class RealtimeModel(llm.RealtimeModel):
                 max_session_duration=max_session_duration,
             ),
             reply_timeout=reply_timeout,
+            resume_replies=resume_replies,
+            max_replay_audio=max_replay_audio,
             fallback_models=fallback_models,
             given={
                 "voice": voice,

@@ -6,6 +6,7 @@ What comes back, from the core and from the socket, is the business of `shell.py
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -240,15 +241,13 @@ class RealtimeSession(Shell):
         return future
 
     def _reply_awaited(self, key: str, future: asyncio.Future[llm.GenerationCreatedEvent]) -> None:
-        if (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
         if future.cancelled():
             self._streams.forget(key)
-            self._do(self._conversation.give_up(key))
+            self._do(self._conversation.give_up(key, time.time()))
 
     def interrupt(self) -> None:
         """Cancel the reply that is being made; does nothing when there is none."""
-        self._do(self._conversation.interrupt())
+        self._do(self._conversation.interrupt(time.time()))
 
     def truncate(
         self,

@@ -76,7 +76,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._tools = llm.ToolContext.empty()
         self._tool_payloads: list[dict[str, Any]] = []
 
-        self._conversation = Conversation(self._payload())
+        self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
         self._requests = Requests()
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
@@ -92,8 +92,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
         self._confirmation: asyncio.TimerHandle | None = None
 
-        self._outbox = Outbox(dead_for=2 * self._options.connection.heartbeat)
         connection = self._options.connection
+        self._outbox = Outbox(keep_ms=self._options.max_replay_audio * 1000, dead_for=2 * connection.heartbeat)
         self._supervisor = Supervisor(
             self._dial,
             self,
@@ -119,14 +119,15 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             fx.ItemPlaced: self._item_placed,
             fx.SpeechStarted: self._speech_started,
             fx.SpeechStopped: self._speech_stopped,
-            fx.AudioTaken: lambda effect: self._outbox.taken(effect.until_ms),
+            fx.AudioTaken: self._audio_taken,
+            fx.Withdraw: self._withdraw,
             fx.Transcript: self._transcript,
             fx.TranscriptionFailed: self._transcription_failed,
             fx.TranscriptionBilled: self._transcription_billed,
-            fx.ReplySent: self._reply_sent,
-            fx.ReplyStarted: self._streams.started,
+            fx.ReplyAgain: self._reply_again,
+            fx.ReplyStarted: self._reply_started,
+            fx.ReplyResumed: lambda effect: self._stop_timer(effect.key),
             fx.MessageStarted: self._streams.message_started,
-            fx.MessageKind: self._streams.message_kind,
             fx.MessageText: self._streams.text,
             fx.MessageAudio: self._streams.audio,
             fx.MessageEnded: self._streams.message_ended,
@@ -148,6 +149,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._counters.closed(self._outbox.audio.dropped)
         self._stop_waiting_for_confirmation()
         self._do(self._conversation.abandon(failure, time.time()))
+        for key in list(self._timers):
+            self._stop_timer(key)
 
     # -- the connection (transport.supervisor.Peer) --------------------------------------------------------------
 
@@ -181,7 +184,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._do(self._conversation.receive(event, time.time()))
 
     def link_sending(self, event: Event) -> None:
-        """An event leaves."""
+        """An event leaves. The time limit of a reply starts when its request does."""
+        if event.get("type") == "response.create" and self._conversation.left(key := str(event.get("event_id"))):
+            self._start_timer(key, self._options.reply_timeout, self._reply_overdue)
         self.emit("openai_client_event_queued", event)
 
     def link_lost(self, failure: Failure | None) -> None:
@@ -265,6 +270,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _settled(self, effect: fx.Settled) -> None:
         self._requests.settle(effect.key, effect.failure)
+        self._stop_timer(effect.key)
         if effect.failure is None:
             return
         self._streams.fail(effect.key, refusal(effect.failure))
@@ -309,6 +315,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         event = llm.InputSpeechStoppedEvent(user_transcription_enabled=self._options.transcribes)
         self.emit("input_speech_stopped", event)
 
+    def _audio_taken(self, effect: fx.AudioTaken) -> None:
+        self._conversation.took(effect.item_id, self._outbox.taken(effect.until_ms, effect.since_ms))
+
     def _transcript(self, effect: fx.Transcript) -> None:
         if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
             # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
@@ -327,6 +336,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
         logger.error("a user turn was not transcribed: %s", effect.failure, extra={"item_id": effect.item_id})
         self._counters.failed(effect.failure, "transcription_failed")
+        self._untranscribed.pop(effect.item_id, None)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")
@@ -336,17 +346,40 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         )
         self.emit("metrics_collected", metrics)
 
-    def _reply_sent(self, effect: fx.ReplySent) -> None:
-        loop = asyncio.get_running_loop()
-        if (before := self._timers.pop(effect.key, None)) is not None:  # sent again: the time starts anew
-            before.cancel()
-        self._timers[effect.key] = loop.call_later(self._options.reply_timeout, self._reply_overdue, effect.key)
+    # -- replies -------------------------------------------------------------------------------------------------
+
+    def _start_timer(self, key: str, delay: float, over: Callable[[str], None]) -> None:
+        """A request has one timer at a time: until it is asked again, or for as long as its reply may take to begin."""
+        self._stop_timer(key)
+        self._timers[key] = asyncio.get_running_loop().call_later(delay, over, key)
+
+    def _stop_timer(self, key: str) -> None:
+        if (timer := self._timers.pop(key, None)) is not None:
+            timer.cancel()
 
     def _reply_overdue(self, key: str) -> None:
-        self._timers.pop(key, None)
-        error = make(llm.RealtimeError, "generate_reply timed out.", code="timeout")
-        if self._streams.fail(key, error):
-            self._do(self._conversation.give_up(key))
+        del self._timers[key]
+        self._streams.fail(key, make(llm.RealtimeError, "generate_reply timed out.", code="timeout"))
+        self._do(self._conversation.give_up(key, time.time(), "failed"))
+
+    def _reply_again(self, effect: fx.ReplyAgain) -> None:
+        logger.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
+        if effect.delay:
+            self._start_timer(effect.key, effect.delay, self._reply_rested)
+
+    def _reply_rested(self, key: str) -> None:
+        del self._timers[key]
+        self._do(self._conversation.rested(key))
+
+    def _reply_started(self, effect: fx.ReplyStarted) -> None:
+        if effect.key is not None:
+            self._stop_timer(effect.key)
+        self._streams.started(effect)
+
+    def _withdraw(self, effect: fx.Withdraw) -> None:
+        self._stop_timer(effect.event_id)
+        if self._outbox.withdraw(effect.event_id):
+            self._do(self._conversation.withdrawn(effect.event_id))
 
     def _announce(self, event: llm.GenerationCreatedEvent) -> None:
         self.emit("generation_created", event)

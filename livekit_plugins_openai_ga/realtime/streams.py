@@ -48,20 +48,15 @@ class Requests:
 class _Message:
     """One message's channels."""
 
-    def __init__(self, *, spoken: bool) -> None:
+    def __init__(self, *, audible: bool, spoken: bool) -> None:
         self.text: utils.aio.Chan[str] = utils.aio.Chan()
         self.audio: utils.aio.Chan[rtc.AudioFrame] = utils.aio.Chan()
         self.kind: asyncio.Future[list[Modality]] = asyncio.get_running_loop().create_future()
-        if not spoken:
+        self.kind.set_result(["audio", "text"] if audible and spoken else ["text"])
+        if not audible:
             self.audio.close()
-            self.kind.set_result(["text"])
 
-    def decide(self, spoken: bool) -> None:
-        if not self.kind.done():
-            self.kind.set_result(["audio", "text"] if spoken else ["text"])
-
-    def close(self, spoken: bool) -> None:
-        self.decide(spoken)
+    def close(self) -> None:
         for channel in (self.text, self.audio):
             if not channel.closed:
                 channel.close()
@@ -150,7 +145,7 @@ class ReplyStreams:
             message.text.send_nowait(" ")
             self._remember(reply.row)
             return
-        message = reply.open[effect.item_id] = _Message(spoken=self._spoken)
+        message = reply.open[effect.item_id] = _Message(audible=self._spoken, spoken=effect.spoken)
         reply.messages.send_nowait(
             llm.MessageGeneration(
                 message_id=effect.item_id,
@@ -169,14 +164,9 @@ class ReplyStreams:
         """The messages that LiveKit knows as this one, in order."""
         return self._rows.get(message_id, [message_id])
 
-    def _message(self, effect: fx.MessageKind | fx.MessageText | fx.MessageAudio | fx.MessageEnded) -> _Message | None:
+    def _message(self, effect: fx.MessageText | fx.MessageAudio | fx.MessageEnded) -> _Message | None:
         reply = self._replies.get(effect.response_id)
         return reply.open.get(effect.item_id) if reply is not None else None
-
-    def message_kind(self, effect: fx.MessageKind) -> None:
-        """A message turned out to be spoken or written."""
-        if (message := self._message(effect)) is not None:
-            message.decide(effect.spoken)
 
     def text(self, effect: fx.MessageText) -> None:
         """More text."""
@@ -199,7 +189,7 @@ class ReplyStreams:
         reply = self._replies.get(effect.response_id)
         message = reply.open.pop(effect.item_id, None) if reply is not None else None
         if message is not None:
-            message.close(self._spoken)
+            message.close()
 
     def called(self, effect: fx.FunctionCalled) -> None:
         """The model calls a function."""
@@ -212,6 +202,6 @@ class ReplyStreams:
         if reply is None:
             return
         for message in reply.open.values():
-            message.close(self._spoken)
+            message.close()
         reply.messages.close()
         reply.calls.close()

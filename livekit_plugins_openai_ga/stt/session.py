@@ -127,7 +127,7 @@ class TranscriptionSession:
             fx.CommitAudio: lambda effect: self._outbox.put_commit(effect.event),
             fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
             fx.ClearAudio: lambda effect: self._outbox.put_clear(effect.event, keep_ms=effect.keep_ms),
-            fx.AudioTaken: lambda effect: self._outbox.taken(effect.until_ms),
+            fx.AudioTaken: self._audio_taken,
             fx.Ready: self._ready,
             fx.ConfigDiffers: self._notices.config_differs,
             fx.ConfigRefused: lambda effect: None,  # `Settled` says which change it was
@@ -336,6 +336,9 @@ class TranscriptionSession:
 
     def _tick(self) -> None:
         self._do(self._hearing.tick(self._now()))
+
+    def _audio_taken(self, effect: fx.AudioTaken) -> None:
+        self._outbox.taken(effect.until_ms)
 
     def _ready(self, effect: fx.Ready) -> None:
         self._stop(self._confirmation)

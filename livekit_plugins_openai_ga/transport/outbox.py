@@ -23,6 +23,9 @@ from ..wire.session import BYTES_PER_MS
 IDLE_KEEP_MS = 2_000
 """When speech is detected and nobody speaks, this much is kept: speech that nobody has told of yet."""
 
+MAX_EVENTS = 1_000
+"""Events of the application and commits that wait for a connection; beyond that the oldest go."""
+
 Event = dict[str, Any]
 
 
@@ -63,6 +66,7 @@ class Outbox:
 
     def __init__(self, *, keep_ms: float = 30_000, dead_for: float = 0.0) -> None:
         self.audio = AudioCount()
+        self.events_dropped = 0
         self._keep = int(keep_ms * BYTES_PER_MS)
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
         self._control: deque[Event] = deque()
@@ -92,6 +96,7 @@ class Outbox:
         """
         json.dumps(event)
         self._turn.append(_Entry(event))
+        self._bound_events()
 
     def put_audio(self, pcm: bytes) -> None:
         """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
@@ -104,6 +109,15 @@ class Outbox:
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
         self._turn.append(_Entry(event, "commit"))
+        self._bound_events()
+
+    def withdraw(self, event_id: str) -> bool:
+        """Take back an event of the core that waits behind audio; returns whether it had not left yet."""
+        for index, entry in enumerate(self._turn):
+            if entry.kind == "reply" and entry.event.get("event_id") == event_id:
+                del self._turn[index]
+                return True
+        return False
 
     def put_clear(self, event: Event, *, keep_ms: float = 0) -> None:
         """Forget user audio that no commit has claimed: here at once, at the server when the event arrives.
@@ -132,6 +146,12 @@ class Outbox:
             del self._turn[index]
             self._waiting -= size
             self.audio.dropped += size / BYTES_PER_MS
+
+    def _bound_events(self) -> None:
+        kinds = [entry.kind in ("event", "commit") for entry in self._turn] if len(self._turn) > MAX_EVENTS else []
+        if sum(kinds) > MAX_EVENTS:
+            del self._turn[kinds.index(True)]
+            self.events_dropped += 1
 
     @property
     def put_ms(self) -> float:
@@ -188,18 +208,27 @@ class Outbox:
         """Tell whether the server detects turns and nobody speaks right now."""
         self._idle = idle
 
-    def taken(self, until_ms: float | None) -> None:
-        """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way."""
+    def taken(self, until_ms: float | None, since_ms: float = 0) -> list[str]:
+        """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way.
+
+        Returns what was kept of it behind `since_ms`, in base64.
+        """
         if until_ms is not None:
             until = self._sent(until_ms)
         elif self._commits:
             _, until = self._commits.popleft()
         else:
-            return
+            return []
+        since = self._sent(since_ms)
+        taken: list[str] = []
         while self._kept and self._kept[0].end <= until:
-            self._kept_size -= self._kept.popleft().size
+            entry = self._kept.popleft()
+            self._kept_size -= entry.size
+            if entry.size and entry.end > since:
+                taken.append(entry.event["audio"])
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
+        return taken
 
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""

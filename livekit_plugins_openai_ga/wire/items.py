@@ -91,14 +91,23 @@ def _recreated_part(role: str, part: Part) -> Part | None:
     return {"type": "output_text" if role == "assistant" else "input_text", "text": text}
 
 
-def create_payload(item: Item) -> dict[str, Any] | None:
+def _spoken_part(part: Part, audio: str) -> Part:
+    text = _text(part)
+    return {"type": "input_audio", "audio": audio, **({"transcript": text} if text else {})}
+
+
+def create_payload(item: Item, audio: str | None = None) -> dict[str, Any] | None:
     """The `item` of a `conversation.item.create` that brings `item` into a new session.
 
-    Returns None when nothing of it can be brought back: a spoken turn without a transcript, a function call that
-    was never finished, an item only the server can make.
+    `audio` is what the user said in it, which tells more than a text: base64 of int16 mono PCM at 24 kHz. Returns None
+    when nothing of it can be brought back: a spoken turn without audio and transcript, a function call that was never
+    finished, an item only the server can make.
     """
     if item.type == "message":
-        parts = [part for raw in item.content if (part := _recreated_part(item.role, raw)) is not None]
+        content = item.content
+        if audio is not None:
+            content = tuple(_spoken_part(p, audio) if p.get("type") == "input_audio" else p for p in content)
+        parts = [part for raw in content if (part := _recreated_part(item.role, raw)) is not None]
         if not parts:
             return None
         return {"id": item.id, "type": "message", "role": item.role, "content": parts}

@@ -126,6 +126,16 @@ class Talk:
     def ends(self, response_id: str, status: str = "completed", **more: Any) -> list[fx.Effect]:
         return self.says("response.done", response={"id": response_id, "status": status, **more})
 
+    def reply_told(self, response_id: str, item_id: str, key: str | None = None) -> None:
+        """A reply that has begun to be heard."""
+        self.begins(response_id, key)
+        self.message(response_id, item_id)
+        self.speaks(response_id, item_id, "Good")
+
+    def fails(self, response_id: str, code: str, message: str = "boom") -> list[fx.Effect]:
+        error = {"type": code, "code": code, "message": message}
+        return self.ends(response_id, "failed", status_details={"type": "failed", "error": error})
+
     def reply(self, response_id: str, item_id: str, text: str, previous: str | None = None, *, ms: int = 100) -> None:
         """A whole spoken reply of the server's own."""
         self.begins(response_id)
@@ -138,8 +148,11 @@ class Talk:
     def asks(self, key: str, *, aside: bool = False) -> list[fx.Effect]:
         return self.note(self.conversation.ask(key, {}, aside=aside))
 
+    def rests(self, key: str) -> list[fx.Effect]:
+        return self.note(self.conversation.rested(key))
+
     def gives_up(self, key: str) -> list[fx.Effect]:
-        return self.note(self.conversation.give_up(key))
+        return self.note(self.conversation.give_up(key, self.now))
 
     def syncs(self, key: str, target: Sequence[Record]) -> list[fx.Effect]:
         return self.note(self.conversation.sync(target, key))

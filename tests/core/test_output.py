@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,15 +31,14 @@ def test_a_spoken_reply_from_beginning_to_end(talk: Any) -> None:
     talk.ends("r1", usage={"output_tokens": 3})
     assert talk.told == [
         "ReplyStarted",
-        "MessageStarted",
         "ItemPlaced",
-        "MessageKind",
+        "MessageStarted",
         "MessageText",
         "MessageAudio",
         "MessageEnded",
         "ReplyEnded",
     ]
-    assert talk.all(fx.MessageKind) == [fx.MessageKind("r1", "a1", True)]
+    assert talk.all(fx.MessageStarted) == [fx.MessageStarted("r1", "a1", True)]
     assert talk.all(fx.MessageAudio) == [fx.MessageAudio("r1", "a1", bytes(4800))]
     (ended,) = talk.all(fx.ReplyEnded)
     assert (ended.started_at, ended.first_output_at, ended.ended_at) == (10.0, 10.5, 11.0)
@@ -50,14 +50,17 @@ def test_the_part_tells_whether_a_message_is_spoken(talk: Any, part: str, spoken
     talk.begins("r1")
     talk.message("r1", "a1")
     talk.says("response.content_part.added", response_id="r1", item_id="a1", part={"type": part})
-    assert talk.all(fx.MessageKind) == [fx.MessageKind("r1", "a1", spoken)]
+    delta = {"response_id": "r1", "item_id": "a1", "delta": "hi"}
+    talk.says("response.output_audio_transcript.delta" if spoken else "response.output_text.delta", **delta)
+    talk.ends("r1")
+    assert talk.all(fx.MessageStarted) == [fx.MessageStarted("r1", "a1", spoken)]
 
 
 def test_without_a_part_the_first_delta_tells(talk: Any) -> None:
     talk.begins("r1")
     talk.message("r1", "a1")
     talk.writes("r1", "a1", "hi")
-    assert talk.all(fx.MessageKind) == [fx.MessageKind("r1", "a1", False)]
+    assert talk.all(fx.MessageStarted) == [fx.MessageStarted("r1", "a1", False)]
     assert talk.all(fx.MessageText) == [fx.MessageText("r1", "a1", "hi")]
 
 
@@ -105,6 +108,7 @@ def test_a_message_announced_twice_starts_once(talk: Any) -> None:
     talk.begins("r1")
     talk.message("r1", "a1")
     talk.message("r1", "a1")
+    talk.writes("r1", "a1", "hi")
     assert talk.told.count("MessageStarted") == talk.told.count("ItemPlaced") == 1
 
 
@@ -168,7 +172,7 @@ def test_why_a_reply_was_cut_off_is_told(talk: Any) -> None:
 
 
 def test_a_failed_reply_carries_and_reports_its_failure(talk: Any) -> None:
-    talk.begins("r1")
+    talk.reply_told("r1", "a1")
     talk.ends("r1", "failed", status_details={"error": {"type": "server_error", "code": None, "message": "boom"}})
     (ended,) = talk.all(fx.ReplyEnded)
     assert ended.failure is not None
@@ -192,3 +196,46 @@ def test_a_lost_connection_ends_what_was_being_said(talk: Any) -> None:
     (ended,) = talk.all(fx.ReplyEnded)
     assert (ended.status, talk.told[-2:]) == ("lost", ["MessageEnded", "ReplyEnded"])
     assert talk.texts == {"a1": "half a"}
+
+
+def test_nothing_is_told_of_a_message_before_it_can_be_heard(talk: Any) -> None:
+    """What leads the audio can still be made again, should the connection go."""
+    ids = {"response_id": "r1", "item_id": "a1"}
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.says("response.content_part.added", **ids, part={"type": "audio", "transcript": ""})
+    for delta in ("Good", " day"):
+        talk.says("response.output_audio_transcript.delta", **ids, delta=delta)
+    assert talk.told == ["ReplyStarted", "ItemPlaced"]
+    talk.says("response.output_audio.delta", **ids, delta="AAAA")
+    assert talk.told[2:] == ["MessageStarted", "MessageText", "MessageText", "MessageAudio"]
+
+
+def test_words_that_never_got_a_sound_are_told_when_the_reply_is_whole(talk: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.says("response.output_audio_transcript.delta", response_id="r1", item_id="a1", delta="hm")
+    talk.ends("r1")
+    assert talk.told[2:] == ["MessageStarted", "MessageText", "MessageEnded", "ReplyEnded"]
+
+
+@pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
+def test_what_nobody_heard_of_a_reply_that_broke_off_leaves_the_conversation(talk: Any, status: str) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.says("response.output_audio_transcript.delta", response_id="r1", item_id="a1", delta="unheard")
+    talk.forget()
+    talk.ends("r1", status)
+    assert [event["item_id"] for event in talk.sent_of("conversation.item.delete")] == ["a1"]
+    assert talk.texts == {}
+    assert "MessageStarted" not in talk.told
+
+
+def test_an_edit_made_while_a_message_is_spoken_stays(talk: Any, message: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.speaks("r1", "a1", "as it was")
+    talk.syncs("s1", [replace(message("a1", "as it shall be", "assistant"), origin=object())])
+    talk.speaks("r1", "a1", " and more")
+    talk.ends("r1")
+    assert talk.texts == {"a1": "as it shall be"}

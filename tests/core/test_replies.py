@@ -7,17 +7,20 @@ from typing import Any
 import pytest
 
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.core.conversation import Conversation
+from livekit_plugins_openai_ga.core.replies import MAX_AGAIN, MAX_QUEUED
 from livekit_plugins_openai_ga.errors import Failure, Kind
+
+from .conftest import WANTED
 
 
 def keys(talk: Any) -> list[str]:
     return [event["event_id"] for event in talk.sent_of("response.create")]
 
 
-def test_a_request_carries_its_key_and_says_when_its_time_starts(talk: Any) -> None:
+def test_a_request_carries_its_key_and_does_not_overtake_audio(talk: Any) -> None:
     talk.asks("k1")
     assert talk.effects == [
-        fx.ReplySent("k1"),
         fx.Send(
             {"type": "response.create", "event_id": "k1", "response": {"metadata": {"client_event_id": "k1"}}},
             in_turn=True,
@@ -111,7 +114,7 @@ def test_a_request_given_up_while_it_waits_is_never_sent(talk: Any) -> None:
 def test_a_request_given_up_on_its_way_is_cancelled_by_response_id_when_it_begins(talk: Any) -> None:
     """livekit/agents#6244: a cancel that arrives before the response exists does nothing."""
     talk.asks("k1")
-    assert talk.gives_up("k1") == []
+    assert talk.gives_up("k1") == [fx.Withdraw("k1")]
     talk.begins("r1", "k1")
     talk.message("r1", "a1")
     talk.speaks("r1", "a1", "unwanted")
@@ -150,14 +153,14 @@ def test_a_server_that_wrongly_says_it_is_busy_does_not_block_for_ever(talk: Any
 def test_a_reply_that_lives_is_cancelled_once(talk: Any) -> None:
     talk.begins("r0")
     talk.begins("aside", aside=True)
-    talk.note(talk.conversation.interrupt())
-    talk.note(talk.conversation.interrupt())
+    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.interrupt(talk.now))
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r0"]
 
 
 def test_a_cancel_that_lost_the_race_is_only_counted(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt())
+    talk.note(talk.conversation.interrupt(talk.now))
     talk.ends("r0")
     talk.forget()
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
@@ -168,7 +171,8 @@ def test_a_cancel_that_lost_the_race_is_only_counted(talk: Any) -> None:
 def test_a_reply_whose_end_was_lost_does_not_hold_up_the_next(talk: Any, event_id: str | None) -> None:
     talk.begins("r0")
     talk.message("r0", "a1")
-    talk.note(talk.conversation.interrupt())
+    talk.speaks("r0", "a1", "One")
+    talk.note(talk.conversation.interrupt(talk.now))
     talk.asks("k1")
     talk.forget()
     talk.refuses({"event_id": event_id}, "response_cancel_not_active")
@@ -181,7 +185,7 @@ def test_a_reply_whose_end_was_lost_does_not_hold_up_the_next(talk: Any, event_i
 
 def test_a_cancel_refused_before_the_end_was_told_loses_no_usage(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt())
+    talk.note(talk.conversation.interrupt(talk.now))
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
     talk.ends("r0", usage={"total_tokens": 7})
     (ended,) = talk.all(fx.ReplyEnded)
@@ -190,7 +194,7 @@ def test_a_cancel_refused_before_the_end_was_told_loses_no_usage(talk: Any) -> N
 
 def test_another_cancel_refused_says_nothing_of_a_reply(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt())
+    talk.note(talk.conversation.interrupt(talk.now))
     talk.asks("k1")
     talk.refuses({"event_id": "the application's own"}, "response_cancel_not_active")
     assert keys(talk) == []
@@ -289,3 +293,300 @@ def test_every_open_request_fails_when_the_session_is_given_up(talk: Any) -> Non
     failure = Failure(Kind.FATAL, "x", "", "m", "r")
     talk.note(talk.conversation.abandon(failure, 1.0))
     assert talk.all(fx.Settled) == [fx.Settled("k1", failure), fx.Settled("k2", failure)]
+
+
+# -- asked for again -------------------------------------------------------------------------------------------------
+
+
+def turn_answered_by_the_server(talk: Any) -> None:
+    talk.says("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=300)
+    talk.says("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    talk.user_turn("u1")
+
+
+def test_a_reply_that_began_and_was_not_heard_goes_on_in_the_next_connections(talk: Any) -> None:
+    """livekit/agents#6436: dead air until the caller speaks again."""
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.message("r1", "a1")
+    talk.loses_connection()
+    assert talk.all(fx.ReplyAgain) == [fx.ReplyAgain("k1", "connection lost")]
+    assert "ReplyEnded" not in talk.told
+    talk.ready()
+    assert keys(talk) == ["k1", "k1"]
+    talk.begins("r2", "k1")
+    talk.message("r2", "a2")
+    talk.speaks("r2", "a2", "Here I am")
+    talk.ends("r2")
+    assert talk.all(fx.ReplyResumed) == [fx.ReplyResumed("r1", "k1")]
+    assert talk.told.count("ReplyStarted") == 1
+    assert [e.response_id for e in (*talk.all(fx.MessageAudio), *talk.all(fx.ReplyEnded))] == ["r1", "r1"]
+    assert talk.texts == {"a2": "Here I am"}
+
+
+def test_a_reply_that_was_heard_in_part_keeps_that_and_is_not_asked_for_again(talk: Any) -> None:
+    talk.asks("k1")
+    talk.reply_told("r1", "a1", "k1")
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == ["k1"]
+    assert [e.status for e in talk.all(fx.ReplyEnded)] == ["lost"]
+    assert talk.texts == {"a1": "Good"}
+
+
+def test_a_reply_that_called_a_function_is_not_asked_for_again(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    call = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "look", "status": "completed"}
+    talk.says("response.output_item.done", response_id="r1", item={**call, "arguments": "{}"})
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == ["k1"]
+
+
+def test_an_aside_that_was_not_heard_is_asked_for_again_as_one(talk: Any) -> None:
+    talk.asks("k1", aside=True)
+    talk.begins("r1", "k1", aside=True)
+    talk.loses_connection()
+    talk.ready()
+    assert [event["response"]["conversation"] for event in talk.sent_of("response.create")] == ["none", "none"]
+
+
+def test_a_server_reply_that_was_not_heard_is_asked_for(talk: Any) -> None:
+    turn_answered_by_the_server(talk)
+    talk.begins("r1")
+    talk.loses_connection()
+    talk.ready()
+    (request,) = talk.sent_of("response.create")
+    talk.begins("r2", request["event_id"])
+    talk.message("r2", "a2")
+    talk.speaks("r2", "a2", "Yes")
+    assert [e.response_id for e in talk.all(fx.MessageAudio)] == ["r1"]
+
+
+def test_a_turn_the_server_had_and_did_not_begin_to_answer_is_answered(talk: Any) -> None:
+    turn_answered_by_the_server(talk)
+    talk.loses_connection()
+    talk.ready()
+    (request,) = talk.sent_of("response.create")
+    talk.begins("r1", request["event_id"])
+    (started,) = talk.all(fx.ReplyStarted)
+    assert started.response_id == "r1"
+
+
+@pytest.mark.parametrize("then", ["answered", "answered on request", "not to be answered", "committed by hand"])
+def test_the_server_owes_no_reply(talk: Any, then: str) -> None:
+    if then == "not to be answered":
+        quiet = {"audio": {"input": {"turn_detection": {"type": "server_vad", "create_response": False}}}}
+        talk.configures(**quiet)
+        talk.says("session.updated", session={})
+    if then == "committed by hand":
+        talk.user_turn("u1")
+    else:
+        turn_answered_by_the_server(talk)
+    if then == "answered":
+        talk.reply("r1", "a1", "Yes", "u1")
+    if then == "answered on request":
+        talk.asks("k1")
+        talk.reply_told("r1", "a1", "k1")
+        talk.ends("r1")
+        talk.forget()
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == []
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_caller_who_speaks_again_is_answered_once(talk: Any, begun: bool) -> None:
+    """What is being said is sent again, and the server answers it by itself."""
+    turn_answered_by_the_server(talk)
+    if begun:
+        talk.begins("r1")
+    talk.says("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=1300)
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == []
+    assert talk.told.count("ReplyEnded") == begun
+
+
+def test_speech_on_the_new_connection_takes_the_place_of_a_server_reply_not_asked_for_yet(talk: Any) -> None:
+    turn_answered_by_the_server(talk)
+    talk.begins("r1")
+    talk.loses_connection()
+    talk.opens()
+    talk.says("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    talk.says("session.updated", session={})
+    assert keys(talk) == []
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r1", "cancelled")]
+
+
+@pytest.mark.parametrize("when", ["closed", "sent", "begun"])
+def test_an_interrupted_reply_is_not_made_again(talk: Any, when: str) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    if when == "begun":
+        talk.note(talk.conversation.interrupt(talk.now))
+    talk.loses_connection()
+    if when == "closed":
+        talk.note(talk.conversation.interrupt(talk.now))
+    talk.ready()
+    if when == "sent":
+        talk.note(talk.conversation.interrupt(talk.now))
+        talk.begins("r2", "k1")
+        assert talk.sent_of("response.cancel")[0]["response_id"] == "r2"
+    assert [e.response_id for e in talk.all(fx.ReplyEnded)] == ["r1"]
+    assert talk.told.count("ReplyStarted") == 1
+    assert len(keys(talk)) == (2 if when == "sent" else 1)
+
+
+def test_a_reply_is_not_asked_for_again_without_end(talk: Any) -> None:
+    talk.asks("k1")
+    for attempt in range(MAX_AGAIN + 1):
+        talk.begins(f"r{attempt}", "k1")
+        talk.loses_connection()
+        talk.ready()
+    assert len(keys(talk)) == MAX_AGAIN + 1
+    assert [e.response_id for e in talk.all(fx.ReplyEnded)] == ["r0"]
+
+
+def test_by_choice_no_reply_outlives_its_connection(talk: Any) -> None:
+    talk.conversation = Conversation(WANTED, resume_replies=False)
+    talk.ready()
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.asks("k2", aside=True)
+    talk.conversation.left("k2")
+    talk.asks("k3")  # waits for r1, so it never left
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == ["k1", "k2", "k3"]
+    assert [e.response_id for e in talk.all(fx.ReplyEnded)] == ["r1"]
+    (settled,) = talk.all(fx.Settled)
+    assert (settled.key, settled.failure.code) == ("k2", "connection_lost")
+
+
+@pytest.mark.parametrize("code", ["server_error", "rate_limit_exceeded", "server_is_overloaded"])
+def test_a_reply_the_server_could_not_make_just_now_is_asked_for_again_after_a_while(talk: Any, code: str) -> None:
+    talk.asks("k1")
+    delays = []
+    for attempt in range(3):
+        talk.begins(f"r{attempt}", "k1")
+        talk.fails(f"r{attempt}", code)
+        delays.append(talk.all(fx.ReplyAgain)[-1].delay)
+        assert len(keys(talk)) == attempt + 1
+        talk.rests("k1")
+        assert len(keys(talk)) == attempt + 2
+    assert delays == sorted(set(delays))
+    assert not {"Report", "ReplyEnded"} & set(talk.told)
+    talk.begins("r3", "k1")
+    talk.fails("r3", code)
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r0", "failed")]
+    assert [e.failure.code for e in talk.all(fx.Report)] == [code]
+
+
+def test_a_reply_that_failed_while_it_was_heard_is_not_made_twice(talk: Any) -> None:
+    talk.asks("k1")
+    talk.reply_told("r1", "a1", "k1")
+    talk.fails("r1", "server_error")
+    assert "ReplyAgain" not in talk.told
+    assert talk.told[-2:] == ["ReplyEnded", "Report"]
+
+
+@pytest.mark.parametrize(("words", "delay"), [("try again in 3s.", 3.0), ("Please try again in 900ms", 0.9)])
+def test_the_server_says_how_long_it_wants_to_rest(talk: Any, words: str, delay: float) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.fails("r1", "rate_limit_exceeded", f"Rate limit reached. {words}")
+    assert talk.all(fx.ReplyAgain)[0].delay == delay
+
+
+def test_nobody_waits_a_minute_on_the_phone(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.fails("r1", "rate_limit_exceeded", "Please try again in 60s.")
+    assert talk.told[-2:] == ["ReplyEnded", "Report"]
+
+
+def test_a_reply_that_waits_for_the_server_to_recover_can_be_given_up(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.fails("r1", "server_error")
+    talk.note(talk.conversation.interrupt(talk.now))
+    talk.rests("k1")
+    assert keys(talk) == ["k1"]
+    assert [e.status for e in talk.all(fx.ReplyEnded)] == ["cancelled"]
+
+
+def test_others_go_first_while_the_server_recovers_from_one(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.asks("k2")
+    talk.fails("r1", "server_error")
+    assert keys(talk) == ["k1", "k2"]
+
+
+def test_a_held_reply_ends_with_its_session(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.fails("r1", "server_error")
+    talk.asks("k2")
+    talk.begins("r2", "k2")
+    talk.loses_connection()
+    talk.forget()
+    talk.note(talk.conversation.abandon(Failure(Kind.FATAL, "x", "", "m", "r"), 1.0))
+    assert {e.response_id for e in talk.all(fx.ReplyEnded)} == {"r1", "r2"}
+    assert "Settled" not in talk.told
+
+
+def test_a_request_refused_when_it_is_asked_again_ends_the_reply_and_is_reported(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.loses_connection()
+    talk.ready()
+    talk.refuses({"event_id": "k1"}, "invalid_value")
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r1", "failed")]
+    assert [e.failure.code for e in talk.all(fx.Report)] == ["invalid_value"]
+
+
+# -- bounds and gateways ---------------------------------------------------------------------------------------------
+
+
+def test_a_request_withdrawn_in_time_holds_nothing_up(talk: Any) -> None:
+    talk.asks("k1")
+    talk.gives_up("k1")
+    talk.note(talk.conversation.withdrawn("k1"))
+    talk.forget()
+    talk.begins("r1", "k1")  # cannot be: whatever it is, it is not ours
+    assert talk.told == ["ReplyStarted"]
+
+
+def test_no_more_requests_wait_than_there_is_room_for(talk: Any) -> None:
+    talk.begins("r0")
+    for number in range(MAX_QUEUED + 1):
+        talk.asks(f"k{number}")
+    (settled,) = talk.all(fx.Settled)
+    assert (settled.key, settled.failure.code) == (f"k{MAX_QUEUED}", "too_many_requests")
+
+
+def test_a_gateway_that_loses_metadata_does_not_lose_the_reply(talk: Any) -> None:
+    talk.asks("k1")
+    talk.conversation.left("k1")
+    talk.begins("r1")
+    assert talk.all(fx.ReplyStarted) == [fx.ReplyStarted("r1", "k1", False)]
+
+
+def test_the_servers_own_answer_is_not_taken_for_ours(talk: Any) -> None:
+    turn_answered_by_the_server(talk)
+    talk.asks("k1")
+    talk.conversation.left("k1")
+    talk.begins("r1")
+    assert talk.all(fx.ReplyStarted) == [fx.ReplyStarted("r1", None, False)]
+
+
+def test_a_gateway_that_loses_event_ids_is_believed_to_be_busy(talk: Any) -> None:
+    talk.asks("k1")
+    talk.conversation.left("k1")
+    talk.refuses({}, "conversation_already_has_active_response")
+    talk.begins("r0")
+    talk.ends("r0")
+    assert keys(talk) == ["k1", "k1"]

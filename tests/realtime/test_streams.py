@@ -129,8 +129,7 @@ async def test_a_forgotten_or_cancelled_request_is_left_alone() -> None:
 async def test_a_spoken_message_has_text_audio_and_both_modalities() -> None:
     streams = Watched()
     streams.begin()
-    streams.message_started(fx.MessageStarted("r1", "m1"))
-    streams.message_kind(fx.MessageKind("r1", "m1", True))
+    streams.message_started(fx.MessageStarted("r1", "m1", True))
     streams.text(fx.MessageText("r1", "m1", "Hel", 0.5))
     streams.text(fx.MessageText("r1", "m1", "lo"))
     streams.audio(fx.MessageAudio("r1", "m1", SOME_PCM))
@@ -153,8 +152,7 @@ async def test_a_spoken_message_has_text_audio_and_both_modalities() -> None:
 async def test_a_written_message_of_a_speaking_session_has_no_audio() -> None:
     streams = Watched()
     streams.begin()
-    streams.message_started(fx.MessageStarted("r1", "m1"))
-    streams.message_kind(fx.MessageKind("r1", "m1", False))
+    streams.message_started(fx.MessageStarted("r1", "m1", False))
     streams.finish()
     (message,) = await rest(streams.announced[0].message_stream)
     assert await message.modalities == ["text"]
@@ -164,7 +162,7 @@ async def test_a_written_message_of_a_speaking_session_has_no_audio() -> None:
 async def test_a_text_session_knows_the_modality_before_the_first_word() -> None:
     streams = Watched(spoken=False)
     streams.begin()
-    streams.message_started(fx.MessageStarted("r1", "m1"))
+    streams.message_started(fx.MessageStarted("r1", "m1", True))
     message = await streams.announced[0].message_stream.__aiter__().__anext__()
     assert await asyncio.wait_for(message.modalities, 1) == ["text"]
     assert await rest(message.audio_stream) == []
@@ -172,15 +170,6 @@ async def test_a_text_session_knows_the_modality_before_the_first_word() -> None
     streams.text(fx.MessageText("r1", "m1", "Hello"))
     streams.finish()
     assert await rest(message.text_stream) == ["Hello"]
-
-
-async def test_a_message_that_never_said_what_it_is_still_has_a_modality() -> None:
-    streams = Watched()
-    streams.begin()
-    streams.message_started(fx.MessageStarted("r1", "m1"))
-    streams.finish()
-    (message,) = await rest(streams.announced[0].message_stream)
-    assert await asyncio.wait_for(message.modalities, 1) == ["audio", "text"]
 
 
 async def test_function_calls_come_with_call_id_and_arguments() -> None:
@@ -197,7 +186,7 @@ async def test_two_replies_at_once_do_not_mix() -> None:
     streams = Watched()
     for response in ("r1", "r2"):
         streams.begin(response)
-        streams.message_started(fx.MessageStarted(response, f"m-{response}"))
+        streams.message_started(fx.MessageStarted(response, f"m-{response}", True))
     streams.text(fx.MessageText("r2", "m-r2", "two"))
     streams.text(fx.MessageText("r1", "m-r1", "one"))
     streams.finish("r1")
@@ -212,7 +201,7 @@ async def test_two_replies_at_once_do_not_mix() -> None:
 async def test_an_applications_own_aside_is_not_spoken_into_the_room() -> None:
     streams = Watched()
     streams.begin("r1", None, aside=True)
-    streams.message_started(fx.MessageStarted("r1", "m1"))
+    streams.message_started(fx.MessageStarted("r1", "m1", True))
     streams.audio(fx.MessageAudio("r1", "m1", SOME_PCM))
     streams.finish()
     assert streams.announced == []
@@ -231,8 +220,7 @@ async def test_an_aside_that_livekit_asked_for_is_a_reply_like_any_other() -> No
 _IDS = st.sampled_from(["r1", "r2"])
 _ITEMS = st.sampled_from(["m1", "m2"])
 _STEPS: list[st.SearchStrategy[Callable[[Watched], object]]] = [
-    st.builds(lambda r, i: lambda s: s.message_started(fx.MessageStarted(r, i)), _IDS, _ITEMS),
-    st.builds(lambda r, i, k: lambda s: s.message_kind(fx.MessageKind(r, i, k)), _IDS, _ITEMS, st.booleans()),
+    st.builds(lambda r, i, k: lambda s: s.message_started(fx.MessageStarted(r, i, k)), _IDS, _ITEMS, st.booleans()),
     st.builds(lambda r, i: lambda s: s.text(fx.MessageText(r, i, "x")), _IDS, _ITEMS),
     st.builds(lambda r, i: lambda s: s.audio(fx.MessageAudio(r, i, b"\0\0\0")), _IDS, _ITEMS),
     st.builds(lambda r, i: lambda s: s.message_ended(fx.MessageEnded(r, i)), _IDS, _ITEMS),
@@ -271,8 +259,7 @@ async def test_joined_messages_are_read_as_one_to_the_end_of_the_reply() -> None
     streams = Watched(joined=True)
     streams.begin()
     for item_id, text in (("m1", "One moment."), ("m2", "It is sunny.")):
-        streams.message_started(fx.MessageStarted("r1", item_id))
-        streams.message_kind(fx.MessageKind("r1", item_id, True))
+        streams.message_started(fx.MessageStarted("r1", item_id, True))
         streams.text(fx.MessageText("r1", item_id, text, None))
         streams.audio(fx.MessageAudio("r1", item_id, SOME_PCM))
         streams.message_ended(fx.MessageEnded("r1", item_id))
@@ -288,7 +275,7 @@ async def test_a_message_that_is_not_joined_stands_alone() -> None:
     for joined in (False, True):
         streams = Watched(joined=joined)
         streams.begin()
-        streams.message_started(fx.MessageStarted("r1", "m1"))
+        streams.message_started(fx.MessageStarted("r1", "m1", True))
         streams.finish()
         assert streams.row("m1") == ["m1"]
 
@@ -298,7 +285,7 @@ async def test_joined_messages_of_replies_long_gone_are_forgotten() -> None:
     for number in range(MAX_ROWS + 1):
         streams.begin(f"r{number}")
         for part in "ab":
-            streams.message_started(fx.MessageStarted(f"r{number}", f"{number}{part}"))
+            streams.message_started(fx.MessageStarted(f"r{number}", f"{number}{part}", True))
         streams.finish(f"r{number}")
     assert streams.row("0a") == ["0a"]
     assert streams.row("1a") == ["1a", "1b"]

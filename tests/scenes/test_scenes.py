@@ -110,7 +110,7 @@ class CoreReplay:
         self.effects += [effect for effect in effects if not isinstance(effect, fx.Send)]
 
     def call(self, name: str, arguments: dict[str, Any]) -> list[fx.Effect]:
-        if name in ("opened", "closed"):
+        if name in ("opened", "closed", "interrupt", "give_up"):
             arguments["now"] = self.now
         if "append" in arguments:
             new = [
