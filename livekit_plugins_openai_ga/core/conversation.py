@@ -18,6 +18,7 @@ from ..errors import Failure, Kind, from_exception
 from ..wire import client_events
 from ..wire import server_events as ev
 from . import effects as fx
+from .cuts import Cuts
 from .effects import Effects
 from .history import History
 from .output import Output
@@ -64,6 +65,7 @@ class Conversation:
         self.mirror = self.history.mirror
         self.replies = Replies()
         self.output = Output(self.replies, self.mirror)
+        self.cuts = Cuts(self.history, self.output, self._event_id)
         self.turns = Turns()
         self._serial = 0
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
@@ -212,41 +214,8 @@ class Conversation:
 
         Several that were played as one, with a space between their texts, are cut where that was.
         """
-        effects: Effects = []
-        *before, last = item_ids
-        for item_id in before:
-            said, received = self._made(item_id)
-            if audio_end_ms < (received or 0) if spoken else heard is not None and len(heard) < len(said):
-                effects += self._cut(item_id, spoken, audio_end_ms, heard if heard is None else heard[: len(said)])
-            audio_end_ms = max(0, audio_end_ms - (received or 0))
-            heard = heard if heard is None else heard[len(said) + 1 :]
-        return effects + self._cut(last, spoken, audio_end_ms, heard)
-
-    def _made(self, item_id: str) -> tuple[str, int | None]:
-        """A message's text and its audio received (ms); no audio: written, or brought back as text by a reconnect."""
-        record, message = self.mirror.get(item_id), self.output.live(item_id)
-        if message is not None:
-            return message.text, message.audio_ms
-        return ("", None) if record is None else (record.item.text, record.audio_ms)
-
-    def _cut(self, item_id: str, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
-        # Never beyond the audio that was received: the server refuses more (livekit/agents#2106).
-        record = self.mirror.get(item_id)
-        if record is None:
-            return []
-        said, received = self._made(item_id)
-        cut = replace(record.with_item(record.item.with_text(said if heard is None else heard)), interrupted=True)
         connected = self.phase is not Phase.CLOSED
-        if not spoken or received is None:
-            return self.history.rewrite(cut, connected=connected) if heard not in (None, said) else []
-        end_ms = min(audio_end_ms, received)
-        if end_ms <= 0:
-            # 0 is refused, so what nobody heard is taken out altogether (livekit/agents#6157).
-            return self.history.rewrite(cut.with_item(cut.item.with_text("")), connected=connected)
-        self.mirror.update(cut)
-        if not connected:
-            return []
-        return [fx.Send(client_events.item_truncate(item_id, end_ms, event_id=self._event_id("truncate")))]
+        return self.cuts.cut(*item_ids, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard, connected=connected)
 
     # -- session -------------------------------------------------------------------------------------------------
 
@@ -266,6 +235,8 @@ class Conversation:
             return told
         if event_id is not None and self.history.knows(event_id):
             return self.history.refused(event_id, failure)
+        if event_id is not None and self.cuts.knows(event_id):
+            return self.cuts.refused(event_id, failure)
         busy = failure.code == "conversation_already_has_active_response"
         asked = self.replies.nameless() if busy and event_id is None else event_id
         if asked is not None and self.replies.knows(asked):
@@ -317,10 +288,11 @@ class Conversation:
         return [fx.Transcript(event.item_id, text, final=False)]
 
     def _transcribed(self, item_id: str, content_index: int, text: str, certainty: float | None) -> None:
-        record = self.mirror.get(item_id)
-        if record is not None:
+        def transcribed(record: Record) -> Record:
             item = record.item.with_transcript(content_index, text)
-            self.mirror.update(replace(record.with_item(item), confidence=certainty))
+            return replace(record.with_item(item), confidence=certainty)
+
+        self.mirror.revise(item_id, transcribed)
 
     def _transcription_completed(self, event: ev.TranscriptionCompleted, now: float) -> Effects:
         if self.turns.is_final(event.item_id, event.content_index):

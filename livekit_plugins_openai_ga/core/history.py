@@ -37,6 +37,11 @@ def _is_lost_if_deleted(record: Record) -> bool:
     return items.create_payload(record.item) is None
 
 
+def _is_gone(failure: Failure) -> bool:
+    """Whether the deletion was refused because there is nothing to delete. Some gateways leave the code out."""
+    return failure.code == "item_delete_invalid_item_id" or failure.message.endswith("does not exist.")
+
+
 def _is_placeholder(record: Record, known: Record) -> bool:
     """Whether `record` is the empty copy LiveKit took of something spoken, before its text came.
 
@@ -111,7 +116,8 @@ class History:
         item = event.item
         sent = self._answered(item.id, created=True)
         known = self.mirror.get(item.id)
-        if sent is None and (known is not None or item.type not in _SHOWN):
+        there = known is not None or self.mirror.hidden(item.id) is not None
+        if sent is None and (there or item.type not in _SHOWN):
             return []  # a gateway can send conversation.item.created as well as .added
         record = known or Record(item, now)
         behind = self.mirror.added(record, event.previous_item_id, sent.change if sent is not None else None)
@@ -132,11 +138,16 @@ class History:
         change, anchor = sent.change, sent.change.previous_id
         record, before = self.mirror.get(change.item_id), self.mirror.before(change.item_id)
         if change.value is None:
-            self.mirror.removed(change.item_id, change)
-            gone = failure.code == "item_delete_invalid_item_id"
-            return [*([] if gone else [fx.Report(failure)]), *self._settle()]
-        if failure.kind is Kind.BENIGN:  # it is there, as it was wanted
-            self.mirror.added(change.value, before, change)
+            if _is_gone(failure):
+                self.mirror.removed(change.item_id, change)
+                return self._settle()
+            self.mirror.refused(change)
+            return [fx.Report(failure), *self._settle()]
+        if failure.kind is Kind.BENIGN:  # it is there
+            if self.mirror.hidden(change.item_id) is not None:  # but not as it was wanted: its deletion was refused
+                self.mirror.refused(change)
+            else:
+                self.mirror.added(change.value, before, change)
             return self._settle()
         self.mirror.refused(change)
         if anchor is not None and (anchor not in self.mirror or self.mirror.is_pending(anchor)):

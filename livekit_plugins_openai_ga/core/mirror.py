@@ -3,7 +3,8 @@
 `Mirror[T]` only needs to know that a value has an id; what the values are is the caller's business. An item that was
 asked for stands in it at once; an item whose deletion was asked for leaves at once. So two syncs in a row never repeat
 each other's work, and no lock is needed. Behind that stands what the server has said so far: the order shown is always
-that, followed by the changes it has not answered yet, and so it stays right when the server adds items in between.
+that, followed by the changes it has not answered yet, and so it stays right when the server adds items in between, and
+when it refuses a change.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ class Mirror(Generic[T]):
         self._values: dict[str, T] = {}
         self._order: list[str] = []
         self._server: list[str] = []  # what the server has said so far
+        self._there: set[str] = set()  # the same, unordered
+        self._hidden: dict[str, T] = {}  # what the server has of items that changes on their way take out or make anew
         self._pending: list[Change[T]] = []  # what it has not answered, in the order in which it will
+        self._changing: dict[str, int] = {}  # how many of them each item has
 
     def __len__(self) -> int:
         return len(self._order)
@@ -80,6 +84,10 @@ class Mirror(Generic[T]):
     def get(self, item_id: str) -> T | None:
         """The item with this id, or None."""
         return self._values.get(item_id)
+
+    def hidden(self, item_id: str) -> T | None:
+        """What the server still has of an item that a change on its way takes out or makes anew, or None."""
+        return self._hidden.get(item_id)
 
     @property
     def last_id(self) -> str | None:
@@ -97,13 +105,22 @@ class Mirror(Generic[T]):
         if item_id in self._values:
             self._values[item_id] = value
 
+    def revise(self, item_id: str, revised: Callable[[T], T]) -> None:
+        """The server's item grew: replaces its value, and the one that is hidden, by `revised(value)`."""
+        for values in (self._values, self._hidden):
+            if item_id in values:
+                values[item_id] = revised(values[item_id])
+
     # -- what is asked for ---------------------------------------------------------------------------------------
 
     def change(self, change: Change[T]) -> None:
         """A change goes to the server. It shows at once."""
         self._pending.append(change)
-        if self._values.pop(change.item_id, None) is not None:
+        self._changing[change.item_id] = self._changing.get(change.item_id, 0) + 1
+        if (shown := self._values.pop(change.item_id, None)) is not None:
             self._order.remove(change.item_id)
+            if change.item_id in self._there:
+                self._hidden.setdefault(change.item_id, shown)
         if change.value is not None:
             self._values[change.item_id] = change.value
             _insert(self._order, change.item_id, change.previous_id)
@@ -141,6 +158,7 @@ class Mirror(Generic[T]):
         """The server has a new conversation: returns the changes that bring back the items that can be."""
         values = [value for value in self if survives(value)]
         self._values, self._order, self._server, self._pending = {}, [], [], []
+        self._there, self._hidden, self._changing = set(), {}, {}
         for value in values:
             self.change(Change(self._identify(value), value, self.last_id))
         return list(self._pending)
@@ -152,44 +170,67 @@ class Mirror(Generic[T]):
         change, whose item is known already. Returns the id it stands behind.
         """
         item_id = self._identify(value)
-        if item_id in self._server:
-            self._server.remove(item_id)
+        self._take_out(item_id)
         _insert(self._server, item_id, previous_id)
+        self._there.add(item_id)
         if answered is None:
             self._values[item_id] = value
         else:
-            self._pending.remove(answered)
+            self._answered(answered)
+            if answered.value is not None and item_id in self._changing:
+                self._hidden[item_id] = answered.value
         if answered is None or answered.previous_id != previous_id:
             self._arrange()
         return self.before(item_id)
 
     def removed(self, item_id: str, answered: Change[T] | None = None) -> None:
         """The server has taken an item out."""
-        if item_id in self._server:
-            self._server.remove(item_id)
+        self._take_out(item_id)
         if answered is not None:
-            self._pending.remove(answered)
+            self._answered(answered)
         if not self.is_pending(item_id) and self._values.pop(item_id, None) is not None:
             self._arrange()
 
     def refused(self, change: Change[T]) -> None:
-        """The server will not create this item; it is taken out, unless a later change creates it."""
-        self._pending.remove(change)
-        if not self.is_pending(change.item_id):
-            self._values.pop(change.item_id, None)
+        """The server will not do this: what it has shows again, unless a later change says otherwise."""
+        item_id = change.item_id
+        self._answered(change)
+        if item_id not in self._changing:
+            kept = self._hidden.pop(item_id, None)
+            self._values.pop(item_id, None)
+            if kept is not None:
+                self._values[item_id] = kept
+        elif not self.is_pending(item_id):
+            self._values.pop(item_id, None)
         self._arrange()
+
+    def _take_out(self, item_id: str) -> None:
+        self._hidden.pop(item_id, None)
+        if item_id in self._there:
+            self._there.remove(item_id)
+            self._server.remove(item_id)
+
+    def _answered(self, change: Change[T]) -> None:
+        self._pending.remove(change)
+        self._changing[change.item_id] -= 1
+        if not self._changing[change.item_id]:
+            del self._changing[change.item_id]
 
     def is_pending(self, item_id: str) -> bool:
         """Whether the creation of this item is on its way."""
+        if item_id not in self._changing:
+            return False
         return any(change.item_id == item_id and change.value is not None for change in self._pending)
 
     def _arrange(self) -> None:
         """What the server has, and then what it will make of the changes on their way."""
-        order = list(self._server)
+        order, there = list(self._server), set(self._there)
         for change in self._pending:
-            if change.item_id in order:
+            if change.item_id in there:
                 order.remove(change.item_id)
+                there.remove(change.item_id)
             if change.value is not None:
                 _insert(order, change.item_id, change.previous_id)
+                there.add(change.item_id)
         self._order = [item_id for item_id in order if item_id in self._values]
         self._values = {item_id: self._values[item_id] for item_id in self._order}

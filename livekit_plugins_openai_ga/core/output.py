@@ -21,6 +21,14 @@ from .replies import Message, Replies, Reply
 from .usage import ReplyUsage
 
 
+def _as_said(record: Record, message: Message) -> Record:
+    """The record of a message that is complete; one that was cut, or edited meanwhile, stays as it is."""
+    if record.interrupted or record.origin is not None:
+        return record
+    record = record.with_item(record.item.with_text(message.text))
+    return replace(record, audio_ms=message.audio_ms) if message.spoken else record
+
+
 class Output:
     """Turns the events of live replies into effects, and remembers in the mirror what was said."""
 
@@ -67,14 +75,8 @@ class Output:
             return []
         effects = self._begin(reply, item_id, message) if whole and message.text else []
         message.ended = True
-        record = self._mirror.get(item_id)
-        # An edit that the application made while it was spoken is what stands there now.
-        if record is not None and record.origin is None and not reply.aside:
-            if message.spoken:
-                record = replace(record, audio_ms=message.audio_ms)
-            if not record.interrupted:
-                record = record.with_item(record.item.with_text(message.text))
-            self._mirror.update(record)
+        if not reply.aside:
+            self._mirror.revise(item_id, lambda record: _as_said(record, message))
         if reply.discarded or not message.told:
             return []
         return [*effects, fx.MessageEnded(reply.shown_id, item_id)]
@@ -166,10 +168,8 @@ class Output:
             return self._close(reply, event.item.id, message, whole=whole) if message is not None else []
         if event.item.type != "function_call":
             return []
-        known = self._mirror.get(event.item.id)
-        if known is not None:
-            # The item arrived without its arguments; a replay needs them.
-            self._mirror.update(replace(known, item=event.item))
+        # The item arrived without its arguments; a replay needs them.
+        self._mirror.revise(event.item.id, lambda record: replace(record, item=event.item))
         if reply.discarded:
             return []
         if event.item.status not in ("", "completed"):

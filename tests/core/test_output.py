@@ -235,6 +235,7 @@ def test_an_edit_made_while_a_message_is_spoken_stays(talk: Any, message: Any) -
     talk.begins("r1")
     talk.message("r1", "a1")
     talk.speaks("r1", "a1", "as it was")
+    talk.truncates("a1", 50, "as it")
     talk.syncs("s1", [replace(message("a1", "as it shall be", "assistant"), origin=object())])
     talk.speaks("r1", "a1", " and more")
     talk.ends("r1")

@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from livekit_plugins_openai_ga.emulator.faults import RejectOn
-
 from .schedule import Schedule
 
 
@@ -19,10 +17,6 @@ class Gap:
     shows: re.Pattern[str]
     can_be: Callable[[Schedule], bool]
     seed: int
-
-
-def _refused(event: str) -> Callable[[Schedule], bool]:
-    return lambda made: any(isinstance(fault, RejectOn) and fault.on == event for fault in made.faults)
 
 
 GAPS = (
@@ -37,18 +31,6 @@ GAPS = (
         re.compile("a response.create left for .* whose future was (cancelled|failed)"),
         lambda made: True,
         44,
-    ),
-    Gap(
-        "an item whose deletion the server refused is missing in chat_ctx",
-        re.compile("histories differ|an item differs"),
-        _refused("conversation.item.delete"),
-        942,
-    ),
-    Gap(
-        "an item whose truncation the server refused is cut in chat_ctx",
-        re.compile("an item differs"),
-        _refused("conversation.item.truncate"),
-        2746,
     ),
     Gap(
         "an edit of the message that is being spoken is lost in chat_ctx when the reply ends",
