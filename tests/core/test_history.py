@@ -156,6 +156,85 @@ def test_an_item_that_is_gone_already_counts_as_deleted(talk: Any, message: Any)
     assert talk.told == ["Settled"]
 
 
+def test_a_deletion_refused_without_a_code_because_the_item_is_gone_counts_as_done(talk: Any, message: Any) -> None:
+    talk.reply("r1", "a1", "said")
+    talk.forget()
+    talk.syncs("k1", [])
+    talk.refuses(talk.sent[0], "", "Error deleting item: the item with id 'a1' does not exist.")
+    assert (talk.told, talk.texts) == (["Settled"], {})
+
+
+def test_a_refused_deletion_keeps_the_item_where_it_stands(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a"), message("b"), message("c")])
+    talk.acknowledges()
+    talk.syncs("k1", [message("a"), message("c")])
+    delete = talk.sent[-1]
+    talk.user_turn("u1", "c")
+    talk.forget()
+    talk.refuses(delete, "server_error")
+    assert list(talk.texts) == ["a", "b", "c", "u1"]
+    assert talk.told == ["Report", "Settled"]
+    talk.forget()
+    talk.syncs("k2", [message("a"), message("c"), message("u1", "")])
+    assert placed(talk) == [("delete b", None)]  # asked for again, since it is still there
+
+
+def test_an_edit_whose_deletion_is_refused_shows_the_old_text(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a"), message("b", "old")])
+    talk.acknowledges()
+    talk.forget()
+    talk.syncs("k1", [message("a"), message("b", "new"), message("c")])
+    delete, create, behind = talk.sent
+    talk.refuses(delete, "server_error")
+    assert talk.texts["b"] == "new"  # until the server has answered that, too
+    talk.refuses(create, "item_create_duplicate_item_id")
+    talk.added(behind["item"], "b")
+    assert talk.texts == {"a": "text", "b": "old", "c": "text"}
+    assert len(talk.all(fx.Report)) == 1
+    assert talk.all(fx.Settled) == [fx.Settled("k1")]
+
+
+def test_a_move_whose_deletion_is_refused_shows_the_old_order(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a"), message("b"), message("c")])
+    talk.acknowledges()
+    talk.forget()
+    talk.syncs("k1", [message("b"), message("c"), message("a")])
+    delete, create = talk.sent
+    talk.refuses(delete, "server_error")
+    talk.refuses(create, "item_create_duplicate_item_id")
+    assert list(talk.texts) == ["a", "b", "c"]
+
+
+def test_a_transcript_that_comes_while_a_deletion_is_on_its_way_is_there_when_it_is_refused(talk: Any) -> None:
+    talk.user_turn("u1")
+    talk.forget()
+    talk.syncs("k1", [])
+    talk.transcript("u1", "hello")
+    assert talk.texts == {}
+    talk.refuses(talk.sent[0], "server_error")
+    assert talk.texts == {"u1": "hello"}
+
+
+def test_what_is_said_while_a_deletion_is_on_its_way_is_there_when_it_is_refused(talk: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.syncs("k1", [])
+    delete = talk.sent[-1]
+    talk.speaks("r1", "a1", "one two")
+    talk.ends("r1")
+    talk.refuses(delete, "server_error")
+    assert talk.texts == {"a1": "one two"}
+
+
+def test_an_item_on_its_way_out_that_is_told_of_twice_stays_out(talk: Any, message: Any) -> None:
+    """A gateway can send conversation.item.created as well as .added."""
+    talk.user_turn("u1")
+    talk.forget()
+    talk.syncs("k1", [])
+    talk.user_turn("u1")
+    assert (talk.texts, talk.all(fx.ItemPlaced)) == ({}, [])
+
+
 def test_a_refused_item_is_reported_and_left_out_and_the_request_goes_on(talk: Any, message: Any) -> None:
     talk.syncs("k1", [message("bad"), message("a")])
     bad, _ = talk.sent

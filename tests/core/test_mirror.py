@@ -123,6 +123,27 @@ def test_changes_show_at_once_and_a_refused_one_is_taken_back() -> None:
     assert (list(mirror), mirror.is_pending("b")) == ([("a", 0)], False)
 
 
+def test_a_refused_deletion_shows_the_item_again_in_its_place() -> None:
+    mirror = mirror_of([("a", 0), ("b", 0), ("c", 0)])
+    change: Change[Value] = Change("b", None)
+    mirror.change(change)
+    assert (list(mirror), mirror.hidden("b")) == ([("a", 0), ("c", 0)], ("b", 0))
+    mirror.refused(change)
+    assert (list(mirror), mirror.hidden("b")) == ([("a", 0), ("b", 0), ("c", 0)], None)
+
+
+def test_what_the_server_still_has_goes_on_changing_unseen() -> None:
+    mirror = mirror_of([("a", 0)])
+    change: Change[Value] = Change("a", None)
+    mirror.change(change)
+    mirror.revise("a", lambda value: ("a", value[1] + 1))
+    assert list(mirror) == []
+    mirror.refused(change)
+    mirror.revise("a", lambda value: ("a", value[1] + 1))
+    mirror.revise("b", lambda value: ("b", 9))
+    assert list(mirror) == [("a", 2)]
+
+
 def test_a_change_on_its_way_keeps_its_place_when_the_server_adds_something() -> None:
     mirror = mirror_of([("a", 0)])
     change = Change("b", ("b", 0), "a")
@@ -139,3 +160,40 @@ def test_a_new_conversation_gets_what_survives_in_order() -> None:
     changes = mirror.restart(lambda value: value[1] == 0)
     assert [(change.item_id, change.previous_id) for change in changes] == [("a", None), ("c", "a"), ("d", "c")]
     assert [item_id for item_id, _ in mirror] == ["a", "c", "d"]
+
+
+class Refusing:
+    """A server that takes some changes and refuses others, one at a time; a refused deletion makes a duplicate."""
+
+    def __init__(self, items: list[Value]) -> None:
+        self.items = items
+
+    def take(self, change: Change[Value], mirror: Mirror[Value], *, willing: bool) -> None:
+        names = [identify(value) for value in self.items]
+        anchored = change.previous_id is None or change.previous_id in names
+        if change.value is None and willing and change.item_id in names:
+            del self.items[names.index(change.item_id)]
+            mirror.removed(change.item_id, change)
+        elif change.value is not None and willing and anchored and change.item_id not in names:
+            self.items.insert(0 if change.previous_id is None else names.index(change.previous_id) + 1, change.value)
+            mirror.added(change.value, change.previous_id, change)
+        else:
+            mirror.refused(change)
+
+
+@given(ids, st.lists(st.tuples(ids, versions), min_size=1, max_size=3), st.lists(st.booleans(), max_size=40))
+def test_whatever_is_refused_the_end_is_what_the_server_has(
+    before: list[str], targets: list[tuple[list[str], dict[str, int]]], willing: list[bool]
+) -> None:
+    server = Refusing([(item_id, 0) for item_id in before])
+    mirror = mirror_of(server.items)
+    pending: list[Change[Value]] = []
+    answers = iter(willing)
+    for target, version in targets:
+        pending += mirror.sync([(item_id, version.get(item_id, 0)) for item_id in target], same)
+        for _ in range(min(2, len(pending))):  # the answers come late
+            server.take(pending.pop(0), mirror, willing=next(answers, True))
+    while pending:
+        server.take(pending.pop(0), mirror, willing=next(answers, True))
+    assert list(mirror) == server.items
+    assert not any(mirror.hidden(item_id) or mirror.is_pending(item_id) for item_id in "abcdefgh")
