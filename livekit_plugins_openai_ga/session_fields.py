@@ -10,6 +10,7 @@ and voices are known to take is checked only when the server is OpenAI's: behind
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,15 @@ def plain(value: Any) -> Any:
     return value
 
 
+def is_json(value: Any) -> bool:
+    """Whether JSON can hold the value. What it cannot hold would end the call when it is to be sent."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def number(name: str, value: Any, low: float, high: float | None = None) -> Any:
     """`value` when it is a number within the limits. Raises ValueError."""
     fits = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
@@ -127,9 +137,14 @@ def text(name: str, value: Any) -> str:
 
 def _object(name: str, value: Any) -> dict[str, Any]:
     """A plain object without the fields that are None."""
-    value = plain(value)
+    try:
+        value = plain(value)
+    except RecursionError:
+        raise ValueError(f"{name} contains itself, so JSON cannot hold it: pass a copy without the loop.") from None
     if not isinstance(value, dict):
         raise ValueError(f"{name}={value!r} is not supported: pass a dict or the openai SDK's object for it.")
+    if not is_json(value):
+        raise ValueError(f"{name} has something in it that JSON cannot hold: use texts, numbers, lists and dicts.")
     return {key: item for key, item in value.items() if item is not None}
 
 
@@ -300,10 +315,11 @@ def _truncation(value: Any, target: Target) -> Any:
 
 
 def _tracing(value: Any, target: Target) -> Any:
-    value = plain(value)
-    if value is not None and value != "auto" and not isinstance(value, dict):
+    if value is None or value == "auto":
+        return value
+    if not (isinstance(value, Mapping) or hasattr(value, "model_dump")):
         raise ValueError(f"tracing={value!r} is not supported: use 'auto', a dict, or None.")
-    return value
+    return _object("tracing", value)
 
 
 def _prompt(value: Any, target: Target) -> dict[str, Any] | None:

@@ -296,6 +296,20 @@ BAD: list[tuple[str, Any, str]] = [
 ]
 
 
+LOOP: dict[str, Any] = {}
+LOOP["itself"] = LOOP
+BAD += [
+    ("tracing", {"metadata": {"call": object()}}, "tracing has something in it that JSON cannot hold"),
+    ("tracing", {"metadata": {"score": float("nan")}}, "tracing has something in it that JSON cannot hold"),
+    ("tracing", LOOP, "tracing contains itself"),
+    ("prompt", {"id": "pmpt_1", "variables": {"now": {1, 2}}}, "prompt has something in it that JSON cannot hold"),
+    ("voice", {"id": "voice_1", "owner": b"me"}, "voice has something in it that JSON cannot hold"),
+    ("turn_detection", {"type": "server_vad", "prefix_padding_ms": float("inf")}, "turn_detection has something in it"),
+    ("tool_choice", {"type": "mcp", "server_label": object()}, "tool_choice has something in it that JSON cannot hold"),
+    ("truncation", {"type": "retention_ratio", "token_limits": {(1, 2): 3}}, "truncation has something in it"),
+]
+
+
 @pytest.mark.parametrize(("name", "value", "words"), BAD)
 def test_a_value_the_server_would_refuse_is_refused_in_one_sentence(name: str, value: Any, words: str) -> None:
     with pytest.raises(ValueError, match=name) as caught:

@@ -2,25 +2,34 @@
 
 `session.updated` does not say which update it answers, but the server answers in order, so updates wait in a queue. A
 refusal names its update by event id (or, when a gateway lost the id, is taken for the oldest).
+
+The server fixes the voice when the agent first spoke, and refuses an update that names another with all that is in it.
+So from then on a new voice is held back until the next connection.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..errors import Failure
 from ..wire import session
+from .repair import VOICE_IS_FIXED, Repair, without_voice
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One `session.update` on its way. `keys` are the requests that wait for it."""
+    """One `session.update` on its way. `keys` are the requests that wait for it.
+
+    `whole`: it is what a connection begins with, all of the configuration.
+    """
 
     event_id: str
     change: session.Payload
     keys: tuple[str, ...]
+    whole: bool = False
 
 
 class Config:
@@ -29,16 +38,22 @@ class Config:
     def __init__(self, wanted: Mapping[str, Any]) -> None:
         self.wanted: session.Payload = dict(wanted)
         self.confirmed: session.Payload | None = None
+        self.complete = False  # the server confirmed the whole configuration on this connection
+        self.voice_fixed = False
+        self.held: session.Payload = {}  # the part of `wanted` that waits for the next connection
+        self._proven: session.Payload | None = None  # the newest that a server confirmed, on any connection
         self._waiting: list[str] = []  # requests made while there was no connection
         self._flying: deque[Update] = deque()
 
     @property
     def sent(self) -> session.Payload:
         """What the server will have once every update on its way is accepted."""
-        sent = self.confirmed or {}
+        return self._on_top_of(self.confirmed or {})
+
+    def _on_top_of(self, base: session.Payload) -> session.Payload:
         for update in self._flying:
-            sent = session.merge(sent, update.change)
-        return sent
+            base = session.merge(base, update.change)
+        return base
 
     def want(self, wanted: Mapping[str, Any]) -> None:
         """Ask for another configuration; `next_update` says what to send for it."""
@@ -52,22 +67,26 @@ class Config:
         """A new connection: the server has nothing of ours, so everything goes in one update."""
         keys = [key for update in self._flying for key in update.keys] + self._waiting
         self._waiting, self.confirmed = [], None
+        self.complete = self.voice_fixed = False
+        self.held = {}
         self._flying.clear()
-        update = Update(event_id, dict(self.wanted), tuple(keys))
+        return self._fly(Update(event_id, dict(self.wanted), tuple(keys), whole=True))
+
+    def _fly(self, update: Update) -> Update:
         self._flying.append(update)
         return update
 
     def next_update(self, event_id: str, key: str | None) -> Update | None:
         """The update that brings the server to `wanted`; None when it has it, or will."""
         change = session.difference(self.sent, self.wanted)
-        if not change:
-            if key is not None and self._flying:
-                last = self._flying.pop()
-                self._flying.append(Update(last.event_id, last.change, (*last.keys, key)))
-            return None
-        update = Update(event_id, change, (key,) if key is not None else ())
-        self._flying.append(update)
-        return update
+        if self.voice_fixed:
+            change, self.held = without_voice(change)
+        if change:
+            return self._fly(Update(event_id, change, (key,) if key is not None else ()))
+        if key is not None and self._flying:
+            last = self._flying.pop()
+            self._flying.append(replace(last, keys=(*last.keys, key)))
+        return None
 
     def is_waited_for(self, key: str) -> bool:
         """Whether the request `key` is still open."""
@@ -79,21 +98,50 @@ class Config:
             return None
         update = self._flying.popleft()
         self.confirmed = session.merge(self.confirmed or {}, update.change)
+        self.complete = self.complete or update.whole
+        if self.complete:
+            self._proven = self.confirmed
         return update
 
-    def refused(self, event_id: str | None, param: str | None) -> Update | None:
-        """The server refused an update and dropped all of it: the wanted configuration falls back to what it has."""
-        for update in self._flying:
-            if update.event_id == event_id:
-                break
-        else:
-            if event_id is not None or not self._flying or not (param or "").startswith("session"):
+    def refused(self, failure: Failure) -> Update | None:
+        """The update that the server refused, all of it; it is not on its way any more. None when it was none of ours.
+
+        What is wanted stays as it was: `take_back` or `leave_out` says what becomes of that.
+        """
+        update = next((update for update in self._flying if update.event_id == failure.client_event_id), None)
+        if update is None:
+            ours = (failure.param or "").startswith("session") or failure.code == VOICE_IS_FIXED
+            if failure.client_event_id is not None or not self._flying or not ours:
                 return None
             update = self._flying[0]
         self._flying.remove(update)
-        if self.confirmed is not None:
-            self.wanted = self.sent
         return update
+
+    def take_back(self) -> None:
+        """A refused update takes its wish with it: what is wanted is what the server will have, and what is held."""
+        self.wanted = session.merge(self.sent, self.held)
+
+    def leave_out(self, part: Repair) -> None:
+        """Want no longer what made the server refuse an update. The voice is wanted on: it is only too late for it."""
+        if part.tool is None:
+            self.voice_fixed = True
+        else:
+            self.wanted = part.without(self.wanted)
+
+    def again(self, update: Update, change: session.Payload, event_id: str) -> Update | None:
+        """Send what is left of a refused update; None when that is nothing.
+
+        It goes behind updates that were made later, so `next_update` has to be asked what it undoes of theirs.
+        """
+        return self._fly(replace(update, event_id=event_id, change=change)) if change else None
+
+    def fall_back(self, update: Update, event_id: str) -> Update | None:
+        """Begin this connection with the newest configuration that a server confirmed, in place of `update`, which was
+        refused. None when there is no such, or when that is what was refused."""
+        if self._proven is None or self._proven == update.change:
+            return None
+        self.wanted = self._on_top_of(self._proven)
+        return self._fly(Update(event_id, self._proven, (), whole=True))
 
     def abandon(self) -> list[str]:
         """The session is over; returns the requests that will never be answered."""

@@ -83,6 +83,7 @@ class Conversation:
             ev.ResponseCreated: self._response_created,
             ev.ResponseDone: self._response_done,
             **self.output.handlers,
+            ev.AudioDelta: self._audio,
             ev.Ignored: lambda event, now: [],
             ev.Unknown: lambda event, now: [fx.Noticed("unknown event", event.name)],
             ev.Malformed: lambda event, now: [
@@ -383,6 +384,10 @@ class Conversation:
         if reply.request is not None and reply.request.shown_as is not None:
             return [*before, fx.ReplyResumed(reply.shown_id, reply.request.key)]
         return [*before, fx.ReplyStarted(reply.shown_id, reply.key, reply.aside)]
+
+    def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
+        self.setup.spoke()  # also by a reply that nobody is shown
+        return self.output.handlers[ev.AudioDelta](event, now)
 
     def _response_done(self, event: ev.ResponseDone, now: float) -> Effects:
         details = event.response.status_details or ev.StatusDetails()

@@ -56,7 +56,7 @@ class ConfigDiffers(Effect):
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused(Effect):
-    """The server refused an update and dropped all of it; what is wanted fell back to what it confirmed."""
+    """The server refused an update; what is wanted fell back to what it has, or lost the part that was to blame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from ..errors import Failure, Kind
 from ..wire import client_events, session
 from ..wire import server_events as ev
 from . import effects as fx
-from .config import Config
+from .config import Config, Update
 from .effects import Effects
+from .repair import VOICE_DEFERRED, Repair, repair
 
 
 class Phase(enum.Enum):
@@ -47,8 +48,21 @@ class Setup:
     def opened(self) -> Effects:
         """A new connection has a session: everything is sent in one update."""
         self.phase = Phase.CONFIGURING
-        update = self.config.opened(self._event_id("session"))
+        return self._send(self.config.opened(self._event_id("session")))
+
+    def _send(self, update: Update | None) -> Effects:
+        if update is None:
+            return []
         return [fx.Send(client_events.session_update(update.change, event_id=update.event_id))]
+
+    def _send_what_is_missing(self, key: str | None = None) -> Effects:
+        held = self.config.held
+        sent = self._send(self.config.next_update(self._event_id("session"), key))
+        return [*sent, VOICE_DEFERRED] if self.config.held not in ({}, held) else sent
+
+    def spoke(self) -> None:
+        """The agent spoke on this connection: the server has fixed its voice."""
+        self.config.voice_fixed = True
 
     def closed(self) -> None:
         """The connection is gone."""
@@ -61,10 +75,9 @@ class Setup:
             if key is not None:
                 self.config.wait(key)
             return []
-        update = self.config.next_update(self._event_id("session"), key)
-        if update is not None:
-            return [fx.Send(client_events.session_update(update.change, event_id=update.event_id))]
-        return [fx.Settled(key)] if key is not None and not self.config.is_waited_for(key) else []
+        effects = self._send_what_is_missing(key)
+        done = key is not None and not self.config.is_waited_for(key)
+        return [*effects, fx.Settled(key)] if key is not None and done else effects
 
     def updated(self, event: ev.SessionUpdated) -> Effects:
         """The server confirmed an update: the oldest of ours, if any is on its way."""
@@ -75,7 +88,7 @@ class Setup:
         if differences := session.mismatches(update.change, event.session):
             effects.append(fx.ConfigDiffers(differences))
         effects += [fx.Settled(key) for key in update.keys]
-        if self.phase is Phase.CONFIGURING:
+        if self.phase is Phase.CONFIGURING and self.config.complete:
             self.phase = Phase.READY
             effects.append(fx.Ready(again=self._was_ready))
             self._was_ready = True
@@ -83,12 +96,31 @@ class Setup:
 
     def refused(self, failure: Failure) -> Effects | None:
         """The server refused something; None when it was no update of ours."""
-        update = self.config.refused(failure.client_event_id, failure.param)
+        update = self.config.refused(failure)
         if update is None:
             return None
-        if self.phase is Phase.CONFIGURING:  # nothing is configured: the session would run on the server's defaults
+        if (part := repair(update.change, failure)) is not None:
+            return self._repaired(update, part, failure)
+        if update.whole:
+            return self._refused_whole(update, failure)
+        self.config.take_back()
+        return [fx.ConfigRefused(), *self._told(update, failure)]
+
+    def _told(self, update: Update, failure: Failure) -> Effects:
+        return [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
+
+    def _repaired(self, update: Update, part: Repair, failure: Failure) -> Effects:
+        """Say what is left out and send the rest again. Each time something is left out, so it comes to an end."""
+        self.config.leave_out(part)
+        again = self.config.again(update, part.without(update.change), self._event_id("session"))
+        done: Effects = [] if again is not None else [fx.Settled(key) for key in update.keys]
+        sent = [*self._send(again), *self._send_what_is_missing()]
+        return [fx.ConfigRefused(), *part.told(failure), *sent, *done]
+
+    def _refused_whole(self, update: Update, failure: Failure) -> Effects:
+        if (again := self.config.fall_back(update, self._event_id("session"))) is None:
             for key in update.keys:
                 self.config.wait(key)  # answered when the session ends
+            # Nothing is configured: the session would run on the server's defaults.
             return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
-        told: Effects = [fx.Settled(key, failure) for key in update.keys] or [fx.Report(failure)]
-        return [fx.ConfigRefused(), *told]
+        return [fx.ConfigRefused(), *self._told(update, failure), *self._send(again), *self._send_what_is_missing()]

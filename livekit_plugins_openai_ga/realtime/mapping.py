@@ -18,6 +18,7 @@ from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..framework import Metadata, raw_schema
 from ..log import logger
+from ..session_fields import is_json
 from ..wire.items import Item, Part, short_id
 
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters"})
@@ -139,6 +140,8 @@ def _tool_problem(schema: dict[str, Any]) -> str | None:
     name = schema.get("name")
     if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
         return f"tools: the name {name!r} is not allowed; use 1 to 64 letters, digits, underscores and dashes"
+    if not is_json(schema):
+        return f"tools.{name} has something in it that JSON cannot hold; use texts, numbers, lists and dicts"
     parameters = schema.get("parameters")
     if parameters is not None and (not isinstance(parameters, dict) or parameters.get("type") != "object"):
         return f"tools.{name}.parameters is not an object schema; its top level must be {{'type': 'object', ...}}"

@@ -58,7 +58,7 @@ class RealtimeSession(Shell):
     @property
     def tools(self) -> llm.ToolContext:
         """The tools the model may call."""
-        return self._tools.copy()
+        return self._tools.context
 
     @property
     def has_active_generation(self) -> bool:
@@ -77,26 +77,26 @@ class RealtimeSession(Shell):
         await self._reconfigure(instructions=instructions)
 
     async def update_tools(self, tools: list[llm.Tool]) -> None:
-        """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay."""
+        """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay.
+
+        When the server names one tool as the reason, only that one is left out: an `error` event tells, `tools` is what
+        remains, and nothing is raised.
+        """
         await self._reconfigure(tools=tools)
 
     async def _reconfigure(
         self, *, instructions: NotGivenOr[str] = NOT_GIVEN, tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN
     ) -> None:
-        before = (self._instructions, self._tools, self._tool_payloads)
+        if self._over is not None:
+            raise refusal(self._over)
         if is_given(instructions):
             self._instructions = instructions
         if is_given(tools):
-            self._tool_payloads, taken = mapping.to_tools(tools)
-            self._tools = llm.ToolContext(taken)
+            self._tools.take(tools)
         key = utils.shortuuid("config_")
-        if (failure := await self._request(key, lambda: self._conversation.configure(self._payload(), key))) is None:
-            return
-        if is_given(instructions):
-            self._instructions = before[0]
-        if is_given(tools):
-            self._tools, self._tool_payloads = before[1:]
-        raise refusal(failure)
+        failure = await self._request(key, lambda: self._conversation.configure(self._payload(), key))
+        if failure is not None:
+            raise refusal(failure)
 
     async def update_chat_ctx(self, chat_ctx: llm.ChatContext) -> None:
         """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.

@@ -36,6 +36,7 @@ from ..wire.endpoint import Service
 from ..wire.server_events import Malformed
 from . import mapping
 from .streams import ReplyStreams, Requests, refusal
+from .tools import Tools
 
 if TYPE_CHECKING:
     from .model import RealtimeModel
@@ -73,8 +74,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self._options = self._options.changed({"turn_detection": None})
         self._capabilities = replace(realtime_model.capabilities, turn_detection=self._options.server_turns)
         self._instructions: str | None = None
-        self._tools = llm.ToolContext.empty()
-        self._tool_payloads: list[dict[str, Any]] = []
+        self._tools = Tools()
 
         self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
         self._requests = Requests()
@@ -142,7 +142,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         )
 
     def _payload(self) -> dict[str, Any]:
-        return self._options.session_payload(self._instructions, self._tool_payloads)
+        return self._options.session_payload(self._instructions, self._tools.payloads)
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
@@ -279,7 +279,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self._report(fx.Report(effect.failure))
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
-        self._use(self._options.restored(self._conversation.config.wanted))
+        wanted = self._conversation.config.wanted
+        self._use(self._options.restored(wanted))
+        self._instructions = wanted.get("instructions")
+        self._tools.restore(wanted.get("tools") or [])
         self._listen()
 
     def _report(self, effect: fx.Report) -> None:

@@ -58,8 +58,8 @@ def test_a_first_configuration_that_is_refused_ends_the_session(new: Any) -> Non
 
 def test_a_later_update_that_is_refused_is_rolled_back_and_its_request_told(talk: Any) -> None:
     before = talk.conversation.config.wanted
-    talk.configures("k1", instructions="be brief", tools=[{"name": "x" * 100}])
-    talk.refuses(talk.sent[0], "string_above_max_length", "too long", param="session.tools[0].name")
+    talk.configures("k1", instructions="be brief" * 1000, tools=[{"name": "look_up"}])
+    talk.refuses(talk.sent[0], "string_above_max_length", "too long", param="session.instructions")
     assert talk.told == ["ConfigRefused", "Settled"]
     settled = talk.effects[-1]
     assert (settled.key, settled.failure.message) == ("k1", "too long")

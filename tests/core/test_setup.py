@@ -14,6 +14,8 @@ from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.wire.server_events import SessionUpdated
 from livekit_plugins_openai_ga.wire.session import Payload, merge, transcription_payload
 
+from .conftest import WANTED
+
 
 def payload(prompt: str) -> Payload:
     transcription = {"model": "gpt-transcribe", "prompt": prompt}
@@ -221,3 +223,155 @@ def test_a_refusal_of_something_else_is_no_business_of_the_configuration(
     server.configure("two", "change")
     assert server.setup.refused(refusal(event_id, param)) is None
     assert server.accepts() == [fx.Settled("change")]
+
+
+# -- parts that are refused --------------------------------------------------------------------------------------------
+
+WEATHER, LOOK_UP = {"type": "function", "name": "weather"}, {"type": "function", "name": "look_up"}
+
+
+def names(event: Any) -> list[str]:
+    return [tool["name"] for tool in event["session"]["tools"]]
+
+
+def test_a_tool_that_is_refused_is_left_out_and_the_rest_is_sent_again(talk: Any) -> None:
+    talk.configures("k1", instructions="be brief", tools=[WEATHER, LOOK_UP])
+    talk.refuses(talk.sent[0], "string_above_max_length", param="session.tools[0].description")
+    assert talk.told == ["ConfigRefused", "Report"]
+    assert "'weather' is left out" in talk.all(fx.Report)[0].failure.sentence()
+    again = talk.sent[1]
+    assert (names(again), again["session"]["instructions"]) == (["look_up"], "be brief")
+    assert again["event_id"] != talk.sent[0]["event_id"]
+    talk.says("session.updated", session=again["session"])
+    assert talk.effects[-1] == fx.Settled("k1")
+    assert talk.conversation.config.wanted["tools"] == [LOOK_UP]
+    talk.loses_connection()
+    talk.opens()
+    assert names(talk.sent[-1]) == ["look_up"]
+
+
+def test_bad_tools_are_left_out_one_by_one(talk: Any) -> None:
+    talk.configures("k1", tools=[WEATHER, LOOK_UP])
+    for _ in range(2):
+        talk.refuses(talk.sent[-1], "invalid_value", param="session.tools[0]")
+    assert names(talk.sent[-1]) == []
+    talk.refuses(talk.sent[-1], "invalid_value", param="session.tools[0]")
+    assert talk.told[-2:] == ["ConfigRefused", "Settled"]
+    assert talk.effects[-1].failure is not None
+    assert len(talk.sent) == 3
+
+
+def test_a_bad_tool_in_the_first_configuration_does_not_end_the_session(new: Any) -> None:
+    new.configures("k1", instructions="be brief", tools=[WEATHER, LOOK_UP])
+    new.opens()
+    new.asks("reply")
+    new.configures("k2", instructions="be kind")
+    new.refuses(new.sent[0], "invalid_value", param="session.tools[1].parameters")
+    later, again, missing = new.sent[1:]
+    assert later["session"] == missing["session"] == {"type": "realtime", "instructions": "be kind"}
+    assert {**again["session"], "tools": None} == {**new.sent[0]["session"], "tools": None}
+    assert names(again) == ["weather"]
+    # What was asked for later is confirmed first, and is not yet all of the configuration.
+    new.says("session.updated", session={})
+    assert new.effects[-1] == fx.Settled("k2")
+    assert new.conversation.phase is Phase.CONFIGURING
+    new.says("session.updated", session={})
+    assert new.all(fx.Settled)[-1] == fx.Settled("k1")
+    assert [event["type"] for event in new.sent][-1] == "response.create"
+    new.says("session.updated", session={})
+    assert new.conversation.config.confirmed == new.conversation.config.wanted
+    assert new.conversation.config.wanted["instructions"] == "be kind"
+
+
+@pytest.mark.parametrize("first_is_bad", [True, False])
+@pytest.mark.parametrize("second_is_bad", [True, False])
+@pytest.mark.parametrize("why", ["session.instructions", "session.tools[0]"])
+def test_of_two_changes_on_their_way_the_newest_that_was_taken_holds(
+    talk: Any, first_is_bad: bool, second_is_bad: bool, why: str
+) -> None:
+    """A first one that is refused for a tool goes again, behind the second: it must not undo that."""
+    taken = {"k1", "k2"}
+    talk.configures("k1", instructions="one", tools=[WEATHER])
+    talk.configures("k2", instructions="two")
+    first, second = talk.sent
+    server = dict(talk.conversation.config.confirmed)
+    queue = [first, second]
+    while queue:
+        event = queue.pop(0)
+        seen = len(talk.sent)
+        if event is first and first_is_bad:
+            talk.refuses(event, "invalid_value", param=why)
+            taken -= {"k1"} if why == "session.instructions" else set()
+        elif event["session"].get("instructions") == "two" and second_is_bad:
+            talk.refuses(event, "invalid_value", param="session.instructions")
+            taken -= {"k2"}
+        else:
+            server |= event["session"]
+            talk.says("session.updated", session=server)
+        queue += talk.sent[seen:]
+    assert talk.conversation.config.wanted == talk.conversation.config.confirmed == server
+    assert {effect.key for effect in talk.all(fx.Settled) if effect.failure is None} == taken
+    asked = {"k1": "one", "k2": "two"}
+    assert server["instructions"] == ([asked[key] for key in sorted(taken)] or ["be nice"])[-1]
+    kept = [] if "k1" not in taken or (first_is_bad and why != "session.instructions") else [WEATHER]
+    assert server["tools"] == kept
+
+
+def test_what_was_changed_without_a_connection_and_is_refused_leaves_what_the_last_one_had(talk: Any) -> None:
+    before = talk.conversation.config.wanted
+    talk.loses_connection()
+    talk.forget()
+    talk.configures("k1", instructions="too long")
+    talk.opens()
+    talk.refuses(talk.sent[-1], "string_above_max_length", param="session.instructions")
+    assert talk.told == ["ConfigRefused", "Settled"]
+    assert talk.effects[-2].key == "k1"
+    assert talk.sent[-1]["session"] == before
+    talk.says("session.updated", session=before)
+    assert talk.all(fx.Ready) == [fx.Ready(again=True)]
+    # What a server took once and takes no longer leaves nothing to begin with.
+    talk.loses_connection()
+    talk.opens()
+    talk.refuses(talk.sent[-1], "invalid_value", param="session.instructions")
+    assert talk.told[-1] == "Disconnect"
+
+
+# -- the voice -------------------------------------------------------------------------------------------------------
+
+CEDAR = {**WANTED["audio"], "output": {**WANTED["audio"]["output"], "voice": "cedar"}}
+
+
+def test_before_the_agent_spoke_its_voice_changes_at_once(talk: Any) -> None:
+    talk.configures("k1", audio=CEDAR)
+    assert talk.sent[0]["session"]["audio"] == {"output": {"voice": "cedar"}}
+
+
+def test_once_the_agent_spoke_a_new_voice_waits_for_the_next_connection_and_the_rest_does_not(talk: Any) -> None:
+    talk.reply("r1", "i1", "hello")
+    talk.forget()
+    assert [type(effect) for effect in talk.configures("k1", audio=CEDAR)] == [fx.Noticed, fx.Settled]
+    talk.configures("k2", instructions="be brief")
+    assert [event["session"] for event in talk.sent] == [{"type": "realtime", "instructions": "be brief"}]
+    assert talk.told.count("Noticed") == 1
+    talk.loses_connection()
+    talk.opens()
+    assert talk.sent_of("session.update")[-1]["session"]["audio"] == CEDAR
+
+
+def test_a_voice_the_server_refuses_as_too_late_is_held_back_and_the_rest_is_sent_again(talk: Any) -> None:
+    """The agent's first audio may be on its way when the voice is changed."""
+    talk.configures("k1", instructions="be brief", audio=CEDAR)
+    talk.refuses(talk.sent[0], "cannot_update_voice")
+    assert talk.sent[1]["session"] == {"type": "realtime", "instructions": "be brief"}
+    assert talk.told == ["ConfigRefused", "Noticed"]
+    talk.says("session.updated", session={})
+    assert talk.effects[-1] == fx.Settled("k1")
+    assert talk.conversation.config.wanted["audio"] == CEDAR
+
+
+def test_of_a_voice_alone_that_is_too_late_nothing_is_sent_again(talk: Any) -> None:
+    talk.configures("k1", audio=CEDAR)
+    talk.refuses(talk.sent[0], "cannot_update_voice")
+    assert talk.told == ["ConfigRefused", "Noticed", "Settled"]
+    assert talk.effects[-1] == fx.Settled("k1")
+    assert len(talk.sent) == 1

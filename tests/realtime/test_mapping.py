@@ -229,6 +229,7 @@ def test_a_raw_schema_is_sent_without_what_ga_does_not_know(caplog: pytest.LogCa
         ({"name": "two words"}, "'two words' is not allowed"),
         ({"name": "x" * 65}, "1 to 64 letters"),
         ({"parameters": {"type": "string"}}, "tools.raw.parameters is not an object schema"),
+        ({"parameters": {"type": "object", "default": {1, 2}}}, "tools.raw has something in it that JSON cannot hold"),
         ({"parameters": {}}, "tools.raw.parameters is not an object schema"),
     ],
 )

@@ -12,7 +12,7 @@ from livekit import rtc
 from livekit.agents import function_tool, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RefuseHandshake, RejectOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -98,6 +98,178 @@ async def test_a_refused_option_rolls_back_and_is_reported(open_session):
         assert "Bad voice." in str(error.error)
         await call.session.update_instructions("Be kind.")
         assert server.received("session.update")[2]["session"] == {"type": "realtime", "instructions": "Be kind."}
+
+
+def tool(name: str, description: str = "Does something.") -> llm.RawFunctionTool:
+    async def run(raw_arguments: dict[str, object]) -> str:
+        return name
+
+    schema = {"name": name, "description": description, "parameters": {"type": "object", "properties": {}}}
+    return function_tool(run, raw_schema=schema)
+
+
+GOOD, BAD = tool("good"), tool("bad", "x" * 1025)
+
+
+async def under_way() -> None:
+    """Let what was just begun get as far as its request, and the server not yet to an answer."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def tool_names(server: Emulator) -> list[str]:
+    return [each["name"] for each in server.sessions[-1].config["tools"]]
+
+
+async def test_a_tool_that_is_refused_is_left_out_and_told_and_the_rest_is_kept(open_session, caplog):
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        await call.session._update_session(instructions="Be kind.", tools=[GOOD, BAD])
+        assert (tool_names(server), server.sessions[0].config["instructions"]) == (["good"], "Be kind.")
+        assert list(call.session.tools.function_tools) == ["good"]
+        (error,) = call.errors
+        assert error.recoverable
+        for words in ("'bad' is left out", "session.tools[1].description", "too long"):
+            assert words in str(error.error)
+        assert "'bad' is left out" in caplog.text
+        # What is left out here is not asked for again.
+        call.session.update_options(speed=1.2)
+        await server.wait_received("session.update", count=4)
+        assert server.received("session.update")[3]["session"] == {
+            "type": "realtime",
+            "audio": {"output": {"speed": 1.2}},
+        }
+
+
+async def test_a_bad_tool_does_not_keep_a_session_from_beginning(open_session, reading):
+    async with Emulator(Script([Turn(say="Hello.")])) as server:
+        call = open_session(server)
+        await call.session._update_session(instructions="Be brief.", tools=[BAD, GOOD])
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hello."
+        assert len(server.handshakes) == 1
+        assert (tool_names(server), server.sessions[0].config["instructions"]) == (["good"], "Be brief.")
+        assert len(call.errors) == 1
+
+
+async def test_a_tool_left_out_stays_out_of_the_next_connection(open_session):
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_tools([BAD, GOOD])
+        call.session.restart()
+        await call.first("session_reconnected")
+        assert tool_names(server) == ["good"]
+        assert len(call.errors) == 1
+
+
+REFUSED = RejectOn("session.update", "string_above_max_length", "Too long.", "session.instructions", nth=2)
+
+
+@pytest.mark.parametrize("later", ["instructions", "tools", "options"])
+async def test_a_refused_change_takes_back_itself_and_not_one_that_came_later(open_session, later):
+    """Both are on their way at once; the first is refused, the second taken."""
+    changes = {
+        "instructions": lambda session: session.update_instructions("Be kind."),
+        "tools": lambda session: session.update_tools([GOOD]),
+        "options": lambda session: asyncio.sleep(0, session.update_options(speed=1.2)),
+    }
+    async with Emulator(faults=[REFUSED]) as server:
+        call = open_session(server)
+        await call.session._update_session(instructions="Be brief.", tools=[tool("old")])
+        first = asyncio.create_task(call.session._update_session(instructions="No.", tools=[tool("new")]))
+        await under_way()
+        await changes[later](call.session)
+        await first
+        assert "Too long." in str(call.errors[0].error)
+        # Another change sends itself only: what is wanted here is what the server has.
+        call.session.update_options(max_output_tokens=77)
+        await server.wait_received("session.update", count=4)
+        assert server.received("session.update")[3]["session"] == {"type": "realtime", "max_output_tokens": 77}
+        await call.until(lambda: server.sessions[0].config["max_output_tokens"] == 77)
+        config = server.sessions[0].config
+        assert config["instructions"] == ("Be kind." if later == "instructions" else "Be brief.")
+        assert tool_names(server) == list(call.session.tools.function_tools) == ["good" if later == "tools" else "old"]
+        assert config["audio"]["output"]["speed"] == (1.2 if later == "options" else 1.0)
+
+
+@pytest.mark.parametrize("later", ["instructions", "tools", "options"])
+async def test_a_refused_change_leaves_the_one_before_it(open_session, later):
+    refused = RejectOn("session.update", "invalid_value", "No.", "session", nth=3)
+    async with Emulator(faults=[refused]) as server:
+        call = open_session(server)
+        await call.session._update_session(instructions="Be brief.", tools=[tool("old")])
+        first = asyncio.create_task(call.session._update_session(instructions="Be kind.", tools=[GOOD]))
+        await under_way()
+        if later == "instructions":
+            with pytest.raises(llm.RealtimeError, match=r"No\."):
+                await call.session.update_instructions("No.")
+        elif later == "tools":
+            with pytest.raises(llm.RealtimeError, match=r"No\."):
+                await call.session.update_tools([tool("new")])
+        else:
+            call.session.update_options(speed=1.2)
+            await call.first("error")
+        await first
+        call.session.update_options(max_output_tokens=77)
+        await server.wait_received("session.update", count=4)
+        assert server.received("session.update")[3]["session"] == {"type": "realtime", "max_output_tokens": 77}
+        assert tool_names(server) == list(call.session.tools.function_tools) == ["good"]
+        assert server.sessions[0].config["instructions"] == "Be kind."
+        assert call.session.tools.function_tools["good"] is GOOD
+
+
+async def test_a_change_made_while_the_connection_was_down_and_refused_does_not_end_the_call(open_session, reading):
+    async with Emulator(Script([Turn(say="Still here.")])) as server:
+        call = open_session(server)
+        await call.session._update_session(instructions="Be brief.", tools=[GOOD])
+        server.add_fault(RejectOn("session.update", "string_above_max_length", "Too long.", "session.instructions"))
+        server.add_fault(RefuseHandshake(503))
+        call.session.restart()
+        await call.first("error")
+        with pytest.raises(llm.RealtimeError, match="Too long"):
+            await call.session.update_instructions("x" * 100)
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Still here."
+        assert (tool_names(server), server.sessions[1].config["instructions"]) == (["good"], "Be brief.")
+
+
+async def test_a_voice_that_comes_too_late_waits_for_the_next_connection_and_the_rest_does_not(
+    open_session, reading, caplog
+):
+    async with Emulator(Script([Turn(say="Hello.")])) as server:
+        call = open_session(server)
+        await reading(await call.session.generate_reply())
+        call.session.update_options(voice="cedar", speed=1.2)
+        call.session.update_options(voice="coral")
+        await call.session.update_instructions("Be brief.")
+        output = server.sessions[0].config["audio"]["output"]
+        assert (output["voice"], output["speed"]) == ("marin", 1.2)
+        assert caplog.text.count("voice changes with the next connection") == 1
+        call.session.restart()
+        await call.first("session_reconnected")
+        output = server.sessions[1].config["audio"]["output"]
+        assert (output["voice"], output["speed"]) == ("coral", 1.2)
+        assert call.errors == []
+
+
+async def test_a_voice_that_crosses_the_first_audio_is_deferred_too(open_session):
+    refused = RejectOn(
+        "session.update",
+        "cannot_update_voice",
+        "Cannot update a conversation's voice if assistant audio is present.",
+        nth=2,
+    )
+    async with Emulator(faults=[refused]) as server:
+        call = open_session(server)
+        await call.session.update_instructions("")
+        call.session.update_options(voice="cedar", speed=1.2)
+        await call.session.update_instructions("Be brief.")
+        await call.until(lambda: server.sessions[0].config["audio"]["output"]["speed"] == 1.2)
+        config = server.sessions[0].config
+        assert (config["audio"]["output"]["voice"], config["instructions"]) == ("marin", "Be brief.")
+        assert call.errors == []
+        call.session.restart()
+        await call.first("session_reconnected")
+        assert server.sessions[1].config["audio"]["output"]["voice"] == "cedar"
 
 
 async def test_capabilities_follow_a_change_and_its_refusal(open_session):
