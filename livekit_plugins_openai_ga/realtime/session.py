@@ -267,7 +267,7 @@ class RealtimeSession(Shell):
         self._do(self._conversation.truncate(*row, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
 
     def restart(self) -> None:
-        """Change to a new connection now, with the configuration and the history; a reply that is being made ends.
+        """Change to a new connection now, with the configuration and the history. A reply that is being heard ends.
 
         For a model that has lost the thread. `session_reconnected` tells when the new connection works. While there is
         none, a new one is on its way anyway, and this does nothing.

@@ -116,10 +116,6 @@ async def test_a_reply_cut_in_the_middle_of_a_frame_ends_once_and_keeps_what_cam
         assert len(call.events["generation_created"]) == 2
 
 
-UNHEARD = "a reply that began is not asked for again, although nothing of it was heard"
-
-
-@pytest.mark.xfail(strict=True, reason=UNHEARD)
 async def test_a_reply_of_which_nothing_was_heard_is_made_again(open_call):
     async with open_call(Emulator(script(), knobs=Knobs(reply_latency=0.5)), heartbeat=10.0, **MANUAL) as call:
         await call.session.update_instructions(PROMPT)
@@ -128,7 +124,6 @@ async def test_a_reply_of_which_nothing_was_heard_is_made_again(open_call):
         assert (await read(reply))[0] == SAID
 
 
-@pytest.mark.xfail(strict=True, reason=UNHEARD)
 @pytest.mark.parametrize("last", ["input_audio_buffer.committed", "response.created"])
 async def test_a_spoken_turn_that_the_server_had_and_nobody_answered_is_answered(open_call, last):
     vad = {"type": "server_vad", "silence_duration_ms": 300}

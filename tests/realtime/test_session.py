@@ -566,12 +566,12 @@ async def test_a_reply_that_does_not_begin_in_time_fails_and_is_never_heard(open
 
 
 async def test_a_failed_reply_is_reported_with_its_reason_and_its_stream_ends(open_session, reading):
-    async with Emulator(Script([Turn(say="x")]), faults=[FailResponse()]) as server:
+    async with Emulator(Script([Turn(say="x")]), faults=[FailResponse("content_filter", error_type="")]) as server:
         call = open_session(server)
         assert await reading(await call.session.generate_reply()) == []
         error = await call.first("error")
         assert error.recoverable
-        assert "server_error" in str(error.error)
+        assert "content_filter" in str(error.error)
 
 
 async def test_raw_events_of_the_openai_sdk_are_sent(open_session):
@@ -684,14 +684,24 @@ async def test_a_restart_takes_configuration_and_history_to_a_new_connection(ope
         assert call.errors == []
 
 
-async def test_a_restart_ends_the_reply_that_is_being_made(open_session, reading):
-    async with Emulator(Script([Turn(say="A reply without an end.", stall=True), Turn(say="Again.")])) as server:
+async def test_a_restart_ends_the_reply_that_is_being_heard(open_session, reading):
+    async with Emulator(Script([Turn(say="A reply " * 20), Turn(say="Again.")]), knobs=Knobs(pace=2.0)) as server:
+        call = open_session(server)
+        reply = await call.session.generate_reply()
+        await server.wait_sent("response.output_audio.delta", count=3)
+        call.session.restart()
+        ((said, _),) = await asyncio.wait_for(reading(reply), 5)
+        assert ("A reply " * 20).startswith(said)
+        await call.first("session_reconnected")
+        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["Again."]
+
+
+async def test_a_restart_asks_again_for_a_reply_that_does_not_begin_to_be_heard(open_session, reading):
+    async with Emulator(Script([Turn(say="Never said.", latency=60), Turn(say="Said.")])) as server:
         call = open_session(server)
         reply = await call.session.generate_reply()
         call.session.restart()
-        await asyncio.wait_for(reading(reply), 5)
-        await call.first("session_reconnected")
-        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["Again."]
+        assert [text for text, _ in await asyncio.wait_for(reading(reply), 5)] == ["Said."]
 
 
 async def test_a_restart_of_a_session_that_is_over_does_nothing(open_session):
