@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,6 +16,8 @@ from .conversation import Conversation
 from .faults import FaultPlan
 from .knobs import Knobs
 from .script import Script
+
+_NESTED = (dict, list, tuple)
 
 
 class Channel:
@@ -69,8 +70,7 @@ class Channel:
         if not self.is_live():
             return False
         event = {"type": event_type, "event_id": self.new_id("event"), **fields}
-        # A snapshot: the configuration and the items in it go on changing.
-        actions = self.faults.on_send(json.loads(json.dumps(event)))
+        actions = self.faults.on_send(_snapshot(event))
         for action in actions:
             self.do(action)
         return any(isinstance(action, Send) and action.event.get("type") == event_type for action in actions)
@@ -110,3 +110,10 @@ class Channel:
     def next_deadline(self) -> float | None:
         """When the next timer is due; None without one, and after the end."""
         return self._timers[0][0] if self._timers and self.closed is None else None
+
+
+def _snapshot(value: Any) -> Any:
+    """A copy of what goes into JSON: the configuration and the items in an event go on changing after it."""
+    if isinstance(value, dict):
+        return {name: _snapshot(each) if isinstance(each, _NESTED) else each for name, each in value.items()}
+    return [_snapshot(each) if isinstance(each, _NESTED) else each for each in value]

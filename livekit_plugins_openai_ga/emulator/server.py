@@ -276,23 +276,57 @@ class Emulator:
     async def _talk(self, line: _Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
         self._changed.set()
-        incoming = asyncio.ensure_future(line.connection.recv())
+        frames = _Frames(line.connection)
         try:
             # A frozen line is not even received from: with room for more, the library would begin to read again.
             while session.closed is None and not line.frozen:
-                deadline = session.next_deadline()
-                timeout = None if deadline is None else max(0.0, deadline - clock())
-                await asyncio.wait({incoming}, timeout=timeout)
-                if incoming.done():
-                    actions = session.receive(incoming.result(), clock())
-                    incoming = asyncio.ensure_future(line.connection.recv())
-                else:
-                    actions = session.tick(clock())
+                frame = await frames.next(session.next_deadline())
+                actions = session.tick(clock()) if frame is None else session.receive(frame, clock())
                 await line.perform(actions)
                 self._changed.set()
         finally:
-            incoming.cancel()
-            await asyncio.gather(incoming, return_exceptions=True)
+            await frames.aclose()
+
+
+class _Frames:
+    """What one connection receives, a frame at a time: the next one is not asked for before this one is taken.
+
+    One task reads for as long as the connection lasts; a task for each frame would cost more than most frames do.
+    """
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self._frame: str | bytes | None = None
+        self._stirred = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._reading = asyncio.ensure_future(self._read())
+        self._reading.add_done_callback(lambda _: self._stirred.set())
+
+    async def _read(self) -> None:
+        while True:
+            self._frame = await self._connection.recv()
+            self._stirred.set()
+            await self._taken.wait()
+            self._taken.clear()
+
+    async def next(self, deadline: float | None) -> str | bytes | None:
+        """The next frame; None when the deadline comes first. Raises ConnectionClosed."""
+        alarm = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self._stirred.set)
+        await self._stirred.wait()
+        self._stirred.clear()
+        if alarm is not None:
+            alarm.cancel()
+        frame, self._frame = self._frame, None
+        if frame is not None:
+            self._taken.set()
+        elif self._reading.done():
+            self._reading.result()
+        return frame
+
+    async def aclose(self) -> None:
+        """Receive no more."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
 
 
 class _Line:

@@ -7,7 +7,6 @@ Exit code 1 when something did not hold.
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import logging
 import sys
 import time
@@ -15,10 +14,8 @@ from collections import Counter
 
 from . import listening, run
 from . import schedule as schedule_module
-from .gaps import unknown
+from .jobs import played
 from .run import Outcome
-
-BATCH = 50
 
 
 def replay(seed: int, *, stt: bool, verbose: bool) -> int:
@@ -32,31 +29,17 @@ def replay(seed: int, *, stt: bool, verbose: bool) -> int:
     return 1 if outcome.violations else 0
 
 
-def batch(start: int, count: int, stt: bool) -> list[tuple[Outcome, list[str]]]:
-    """The outcomes of some schedules, each with what is broken and no known gap."""
-    results = []
-    for seed in range(start, start + count):
-        outcome = (listening if stt else run).play(seed)
-        made = None if stt else schedule_module.schedule(seed)
-        results.append((outcome, unknown(made, outcome.violations)))
-    return results
-
-
 def many(start: int, count: int, jobs: int, *, stt: bool) -> int:
     began = time.perf_counter()
     facts: Counter[str] = Counter()
     bad: list[Outcome] = []
     gaps = 0
-    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        starts = range(start, start + count, BATCH)
-        sizes = [min(BATCH, start + count - first) for first in starts]
-        for outcomes in pool.map(batch, starts, sizes, [stt] * len(starts)):
-            for outcome, found in outcomes:
-                facts.update(outcome.facts)
-                gaps += bool(outcome.violations) and not found
-                if found:
-                    bad.append(outcome)
-                    print(f"seed {outcome.seed}: " + "; ".join(found)[:600], flush=True)
+    for outcome, found in played(start, count, jobs, stt=stt):
+        facts.update(outcome.facts)
+        gaps += bool(outcome.violations) and not found
+        if found:
+            bad.append(outcome)
+            print(f"seed {outcome.seed}: " + "; ".join(found)[:600], flush=True)
     took = time.perf_counter() - began
     print(f"{count} schedules in {took:.1f} s, {count / took:.0f} a second with {jobs} jobs")
     print(f"{len(bad)} of them broken, {gaps} more by known gaps")

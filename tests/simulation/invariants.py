@@ -15,7 +15,7 @@ from livekit_plugins_openai_ga.core.setup import Phase
 from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.transport.supervisor import PROVEN_AFTER_S
 
-from .application import CHUNK_MS, MARK_BYTES, Application, Asked, chunk_number
+from .application import CHUNK_MS, MARK_BYTES, Application, Asked, chunk_number, listen
 from .network import Network
 from .schedule import HEARTBEAT_S, MAX_RETRY
 
@@ -39,10 +39,10 @@ class Watch:
         self._received = 0
         self._sent = 0
         self._keys: dict[str, Asked] = {}
-        session.on("openai_client_event_queued", self._leaving)
-        session.on("openai_server_event_received", self._came)
-        session.on("generation_created", self._began)
-        session.on("session_reconnected", self._again)
+        listen(session, "openai_client_event_queued", self._leaving)
+        listen(session, "openai_server_event_received", self._came)
+        listen(session, "generation_created", self._began)
+        listen(session, "session_reconnected", self._again)
 
     def activity(self) -> tuple[int, ...]:
         """Changes whenever something happens."""

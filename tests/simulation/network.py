@@ -184,11 +184,11 @@ class Side(asyncio.Transport):
     # On the way.
 
     def _delay(self) -> float:
-        return max(MIN_LATENCY_S, self._wire.path.latency * self._wire.dice.uniform(0.5, 1.0))
+        return max(MIN_LATENCY_S, self._wire.path.latency * (0.5 + 0.5 * self._wire.dice.random()))
 
     def _post(self, parcel: bytes | None) -> None:
         speed = self._wire.path.bytes_per_s
-        pace = len(parcel or b"") / speed if speed else 0.0
+        pace = len(parcel) / speed if speed and parcel else 0.0
         self._last_arrival = max(self._last_arrival + pace, self._loop.time() + self._delay() + pace)
         self._parcels.append((self._last_arrival, parcel))
         self._loop.call_at(self._last_arrival, self.arrive)

@@ -21,7 +21,7 @@ from . import invariants
 from .application import Application
 from .network import Network
 from .schedule import HEARTBEAT_S, MAX_RETRY, Schedule, schedule
-from .virtual_loop import Stuck, VirtualLoop, clocks_of
+from .virtual_loop import Stuck, VirtualLoop, world_of
 
 QUIET_S = 9.0
 """Nothing happened for so long: the call has come to rest. Longer than the heartbeat needs to find a dead peer, and any
@@ -55,7 +55,7 @@ def simulate(
     loop = VirtualLoop(network)
     outcome = Outcome(seed)
     random.seed(seed)
-    with clocks_of(loop), _logging(log):
+    with world_of(loop), _logging(log):
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(call(outcome))

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
-from tests.simulation import listening, run
+from tests.simulation import run
 from tests.simulation.gaps import GAPS, Gap, unknown
+from tests.simulation.jobs import played
 from tests.simulation.network import Network, Path
 from tests.simulation.run import Outcome
 from tests.simulation.schedule import schedule
 
-CALLS = 200
-SPEECHES = 60
+CALLS, SPEECHES = 1_500, 500
+JOBS = min(2, os.cpu_count() or 1)
 
 
-def test_no_call_breaks_a_promise() -> None:
-    broken = {seed: found for seed in range(CALLS) if (found := unknown(schedule(seed), run.play(seed).violations))}
-    assert broken == {}, f"replay: python -m tests.simulation {min(broken)}"
-
-
-def test_no_speech_breaks_a_promise() -> None:
-    broken = {seed: found for seed in range(SPEECHES) if (found := unknown(None, listening.play(seed).violations))}
-    assert broken == {}, f"replay: python -m tests.simulation --stt {min(broken)}"
+@pytest.mark.timeout(300)  # half a minute on two cores that have nothing else to do
+@pytest.mark.parametrize(("count", "option"), [(CALLS, ""), (SPEECHES, "--stt ")], ids=["calls", "speeches"])
+def test_no_promise_is_broken(count: int, option: str) -> None:
+    broken = {outcome.seed: found for outcome, found in played(0, count, JOBS, stt=bool(option)) if found}
+    assert broken == {}, f"replay: python -m tests.simulation {option}{min(broken)}"
 
 
 @pytest.mark.parametrize(
