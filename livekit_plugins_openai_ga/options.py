@@ -41,7 +41,7 @@ class Options:
     model: str
     connection: Connection
     reply_timeout: float
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
 
     @classmethod
