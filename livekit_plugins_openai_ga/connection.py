@@ -11,11 +11,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from livekit.agents import APIConnectOptions
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGiven, NotGivenOr
 
-from .errors import from_exception, from_server_error
+from .errors import Failure, from_exception, from_server_error
+from .redaction import Secret, redact
 from .session_fields import number
 from .transport.link import Link, LinkFailed
 from .wire import endpoint
@@ -97,7 +99,7 @@ class Connection:
             number("max_session_duration", max_session_duration, 1)
         made = cls(
             base_url=base_url,
-            api_key=key,
+            api_key=Secret(key),
             key_header=key_header,
             token_provider=token_provider,
             extra_headers=dict(extra_headers or {}),
@@ -175,12 +177,22 @@ class Connection:
         return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
 
 
-async def _ask(provider: TokenProvider, timeout: float) -> str:
+async def _ask(provider: TokenProvider, timeout: float) -> Secret:
     """A fresh token. One that fails may work the next time; one that gives no token never will."""
 
-    async def ask() -> object:
-        answer = await asyncio.to_thread(provider)
-        return await answer if inspect.isawaitable(answer) else answer
+    # What comes of it is hidden where it comes, in thread and task: asyncio's debug messages show their results.
+    def call() -> Any:
+        try:
+            return _hidden(provider())
+        except Exception as exc:
+            return _provider_failed(exc)
+
+    async def ask() -> Any:
+        answer = await asyncio.to_thread(call)
+        try:
+            return _hidden(await answer) if inspect.isawaitable(answer) else answer
+        except Exception as exc:
+            return _provider_failed(exc)
 
     asking = asyncio.ensure_future(ask())
     try:
@@ -188,15 +200,23 @@ async def _ask(provider: TokenProvider, timeout: float) -> str:
         if not (await asyncio.wait({asking}, timeout=timeout))[0]:
             overdue = from_exception(TimeoutError())
             raise LinkFailed(replace(overdue, message="The token provider did not answer in time."))
-        token = asking.result()
-    except LinkFailed:
-        raise
-    except Exception as exc:
-        said = " ".join(f"{type(exc).__name__}: {exc}".split())[:500]
-        # The text is redacted on its way into a failure; LiveKit would log the cause as it is.
-        raise LinkFailed(from_server_error("token_provider_failed", None, said)) from None
+        token: Secret | Failure | None = asking.result()
     finally:
         asking.cancel()
-    if not isinstance(token, str) or not endpoint.is_credential(token := token.strip()):
+    if isinstance(token, Failure):
+        raise LinkFailed(token)
+    if token is None or not endpoint.is_credential(token):
         raise LinkFailed(from_server_error("token_unusable", None, None))
     return token
+
+
+def _hidden(answer: Any) -> Any:
+    if inspect.isawaitable(answer):
+        return answer
+    return Secret(answer.strip()) if isinstance(answer, str) else None
+
+
+def _provider_failed(exc: Exception) -> Failure:
+    said = " ".join(f"{type(exc).__name__}: {exc}".split())
+    # The text is redacted on its way into a failure; LiveKit would log the exception as it is.
+    return from_server_error("token_provider_failed", None, redact(said)[:500])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from .failures import (
@@ -28,7 +28,7 @@ from .failures import (
     Row,
 )
 from .failures import Kind as Kind
-from .redaction import redact
+from .redaction import hide, redact
 
 _WAIT = re.compile(r"try again in (\d{1,6}(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 """How OpenAI says when a rate limit is over."""
@@ -70,6 +70,11 @@ class Failure:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", redact(self.message))
+
+    def hiding(self, secrets: Iterable[str]) -> Failure:
+        """This failure with none of `secrets` in what the server said."""
+        code, kind = hide(self.code, secrets), hide(self.error_type, secrets)
+        return replace(self, code=code, error_type=kind, message=hide(self.message, secrets))
 
     def sentence(self) -> str:
         """Return code, message, parameter, meaning and remedy as one readable line."""

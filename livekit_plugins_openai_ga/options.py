@@ -49,7 +49,7 @@ class Options:
     reply_timeout: float
     resume_replies: ResumeReplies = "unheard"
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
 
     @classmethod

@@ -1,12 +1,40 @@
 """Takes keys out of text before anybody can log it.
 
 OpenAI quotes a part of a wrong key in its error message, and gateways quote whole headers and URLs. Whatever a server
-says goes through `redact` before it becomes part of a failure.
+says goes through `redact` before it becomes part of a failure, and through `hide` where the keys in use are known. A
+key itself is held as a `Secret`, which prints as nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+HIDDEN = "[redacted]"
+
+
+class Secret(str):
+    """A key or token: the text itself for whoever sends it, `[redacted]` for whoever prints what holds it.
+
+    `repr` is what dataclasses, tracebacks with locals and asyncio's debug messages show. A copy is as secret; pickling
+    it, or anything that holds it, raises TypeError.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("What holds a key cannot be pickled: make it anew where it is used.")
+
 
 _SECRETS = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
@@ -21,6 +49,8 @@ _SECRETS = tuple(
         ),
         (r"\beyJ[\w-]+\.[\w.-]+", "[redacted]"),
         (r"([?&](?:access_|auth_)?(?:token|key|sig)=)[^\s'\"&]+", r"\1[redacted]"),
+        # A proxy's URL carries its password.
+        (r"(://)[^\s'\"/@]+@", r"\1[redacted]@"),
     )
 )
 
@@ -29,4 +59,11 @@ def redact(text: str) -> str:
     """Return `text` with everything that looks like a key replaced by `[redacted]`."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
+    return text
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """Return `text` with every one of `secrets` in it replaced by `[redacted]`."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
     return text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,19 +42,7 @@ PRIVATE = {
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
 
-@pytest.fixture(autouse=True)
-def _everything_at_debug(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """As an application does that sets all there is to DEBUG, the loggers of libraries and the event loop included."""
-    levels = {}
-    names = ["websockets", "websockets.client", "websockets.server", "asyncio", "livekit", "livekit.agents"]
-    for name in ["", *names, "livekit.plugins.openai_ga", socket_logger.name]:
-        caplog.set_level(logging.DEBUG, logger=name)
-    for name in logging.root.manager.loggerDict:
-        levels[name] = logging.getLogger(name).level
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    yield
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
+pytestmark = pytest.mark.usefixtures("everything_at_debug")
 
 
 @llm.function_tool
@@ -119,9 +106,9 @@ FAULTS: dict[str, list[Fault]] = {
 }
 
 
+@pytest.mark.usefixtures("every_callback_told")
 @pytest.mark.parametrize("case", FAULTS)
 async def test_a_session_at_debug_level_logs_no_secret(case: str, caplog: pytest.LogCaptureFixture) -> None:
-    asyncio.get_running_loop().set_debug(True)
     async with Emulator(Script(SCRIPT), faults=FAULTS[case]) as server:
         model = RealtimeModel(
             api_key=KEY,
@@ -178,12 +165,12 @@ def secretive_stt(server: Emulator, model: str, **options: Any) -> STT:
     return STT(api_key=KEY, base_url=server.base_url, model=model, extra_headers=headers, **words, **options)
 
 
+@pytest.mark.usefixtures("every_callback_told")
 @pytest.mark.parametrize("model", ["gpt-transcribe", "gpt-live-transcribe"])
 @pytest.mark.parametrize("case", STT_FAULTS)
 async def test_a_stream_of_speech_at_debug_level_logs_no_secret(
     case: str, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    asyncio.get_running_loop().set_debug(True)
     told: list[Any] = []
     script = Script([Turn(heard="usersecret and more of it")])
     async with Emulator(script, faults=STT_FAULTS[case]) as server:
@@ -214,6 +201,7 @@ async def test_a_stream_of_speech_at_debug_level_logs_no_secret(
     assert HEADER not in repr(told)
 
 
+@pytest.mark.usefixtures("every_callback_told")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -224,7 +212,6 @@ async def test_a_stream_of_speech_at_debug_level_logs_no_secret(
     ids=["good", "a quoted key", "an error page with the key"],
 )
 async def test_an_upload_at_debug_level_logs_no_secret(fault: Fault | None, caplog: pytest.LogCaptureFixture) -> None:
-    asyncio.get_running_loop().set_debug(True)
     told: list[Any] = []
     async with Emulator(Script([Turn(heard="usersecret")]), faults=[fault] if fault else []) as server:
         stt = secretive_stt(server, "gpt-transcribe", use_realtime=False)

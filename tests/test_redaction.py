@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livekit_plugins_openai_ga.redaction import redact
+from livekit_plugins_openai_ga.redaction import hide, redact
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,10 @@ from livekit_plugins_openai_ga.redaction import redact
         ),
         ("Bearer 0123456789abcdef", "Bearer [redacted]"),
         ("Bearer abcdefghijklmnopqrstuvwxyz", "Bearer [redacted]"),
+        (
+            "http://user:hunter2@proxy.example:3128 isn't a valid proxy",
+            "http://[redacted]@proxy.example:3128 isn't a valid proxy",
+        ),
         ("wss://gw/?access_token=hunter2&model=m", "wss://gw/?access_token=[redacted]&model=m"),
     ],
 )
@@ -31,8 +35,14 @@ def test_keys_of_any_shape_are_cut_and_the_rest_stays(text: str, expected: str) 
         "This is a high-risk task-force on disk-full week_12 seek_to",
         "Unknown parameter: 'session.audio.input.turn_detection.threshold'.",
         "Set your API key in the header",
+        "See https://platform.openai.com/docs, or mail help@openai.com.",
         "Conversation already has an active response in progress: resp_CfV8abc123.",
     ],
 )
 def test_words_that_only_look_like_keys_stay(text: str) -> None:
     assert redact(text) == text
+
+
+def test_keys_that_are_known_are_cut_wherever_they_stand() -> None:
+    assert hide("0f1e2d3c is not 0f1e2d3c4b5a", ["0f1e2d3c4b5a", "0f1e2d3c"]) == "[redacted] is not [redacted]"
+    assert hide("nothing here", []) == "nothing here"

@@ -66,9 +66,9 @@ class Options:
     use_realtime: bool = True
     languages: tuple[str, ...] = ()
     spoken: tuple[str, ...] = ()
-    prompt: str | None = None
-    keywords: tuple[str, ...] = ()
-    session_keyterms: tuple[str, ...] = ()
+    prompt: str | None = field(default=None, repr=False)
+    keywords: tuple[str, ...] = field(default=(), repr=False)
+    session_keyterms: tuple[str, ...] = field(default=(), repr=False)
     turn_detection: Mapping[str, Any] | None = field(default_factory=lambda: dict(DEFAULT_TURN_DETECTION))
     noise_reduction: Mapping[str, Any] | None = None
     delay: str | None = None

@@ -15,7 +15,9 @@ from .. import errors
 from ..api_errors import to_api_error
 from ..core.turns import confidence
 from ..core.usage import transcription_usage
+from ..errors import Failure
 from ..framework import LanguageCode, make
+from ..redaction import hide
 from ..transport.link import LinkFailed, retry_after
 from ..wire.endpoint import Service
 from .options import Options
@@ -82,9 +84,20 @@ async def transcribe(
     options: Options, buffer: AudioBuffer, *, http: aiohttp.ClientSession, timeout: float
 ) -> stt.SpeechEvent:
     """Have a recording transcribed. Raises `APIError`: what went wrong, and whether trying again may help."""
-    frame = rtc.combine_audio_frames(buffer)
+    answer = await _post(options, rtc.combine_audio_frames(buffer), http=http, timeout=timeout)
+    if isinstance(answer, Failure):
+        raise to_api_error(answer)  # from here: a traceback of `_post` leads to the request and its headers
+    return answer
+
+
+async def _post(
+    options: Options, frame: rtc.AudioFrame, *, http: aiohttp.ClientSession, timeout: float
+) -> stt.SpeechEvent | Failure:
     try:
         where = await options.connection.authorized(Service.UPLOAD, timeout=timeout)
+    except LinkFailed as exc:
+        return exc.failure
+    try:
         limits = aiohttp.ClientTimeout(total=timeout + READ_TIMEOUT_S, connect=timeout)
         async with http.post(
             where.url,
@@ -97,17 +110,15 @@ async def transcribe(
             if response.status != 200:
                 failure = errors.from_http(
                     response.status,
-                    body=await response.text(errors="replace"),
+                    body=hide(await response.text(errors="replace"), where.secrets),
                     retry_after=retry_after(response.headers.get("Retry-After")),
                     request_id=request_id,
                 )
-                raise to_api_error(failure)
+                return failure.hiding(where.secrets)
             answer = await response.json(content_type=None)
             return read(answer, options, request_id=request_id, seconds=frame.duration)
-    except LinkFailed as exc:
-        raise to_api_error(exc.failure) from None
     except (OSError, asyncio.TimeoutError) as exc:
         cause = getattr(exc, "os_error", exc)  # aiohttp puts its own around the one that says what happened
-        raise to_api_error(errors.from_exception(cause)) from None  # LiveKit logs causes, and theirs may quote a URL
+        return errors.from_exception(cause).hiding(where.secrets)  # it may quote the URL
     except (aiohttp.ClientError, ValueError) as exc:  # broken off, or not what was asked for
-        raise to_api_error(errors.from_exception(ConnectionError(str(exc)))) from None
+        return errors.from_exception(ConnectionError(str(exc))).hiding(where.secrets)

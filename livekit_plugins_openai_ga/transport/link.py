@@ -13,7 +13,7 @@ import math
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from websockets.protocol import State
 from .. import errors
 from ..errors import Failure, Kind
 from ..log import socket_logger
+from ..redaction import hide, redact
 from ..version import __version__
 from ..wire import server_events
 from ..wire.endpoint import Endpoint
@@ -83,7 +84,7 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _failure(exc: BaseException) -> Failure:
+def _failure(exc: BaseException, secrets: Iterable[str]) -> Failure:
     if isinstance(exc, InvalidProxyStatus):
         status = exc.response.status_code
         text = ("A proxy on the way refused the connection.", "Check the proxy settings (https_proxy, no_proxy).")
@@ -91,20 +92,33 @@ def _failure(exc: BaseException) -> Failure:
         return Failure(refused, f"proxy_{status}", "", *text)
     if isinstance(exc, InvalidStatus):
         response = exc.response
-        return errors.from_http(
+        failure = errors.from_http(
             response.status_code,
-            body=(response.body or b"").decode("utf-8", "replace"),
+            body=hide((response.body or b"").decode("utf-8", "replace"), secrets),
             retry_after=retry_after(response.headers.get("Retry-After")),
             request_id=response.headers.get("x-request-id", ""),
         )
-    return errors.from_exception(exc)
+        return failure.hiding(secrets)
+    return errors.from_exception(exc).hiding(secrets)
+
+
+def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
+    """Take keys out of the error in an event. Servers quote them; applications log what the raw event tap gives."""
+    response = payload.get("response")
+    details = response.get("status_details") if isinstance(response, dict) else None
+    for holder in (payload, details):
+        error = holder.get("error") if isinstance(holder, dict) else None
+        if isinstance(error, dict):
+            texts = {name: value for name, value in error.items() if isinstance(value, str)}
+            error.update((name, redact(hide(text, secrets))) for name, text in texts.items())
 
 
 class Link:
     """An open session socket. `session` is the payload of `session.created`."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, secrets: Iterable[str] = ()) -> None:
         self._socket = socket
+        self._secrets = tuple(secrets)
         self._early: deque[Payload | Malformed] = deque()
         self._last_error: tuple[float, Failure] | None = None
         self._stuck: Failure | None = None
@@ -135,8 +149,9 @@ class Link:
                 ssl=_tls() if endpoint.url.startswith("wss:") else None,
             )
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
-            raise LinkFailed(_failure(exc)) from exc
-        link = cls(socket)
+            # No cause: it holds the request, and the frames of the library hold its headers.
+            raise LinkFailed(_failure(exc, endpoint.secrets)) from None
+        link = cls(socket, endpoint.secrets)
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
         opening = asyncio.ensure_future(link._handshake())
         try:
@@ -189,10 +204,12 @@ class Link:
         try:
             frame = await self._socket.recv()
         except ConnectionClosed as exc:
-            raise LinkFailed(self._closed(exc)) from exc
+            raise LinkFailed(self._closed(exc)) from None
         payload = server_events.parse(frame)
-        if not isinstance(payload, Malformed) and payload.get("type") == "error":
-            self._remember(payload)
+        if not isinstance(payload, Malformed):
+            _hide_in_errors(payload, self._secrets)
+            if payload.get("type") == "error":
+                self._remember(payload)
         return payload
 
     def _remember(self, payload: Payload) -> None:
@@ -211,7 +228,7 @@ class Link:
             recent = None
         return errors.from_close(
             close.code if close is not None else None,
-            close.reason if close is not None else "",
+            hide(close.reason, self._secrets) if close is not None else "",
             last_error=recent[1] if recent is not None else None,
             connecting=not self.session,
         )
@@ -221,7 +238,7 @@ class Link:
         try:
             await self._socket.send(json.dumps(event))
         except ConnectionClosed as exc:
-            raise LinkFailed(self._closed(exc)) from exc
+            raise LinkFailed(self._closed(exc)) from None
 
     async def _watch_sending(self, heartbeat: float) -> None:
         """End a link whose send buffer holds up what is sent, and does not move for `heartbeat` seconds.

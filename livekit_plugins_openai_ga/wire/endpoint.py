@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
+from ..redaction import Secret
 from .renames import BETA_HEADER
 
 OPENAI_HOST = "api.openai.com"
@@ -46,6 +47,8 @@ _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}
 _CREDENTIALS = frozenset({"authorization", "api-key"})
 _OUR_PARAMETERS = frozenset({"model", "intent", "call_id"})
+_PUBLIC_HEADERS = frozenset({"openai-organization", "openai-project", "user-agent"})
+_SHORTEST_SECRET = 8
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _API_KEY = re.compile(r"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -78,6 +81,20 @@ class Endpoint:
     def path(self) -> str:
         """The path, for example `/v1/realtime`."""
         return urlsplit(self.url).path
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values of headers and query that may be keys, longest first: nothing the server says may show them.
+
+        Which header of a gateway's carries a key is not known here, so all do, but for those that OpenAI made public
+        names for. What is shorter than 8 characters is no key, and would be found in any text.
+        """
+        values = [value for name, value in self.headers.items() if name.lower() not in _PUBLIC_HEADERS]
+        values += [value for name, value in _pairs(urlsplit(self.url).query) if name not in _OUR_PARAMETERS]
+        words = {word for value in values for word in (str(value), *value.split())}  # "Bearer ...": the key alone, too
+        words |= {quote(word, safe="") for word in words}
+        long = (word for word in words if len(word) >= _SHORTEST_SECRET)
+        return tuple(Secret(word) for word in sorted(long, key=len, reverse=True))
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)
@@ -230,7 +247,8 @@ def _headers(api_key: str, key_header: KeyHeader, extra: Mapping[str, str]) -> d
         raise ValueError("`api_key` contains white space or a character that is not ASCII. Remove it.")
     merged: dict[str, tuple[str, str]] = {}
     if api_key and not _CREDENTIALS & {name.lower() for name in extra}:
-        merged[key_header.lower()] = (key_header, api_key if key_header == "api-key" else f"Bearer {api_key}")
+        value = api_key if key_header == "api-key" else f"Bearer {api_key}"
+        merged[key_header.lower()] = (key_header, Secret(value))
     for name, value in extra.items():
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError("`extra_headers` contains a name that is not a valid header name. Correct it.")
@@ -241,5 +259,5 @@ def _headers(api_key: str, key_header: KeyHeader, extra: Mapping[str, str]) -> d
                 f"`extra_headers` must not contain {name}: OpenAI retired the beta Realtime API and closes the "
                 "connection when it sees this header. Remove it."
             )
-        merged[name.lower()] = (name, value)
+        merged[name.lower()] = (name, Secret(value))
     return dict(merged.values())

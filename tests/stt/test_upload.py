@@ -267,31 +267,6 @@ async def test_an_answer_without_a_text_is_a_failure_and_not_silence(uploader, b
         await stt.aclose()
 
 
-async def test_a_redirect_is_not_followed_with_the_key(uploader, buffer):
-    reached: list[bytes] = []
-
-    async def elsewhere(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        reached.append(await reader.read(10))
-        writer.close()
-
-    target = await asyncio.start_server(elsewhere, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{target.sockets[0].getsockname()[1]}/v1/audio/transcriptions"
-
-    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"--\r\n")
-        writer.write(f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode())
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(redirect, "127.0.0.1", 0, limit=2**22)
-    async with server, target:
-        stt = uploader(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
-        with pytest.raises(APIStatusError):
-            await stt.recognize(buffer(), conn_options=ONCE)
-        await stt.aclose()
-    assert reached == []
-
-
 async def test_an_empty_buffer_is_refused(uploader):
     async with Emulator() as server:
         with pytest.raises(ValueError, match="empty"):

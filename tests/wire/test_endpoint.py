@@ -238,6 +238,24 @@ def test_repr_shows_names_but_no_values() -> None:
     assert not any(secret in shown for secret in (KEY, "hunter2", "hunter3"))
 
 
+def test_header_values_are_not_printed_either() -> None:
+    built = endpoint.build("https://gw/v1", R, model="m", api_key=KEY, extra_headers={"X-Secret": "hunter3"})
+    assert repr(dict(built.headers)) == "{'Authorization': [redacted], 'X-Secret': [redacted]}"
+    assert built.headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_what_may_be_a_key_is_known_by_its_place_longest_first() -> None:
+    built = endpoint.build(
+        "https://gw/v1?code=a/long=code&team=a&model=a-long-model",
+        R,
+        api_key=KEY,
+        extra_headers={"X-Secret": "Basic dXNlcjpwYXNz", "OpenAI-Project": "proj_12345678", "X-Short": "seven77"},
+    )
+    assert built.secrets == tuple(sorted(built.secrets, key=len, reverse=True))
+    assert {KEY, "dXNlcjpwYXNz", "a/long=code", "a%2Flong%3Dcode"} < set(built.secrets)
+    assert {"proj_12345678", "seven77", "a-long-model", "Bearer", "a"} & set(built.secrets) == set()
+
+
 def test_host_and_path() -> None:
     built = endpoint.build("https://API.OpenAI.com.:443/v1", T)
     assert (built.host, built.path) == ("api.openai.com", "/v1/realtime")
