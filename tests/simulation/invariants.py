@@ -84,7 +84,7 @@ class Watch:
             self.broken.append(f"the outbox holds too much: {outbox.kept_ms} + {outbox.waiting_ms} ms")
         if event.get("type") == "response.create" and (asked := self._asked(event)) is not None:
             self._keys[str(event.get("event_id"))] = asked
-            if asked.future.done():
+            if asked.future.done() and failed(asked.future):
                 self.broken.append(f"a response.create left for {asked.marker}, whose future was {state(asked.future)}")
 
     def _asked(self, event: dict[str, Any]) -> Asked | None:
@@ -207,16 +207,21 @@ def _connections(watch: Watch) -> list[str]:
 
 
 def _requests(watch: Watch) -> list[str]:
-    """Each request leaves once on a connection, and again only when the server said that it was busy."""
+    """Each request leaves once on a connection, and again only when the server was busy or failed to make the reply."""
     found = []
     for number, session in enumerate(watch.server.sessions):
         asked = Counter(e.get("event_id") for e in session.received if e.get("type") == "response.create")
         errors = [e["error"] for e in session.sent if e.get("type") == "error"]
-        busy = Counter(error.get("event_id") for error in errors if error.get("code") == BUSY)
+        unmade = Counter(error.get("event_id") for error in errors if error.get("code") == BUSY)
+        unmade += Counter(
+            (e["response"].get("metadata") or {}).get("client_event_id")
+            for e in session.sent
+            if e.get("type") == "response.done" and e["response"].get("status") == "failed"
+        )
         found += [
             f"connection {number}: {count} times response.create {key}"
             for key, count in asked.items()
-            if count > 1 + busy[key]
+            if count > 1 + unmade[key]
         ]
     return found
 
