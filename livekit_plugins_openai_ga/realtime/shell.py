@@ -183,11 +183,17 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 
-    def link_sending(self, event: Event) -> None:
-        """An event leaves. The time limit of a reply starts when its request does."""
-        if event.get("type") == "response.create" and self._conversation.left(key := str(event.get("event_id"))):
-            self._start_timer(key, self._options.reply_timeout, self._reply_overdue)
+    def link_sending(self, event: Event) -> bool:
+        """An event leaves. The time limit of a reply starts when its request does; a cancelled request stays."""
+        if event.get("type") == "response.create":
+            key = str(event.get("event_id"))
+            if self._streams.cancelled(key):
+                self._do([*self._conversation.give_up(key, time.time()), *self._conversation.withdrawn(key)])
+                return True
+            if self._conversation.left(key):
+                self._start_timer(key, self._options.reply_timeout, self._reply_overdue)
         self.emit("openai_client_event_queued", event)
+        return False
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""

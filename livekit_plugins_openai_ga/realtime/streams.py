@@ -103,6 +103,11 @@ class ReplyStreams:
         self._asked[key] = future
         return future
 
+    def cancelled(self, key: str) -> bool:
+        """Whether the future of `key` was cancelled, which it tells others of in the next step of the loop."""
+        future = self._asked.get(key)
+        return future is not None and future.cancelled()
+
     def forget(self, key: str) -> None:
         """Nobody waits for `key` any more."""
         self._asked.pop(key, None)

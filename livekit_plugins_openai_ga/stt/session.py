@@ -288,12 +288,13 @@ class TranscriptionSession:
         event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
         self._do(self._hearing.receive(event, self._now()))
 
-    def link_sending(self, event: Event) -> None:
+    def link_sending(self, event: Event) -> bool:
         """An event leaves."""
         self._moved.set()
         if "event_id" in event:
             self._hearing.sent(event["event_id"], self._now())
             self._wait()
+        return False
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; its audio waits for the next one."""

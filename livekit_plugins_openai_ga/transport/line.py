@@ -21,8 +21,8 @@ class Peer(Protocol):
     def link_received(self, payload: Payload | Malformed) -> None:
         """A frame came."""
 
-    def link_sending(self, event: Event) -> None:
-        """An event leaves now."""
+    def link_sending(self, event: Event) -> bool:
+        """An event is about to leave; returns whether it has to stay, and is forgotten."""
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; None for a planned change."""
@@ -119,8 +119,8 @@ class Line:
         while True:
             self._work.clear()
             while (event := self._outbox.next()) is not None:
-                self._line_peer.link_sending(event)
-                await link.send(event)
+                if not self._line_peer.link_sending(event):
+                    await link.send(event)
             await self._work.wait()
 
     async def _due(self) -> None:
