@@ -237,17 +237,17 @@ class RealtimeSession(Shell):
             self._streams.fail(key, refusal(self._over))
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
-        self._do(self._conversation.ask(key, params, aside=out_of_band))
+        self._do(self._conversation.answers.ask(key, params, aside=out_of_band))
         return future
 
     def _reply_awaited(self, key: str, future: asyncio.Future[llm.GenerationCreatedEvent]) -> None:
         if future.cancelled():
             self._streams.forget(key)
-            self._do(self._conversation.give_up(key, time.time()))
+            self._do(self._conversation.answers.give_up(key, time.time()))
 
     def interrupt(self) -> None:
         """Cancel the reply that is being made; does nothing when there is none."""
-        self._do(self._conversation.interrupt(time.time()))
+        self._do(self._conversation.answers.interrupt(time.time()))
 
     def truncate(
         self,

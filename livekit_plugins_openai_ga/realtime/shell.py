@@ -120,6 +120,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             fx.SpeechStarted: self._speech_started,
             fx.SpeechStopped: self._speech_stopped,
             fx.AudioTaken: self._audio_taken,
+            fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
             fx.Withdraw: self._withdraw,
             fx.Transcript: self._transcript,
             fx.TranscriptionFailed: self._transcription_failed,
@@ -188,9 +189,11 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         if event.get("type") == "response.create":
             key = str(event.get("event_id"))
             if self._streams.cancelled(key):
-                self._do([*self._conversation.give_up(key, time.time()), *self._conversation.withdrawn(key)])
+                self._do(
+                    [*self._conversation.answers.give_up(key, time.time()), *self._conversation.answers.withdrawn(key)]
+                )
                 return True
-            if self._conversation.left(key):
+            if self._conversation.answers.left(key):
                 self._start_timer(key, self._options.reply_timeout, self._reply_overdue)
         self.emit("openai_client_event_queued", event)
         return False
@@ -369,7 +372,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _reply_overdue(self, key: str) -> None:
         del self._timers[key]
         self._streams.fail(key, make(llm.RealtimeError, "generate_reply timed out.", code="timeout"))
-        self._do(self._conversation.give_up(key, time.time(), "failed"))
+        self._do(self._conversation.answers.give_up(key, time.time(), "failed"))
 
     def _reply_again(self, effect: fx.ReplyAgain) -> None:
         logger.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
@@ -378,7 +381,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _reply_rested(self, key: str) -> None:
         del self._timers[key]
-        self._do(self._conversation.rested(key))
+        self._do(self._conversation.answers.rested(key))
 
     def _reply_started(self, effect: fx.ReplyStarted) -> None:
         if effect.key is not None:
@@ -388,7 +391,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _withdraw(self, effect: fx.Withdraw) -> None:
         self._stop_timer(effect.event_id)
         if self._outbox.withdraw(effect.event_id):
-            self._do(self._conversation.withdrawn(effect.event_id))
+            self._do(self._conversation.answers.withdrawn(effect.event_id))
 
     def _announce(self, event: llm.GenerationCreatedEvent) -> None:
         self.emit("generation_created", event)

@@ -146,13 +146,13 @@ class Talk:
     # -- LiveKit -------------------------------------------------------------------------------------------------
 
     def asks(self, key: str, *, aside: bool = False) -> list[fx.Effect]:
-        return self.note(self.conversation.ask(key, {}, aside=aside))
+        return self.note(self.conversation.answers.ask(key, {}, aside=aside))
 
     def rests(self, key: str) -> list[fx.Effect]:
-        return self.note(self.conversation.rested(key))
+        return self.note(self.conversation.answers.rested(key))
 
     def gives_up(self, key: str) -> list[fx.Effect]:
-        return self.note(self.conversation.give_up(key, self.now))
+        return self.note(self.conversation.answers.give_up(key, self.now))
 
     def syncs(self, key: str, target: Sequence[Record]) -> list[fx.Effect]:
         return self.note(self.conversation.sync(target, key))

@@ -374,13 +374,13 @@ class Watch:
             self.check(conversation.closed(self.now), connected=False)
             self.check(conversation.opened(self.now))
         elif action.startswith("ask"):
-            self.check(conversation.ask(argument, {}, aside=action == "ask aside"))
+            self.check(conversation.answers.ask(argument, {}, aside=action == "ask aside"))
         elif action == "give up":
-            self.check(conversation.give_up(argument, self.now))
+            self.check(conversation.answers.give_up(argument, self.now))
         elif action == "cut":
             self.check(conversation.truncate(argument, spoken=True, audio_end_ms=5, heard="x"))
         elif action == "interrupt":
-            self.check(conversation.interrupt(self.now))
+            self.check(conversation.answers.interrupt(self.now))
         elif action == "configure":
             wanted = {**conversation.config.wanted, "instructions": str(self.serial)}
             self.check(conversation.configure(wanted, f"config {self.serial}"))

@@ -153,14 +153,14 @@ def test_a_server_that_wrongly_says_it_is_busy_does_not_block_for_ever(talk: Any
 def test_a_reply_that_lives_is_cancelled_once(talk: Any) -> None:
     talk.begins("r0")
     talk.begins("aside", aside=True)
-    talk.note(talk.conversation.interrupt(talk.now))
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r0"]
 
 
 def test_a_cancel_that_lost_the_race_is_only_counted(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.ends("r0")
     talk.forget()
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
@@ -172,7 +172,7 @@ def test_a_reply_whose_end_was_lost_does_not_hold_up_the_next(talk: Any, event_i
     talk.begins("r0")
     talk.message("r0", "a1")
     talk.speaks("r0", "a1", "One")
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.asks("k1")
     talk.forget()
     talk.refuses({"event_id": event_id}, "response_cancel_not_active")
@@ -185,7 +185,7 @@ def test_a_reply_whose_end_was_lost_does_not_hold_up_the_next(talk: Any, event_i
 
 def test_a_cancel_refused_before_the_end_was_told_loses_no_usage(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
     talk.ends("r0", usage={"total_tokens": 7})
     (ended,) = talk.all(fx.ReplyEnded)
@@ -194,7 +194,7 @@ def test_a_cancel_refused_before_the_end_was_told_loses_no_usage(talk: Any) -> N
 
 def test_another_cancel_refused_says_nothing_of_a_reply(talk: Any) -> None:
     talk.begins("r0")
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.asks("k1")
     talk.refuses({"event_id": "the application's own"}, "response_cancel_not_active")
     assert keys(talk) == []
@@ -425,13 +425,13 @@ def test_an_interrupted_reply_is_not_made_again(talk: Any, when: str) -> None:
     talk.asks("k1")
     talk.begins("r1", "k1")
     if when == "begun":
-        talk.note(talk.conversation.interrupt(talk.now))
+        talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.loses_connection()
     if when == "closed":
-        talk.note(talk.conversation.interrupt(talk.now))
+        talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.ready()
     if when == "sent":
-        talk.note(talk.conversation.interrupt(talk.now))
+        talk.note(talk.conversation.answers.interrupt(talk.now))
         talk.begins("r2", "k1")
         assert talk.sent_of("response.cancel")[0]["response_id"] == "r2"
     assert [e.response_id for e in talk.all(fx.ReplyEnded)] == ["r1"]
@@ -455,7 +455,7 @@ def test_by_choice_no_reply_outlives_its_connection(talk: Any) -> None:
     talk.asks("k1")
     talk.begins("r1", "k1")
     talk.asks("k2", aside=True)
-    talk.conversation.left("k2")
+    talk.conversation.answers.left("k2")
     talk.asks("k3")  # waits for r1, so it never left
     talk.loses_connection()
     talk.ready()
@@ -511,7 +511,7 @@ def test_a_reply_that_waits_for_the_server_to_recover_can_be_given_up(talk: Any)
     talk.asks("k1")
     talk.begins("r1", "k1")
     talk.fails("r1", "server_error")
-    talk.note(talk.conversation.interrupt(talk.now))
+    talk.note(talk.conversation.answers.interrupt(talk.now))
     talk.rests("k1")
     assert keys(talk) == ["k1"]
     assert [e.status for e in talk.all(fx.ReplyEnded)] == ["cancelled"]
@@ -554,7 +554,7 @@ def test_a_request_refused_when_it_is_asked_again_ends_the_reply_and_is_reported
 def test_a_request_withdrawn_in_time_holds_nothing_up(talk: Any) -> None:
     talk.asks("k1")
     talk.gives_up("k1")
-    talk.note(talk.conversation.withdrawn("k1"))
+    talk.note(talk.conversation.answers.withdrawn("k1"))
     talk.forget()
     talk.begins("r1", "k1")  # cannot be: whatever it is, it is not ours
     assert talk.told == ["ReplyStarted"]
@@ -570,7 +570,7 @@ def test_no_more_requests_wait_than_there_is_room_for(talk: Any) -> None:
 
 def test_a_gateway_that_loses_metadata_does_not_lose_the_reply(talk: Any) -> None:
     talk.asks("k1")
-    talk.conversation.left("k1")
+    talk.conversation.answers.left("k1")
     talk.begins("r1")
     assert talk.all(fx.ReplyStarted) == [fx.ReplyStarted("r1", "k1", False)]
 
@@ -578,14 +578,14 @@ def test_a_gateway_that_loses_metadata_does_not_lose_the_reply(talk: Any) -> Non
 def test_the_servers_own_answer_is_not_taken_for_ours(talk: Any) -> None:
     turn_answered_by_the_server(talk)
     talk.asks("k1")
-    talk.conversation.left("k1")
+    talk.conversation.answers.left("k1")
     talk.begins("r1")
     assert talk.all(fx.ReplyStarted) == [fx.ReplyStarted("r1", None, False)]
 
 
 def test_a_gateway_that_loses_event_ids_is_believed_to_be_busy(talk: Any) -> None:
     talk.asks("k1")
-    talk.conversation.left("k1")
+    talk.conversation.answers.left("k1")
     talk.refuses({}, "conversation_already_has_active_response")
     talk.begins("r0")
     talk.ends("r0")

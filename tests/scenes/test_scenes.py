@@ -5,7 +5,7 @@ server's lines exactly what the scene expects, and the emulator must answer the 
 
     {"note": "..."}                        for the reader
     {"emulator": {"turns": [...], ...}}    the emulator's script and knobs; without it only the core plays
-    {"call": "ask", "key": "k1", ...}      what LiveKit, or the transport, asks of the core: a method of `Conversation`
+    {"call": "ask", "key": "k1", ...}      what LiveKit, or the transport, asks of the core: a method
     {"client": "response.create", ...}     the event that leaves because of that, or because of the line before
     {"server": {...}}                      a whole server event
     {"expect": [{"effect": ...}, ...]}     every effect since the last expect, in order; only the named fields compared
@@ -119,7 +119,8 @@ class CoreReplay:
             ]
             arguments["target"] = [*self.conversation.mirror, *new]
         items = arguments.pop("items", [])
-        effects: list[fx.Effect] = getattr(self.conversation, name)(*items, **arguments)
+        owner = self.conversation if hasattr(self.conversation, name) else self.conversation.answers
+        effects: list[fx.Effect] = getattr(owner, name)(*items, **arguments)
         return effects
 
     def expect(self, expected: list[dict[str, Any]]) -> None:

@@ -1,0 +1,245 @@
+"""The agent's replies, from the wish for one to its end: when each is asked for, and when it is asked for again.
+
+`Replies` remembers them, `Output` tells what is in them; here is what follows from what happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..errors import Failure, Kind, from_exception
+from ..wire import client_events
+from ..wire import server_events as ev
+from . import effects as fx
+from .effects import Effects
+from .history import History
+from .output import Output
+from .replies import CORRELATION, Replies, Reply, Request
+from .setup import Phase, Setup, failure_of
+from .usage import reply_usage
+
+BUSY = "conversation_already_has_active_response"
+
+RETRY_DELAYS_S = (0.5, 1.0, 2.0)
+"""How long a server that could not make a reply is left in peace before it is asked again."""
+
+LONGEST_REST_S = 10.0
+"""A server that wants more is not asked again: nobody waits that long on the phone."""
+
+_LOST = replace(
+    from_exception(ConnectionError("The connection was lost before the reply began.")),
+    kind=Kind.REPLY_FAILED,
+    remedy="Ask again.",
+)
+_TOO_MANY = Failure(
+    Kind.REQUEST_FAILED,
+    "too_many_requests",
+    "",
+    "Too many replies are waiting to be asked for.",
+    "Wait for one before you ask for the next.",
+)
+
+
+class Answers:
+    """Owns `Replies` and `Output`. `event_id` makes ids of a kind."""
+
+    def __init__(self, setup: Setup, history: History, event_id: Callable[[str], str]) -> None:
+        self.replies = Replies()
+        self.output = Output(self.replies, history.mirror)
+        self._setup = setup
+        self._history = history
+        self._event_id = event_id
+        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
+            ev.ResponseCreated: self._response_created,
+            ev.ResponseDone: self._response_done,
+            **self.output.handlers,
+        }
+
+    def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False) -> Effects:
+        """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation."""
+        metadata = {**(params.get("metadata") or {}), CORRELATION: key}
+        extra = {"conversation": "none"} if aside else {}
+        if not self.replies.ask(Request(key, {**params, **extra, "metadata": metadata}, aside)):
+            return [fx.Settled(key, _TOO_MANY)]
+        return self.release()
+
+    def left(self, key: str) -> bool:
+        """An event with this id leaves; returns whether it asks for a reply that somebody wants."""
+        return self.replies.left(key)
+
+    def rested(self, key: str) -> Effects:
+        """The delay of a `ReplyAgain` is over."""
+        self.replies.rested(key)
+        return self.release()
+
+    def give_up(self, key: str, now: float, status: str = "cancelled") -> Effects:
+        """Nobody waits for the reply `key` any more: it is never sent, or cancelled, or discarded when it begins.
+
+        One that was asked for again ends with `status`.
+        """
+        if (reply := self.replies.asked_as(key)) is not None:
+            return self._cancel(reply)
+        request = self.replies.give_up(key)
+        ended = self._over(request, status, now)
+        return [*ended, fx.Withdraw(key), *self.release()] if request is not None else []
+
+    def withdrawn(self, key: str) -> Effects:
+        """The request `key`, which was given up, had not left and never will."""
+        self.replies.withdrawn(key)
+        return self.release()
+
+    def interrupt(self, now: float) -> Effects:
+        """Cancel the reply that is being made in the default conversation, if any; also one that is asked for again."""
+        effects = [effect for reply in self.replies if not reply.aside for effect in self._cancel(reply)]
+        for key in self.replies.pending(lambda r: not r.aside and (r.shown_as is not None or not r.own)):
+            effects += self.give_up(key, now)
+        return effects
+
+    def lost(self, now: float, *, resume: bool, speaking: bool) -> Effects:
+        """The connection is gone. What was told of live replies ends here.
+
+        With `resume`, the others are asked for again on the next connection. `speaking`: the user was.
+        """
+        effects: Effects = []
+        if not resume:
+            for key in self.replies.pending(lambda request: request.left):
+                effects += self._over(self.replies.give_up(key), "lost", now, _LOST)
+        begun: list[Request] = []
+        for reply in self.replies:
+            # What the server began by itself answers a user who speaks again: that is answered anew.
+            wanted = resume and (reply.request is not None or not speaking)
+            request = self.replies.again(reply, self._owed) if wanted else None
+            effects += self._unsay(reply)
+            if request is None:
+                effects += self.output.end(reply, "lost", "connection lost", now)
+            else:
+                begun.append(request)
+        if resume and self.replies.owed and not speaking:
+            begun.append(self._owed())
+        self.replies.lost(begun)
+        return effects + [fx.ReplyAgain(request.key, "connection lost") for request in begun]
+
+    def abandon(self, failure: Failure, now: float) -> Effects:
+        """The session is over: every open request fails with `failure`, every reply ends."""
+        effects: Effects = []
+        for reply in self.replies:
+            effects += self.output.end(reply, "lost", "connection lost", now)
+        self.replies.lost([])
+        for request in self.replies.abandon():
+            effects += self._over(request, "lost", now, failure)
+        return effects
+
+    def refused(self, event_id: str | None, failure: Failure, now: float) -> Effects | None:
+        """The server refused something; None when it was no request for a reply."""
+        busy = failure.code == BUSY
+        key = self.replies.nameless() if busy and event_id is None else event_id
+        if key is None or not self.replies.knows(key):
+            return None
+        request = self.replies.refused(key, busy=busy)
+        told = self._over(request, "failed", now, failure)
+        # Nobody waits for a reply that was asked for again; so it is told as what it is.
+        reported = [] if request is None or self._is_waited_for(request) else [fx.Report(failure)]
+        return [*told, *reported, *self.release()]
+
+    def release(self) -> Effects:
+        """Send the requests that may leave now."""
+        if self._setup.phase is not Phase.READY:
+            return []
+        return [
+            fx.Send(client_events.response_create(request.params, event_id=request.key), in_turn=True)
+            for request in self.replies.release()
+        ]
+
+    def _owed(self) -> Request:
+        """The request for a reply that the server would have made by itself."""
+        key = self._event_id("again")
+        return Request(key, {"metadata": {CORRELATION: key}}, False, own=False)
+
+    def _over(self, request: Request | None, status: str, now: float, failure: Failure | None = None) -> Effects:
+        """A request will not be answered: whoever has its reply, or waits for one, is told."""
+        if request is None:
+            return []
+        if request.shown_as is not None:
+            return [fx.ReplyEnded(request.shown_as, status, "", request.began_at, None, now, None, failure)]
+        return [fx.Settled(request.key, failure)] if failure is not None and self._is_waited_for(request) else []
+
+    def _is_waited_for(self, request: Request) -> bool:
+        return request.own and request.shown_as is None
+
+    def _cancel(self, reply: Reply) -> Effects:
+        if reply.cancel_id is not None or self._setup.phase is Phase.CLOSED:
+            return []
+        reply.cancel_id = self._event_id("cancel")
+        return [fx.Send(client_events.response_cancel(reply.response_id, event_id=reply.cancel_id))]
+
+    def cancel_refused(self, code: str, event_id: str | None) -> Effects:
+        """The reply that was to be cancelled has ended. Its `response.done`, with the usage, may still come; should it
+        be lost, the requests that wait for it must not wait for ever."""
+        if code != "response_cancel_not_active" or (reply := self.replies.cancelled_by(event_id)) is None:
+            return []
+        reply.over = True
+        return self.release()
+
+    def _end_those_over(self, now: float) -> Effects:
+        effects: Effects = []
+        for reply in self.replies:
+            if reply.over:
+                self.replies.done(reply.response_id)
+                effects += [*self.output.end(reply, "cancelled", "its end was lost", now), *self._unsay(reply)]
+        return effects
+
+    def _unsay(self, reply: Reply) -> Effects:
+        """What nobody heard was not said: the messages of a reply of which nothing was told leave the conversation."""
+        unheard = [] if reply.aside else [i for i, message in reply.messages.items() if not message.told]
+        records = [record for item_id in unheard if (record := self._history.mirror.get(item_id)) is not None]
+        connected = self._setup.phase is not Phase.CLOSED
+        empty = [record.with_item(record.item.with_text("")) for record in records if record.origin is None]
+        return [effect for record in empty for effect in self._history.rewrite(record, connected=connected)]
+
+    def _response_created(self, event: ev.ResponseCreated, now: float) -> Effects:
+        if self.replies.get(event.response.id) is not None:
+            return []
+        before = self._end_those_over(now)
+        metadata = event.response.metadata
+        aside = event.response.conversation_id is None
+        key = self.replies.nameless() if metadata is None and not aside else (metadata or {}).get(CORRELATION)
+        reply = self.replies.created(event.response.id, key if isinstance(key, str) else None, aside, now)
+        if reply.discarded:
+            return [*before, fx.Noticed("reply discarded", "it began after it was given up"), *self._cancel(reply)]
+        if reply.request is not None and reply.request.shown_as is not None:
+            return [*before, fx.ReplyResumed(reply.shown_id, reply.request.key)]
+        return [*before, fx.ReplyStarted(reply.shown_id, reply.key, reply.aside)]
+
+    def _response_done(self, event: ev.ResponseDone, now: float) -> Effects:
+        details = event.response.status_details or ev.StatusDetails()
+        failure = None
+        if event.response.status == "failed":
+            error = details.error or ev.ErrorDetail(message="The server gave no reason.")
+            failure = failure_of(error)
+        # After a fast interruption a reply can end that never began.
+        reply = self.replies.done(event.response.id)
+        if failure is not None and reply is not None and (again := self._once_more(reply, failure)):
+            return [*again, *self.release()]
+        effects: Effects = []
+        if reply is not None:
+            status = event.response.status or "completed"
+            usage = reply_usage(event.response.usage)
+            effects += self.output.end(reply, status, details.reason, now, usage=usage, failure=failure)
+            effects += [] if status == "completed" else self._unsay(reply)
+        if failure is not None:
+            fatal = failure.kind is Kind.FATAL
+            effects.append(fx.Disconnect(failure) if fatal else fx.Report(failure))
+        return effects + self.release()
+
+    def _once_more(self, reply: Reply, failure: Failure) -> Effects:
+        """Ask again for a reply that the server could not make just now; nothing when that must not be."""
+        if failure.kind is not Kind.REPLY_FAILED or (failure.retry_after or 0.0) > LONGEST_REST_S:
+            return []
+        request = self.replies.again(reply, self._owed)
+        if request is None:
+            return []
+        self.replies.rest(request)
+        delay = max(RETRY_DELAYS_S[request.again - 1], failure.retry_after or 0.0)
+        return [*self._unsay(reply), fx.ReplyAgain(request.key, failure.sentence(), delay)]
