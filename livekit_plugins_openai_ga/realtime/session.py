@@ -171,7 +171,11 @@ class RealtimeSession(Shell):
             self._supervisor.wake()
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
-        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale."""
+        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale.
+
+        The model keeps them all. Here, and in LiveKit's copies, only the newest keeps its picture, and a reconnect
+        brings back that one only.
+        """
         self._do(self._conversation.show(mapping.video_item(frame)))
 
     def commit_audio(self) -> None:
