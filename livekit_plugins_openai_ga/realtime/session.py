@@ -102,7 +102,7 @@ class RealtimeSession(Shell):
         """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.
 
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
-        refuses is left out and reported; the rest goes on.
+        refuses is left out and reported, and one that it does not delete stays; the rest goes on.
         """
         wanted = chat_ctx.copy()
         remove_instructions(wanted)
