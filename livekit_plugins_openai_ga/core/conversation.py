@@ -123,7 +123,7 @@ class Conversation:
         return self.history.sync(target, key, connected=self.phase is not Phase.CLOSED)
 
     def show(self, payload: Mapping[str, Any]) -> Effects:
-        """Add an item of the moment (a video frame). Without a READY connection it is dropped: it would be stale."""
+        """Add a frame of video, whose id begins with `FRAME_ID`. Without a READY connection it would be stale."""
         if self.phase is not Phase.READY:
             return []
         return [fx.Send(client_events.item_create(payload, event_id=self._event_id("show")))]

@@ -109,7 +109,8 @@ class Cuts:
         if failure.meaning == FAILURES["audio_already_shorter"].meaning:
             return told  # the server has even less of it than was heard
         self._mirror.update(cut.before)  # what the server has
-        may_grow = self._output.live(item_id) is not None
+        message = self._output.live(item_id)
+        may_grow = message is not None and not message.ended
         if cut.heard is None or (cut.heard == cut.before.item.text and not may_grow):
             return told
         return [*told, *self._history.rewrite(record, connected=True)]

@@ -37,6 +37,11 @@ def _is_lost_if_deleted(record: Record) -> bool:
     return items.create_payload(record.item) is None
 
 
+def _stays_put(record: Record) -> bool:
+    """Whether an item is left where it stands when it should move: a frame is not worth sending again."""
+    return record.is_frame or _is_lost_if_deleted(record)
+
+
 def _is_gone(failure: Failure) -> bool:
     """Whether the deletion was refused because there is nothing to delete. Some gateways leave the code out."""
     return failure.code == "item_delete_invalid_item_id" or failure.message.endswith("does not exist.")
@@ -64,13 +69,15 @@ class History:
         self._serial = 0
         self._sent: dict[str, _Sent] = {}  # by event id, in the order in which the server answers
         self._waits: dict[str, set[str]] = {}  # request key -> event ids not answered yet
+        self._frame: str | None = None  # the newest frame of video
 
     def opened(self) -> Effects:
         """A new connection, whose session has no items: creates all that can be created."""
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
         self._sent.clear()
         self._waits = {key: set() for key in self._waits}
-        effects: Effects = []
+        stale = sum(record.is_frame and self._payload(record) is None for record in self.mirror)
+        effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
         for change in self.mirror.restart(lambda record: self._payload(record) is not None):
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
@@ -79,7 +86,7 @@ class History:
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
         wanted = [record for record in map(self._already_known, target) if self._can_be(record)]
-        changes = self.mirror.sync(wanted, same_text, _is_lost_if_deleted)
+        changes = self.mirror.sync(wanted, same_text, _stays_put)
         self._waits[key] = set()
         effects: Effects = []
         for change in changes:
@@ -121,6 +128,9 @@ class History:
             return []  # a gateway can send conversation.item.created as well as .added
         record = known or Record(item, now)
         behind = self.mirror.added(record, event.previous_item_id, sent.change if sent is not None else None)
+        if record.is_frame and record.id != self._frame:
+            self._forget_picture()
+            self._frame = record.id
         shown = sent is None or (known is not None and sent.key != _NOBODY)
         told: Effects = [fx.ItemPlaced(behind, record)] if shown else []
         return told + self._settle()
@@ -146,6 +156,8 @@ class History:
         if failure.kind is Kind.BENIGN:  # it is there
             if self.mirror.hidden(change.item_id) is not None:  # but not as it was wanted: its deletion was refused
                 self.mirror.refused(change)
+                # The caller may have edited the very object that the old one was made from.
+                self.mirror.revise(change.item_id, lambda record: replace(record, origin=None))
             else:
                 self.mirror.added(change.value, before, change)
             return self._settle()
@@ -158,6 +170,11 @@ class History:
             self.mirror.change(again)
             return [self._send(again, sent.key)]
         return [fx.Report(failure), *self._settle()]
+
+    def _forget_picture(self) -> None:
+        """An hour of video would be hundreds of megabytes, and no model needs to see it again after a reconnect."""
+        if self._frame is not None:
+            self.mirror.revise(self._frame, lambda record: record.with_item(record.item.with_text("")))
 
     # -- bookkeeping ---------------------------------------------------------------------------------------------
 

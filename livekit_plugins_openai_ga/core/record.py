@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 
 from ..wire.items import Item
 
+FRAME_ID = "video_frame_"
+"""How the ids of video frames begin. A frame shows one moment: only the newest keeps its picture here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -36,6 +39,11 @@ class Record:
     def is_user_speech(self) -> bool:
         """Whether the user spoke it: its text is the transcript, once there is one."""
         return self.item.role == "user" and any(part.get("type") == "input_audio" for part in self.item.content)
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it is a frame of the user's video."""
+        return self.item.id.startswith(FRAME_ID)
 
     def with_item(self, item: Item) -> Record:
         """The same record of a changed item; the caller's object no longer describes it."""

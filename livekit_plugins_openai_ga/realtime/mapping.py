@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import llm
+from livekit.agents import llm, utils
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 
 from ..audio import InputAudio
 from ..core.effects import ReplyEnded
-from ..core.record import Record
+from ..core.record import FRAME_ID, Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..framework import Metadata, raw_schema
 from ..log import logger
@@ -122,7 +122,7 @@ def function_call(item: Item, created_at: float | None = None) -> llm.FunctionCa
 def video_item(frame: rtc.VideoFrame) -> dict[str, Any]:
     """The user item that shows one video frame: an `input_image` with a JPEG data URL."""
     part = _image_part(llm.ImageContent(image=frame))
-    return {"type": "message", "role": "user", "content": [part]}
+    return {"id": utils.shortuuid(FRAME_ID), "type": "message", "role": "user", "content": [part]}
 
 
 def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:

@@ -102,7 +102,7 @@ class RealtimeSession(Shell):
         """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.
 
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
-        refuses is left out and reported; the rest goes on.
+        refuses is left out and reported, and one that it does not delete stays; the rest goes on.
         """
         wanted = chat_ctx.copy()
         remove_instructions(wanted)
@@ -171,7 +171,11 @@ class RealtimeSession(Shell):
             self._supervisor.wake()
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
-        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale."""
+        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale.
+
+        The model keeps them all. Here, and in LiveKit's copies, only the newest keeps its picture, and a reconnect
+        brings back that one only.
+        """
         self._do(self._conversation.show(mapping.video_item(frame)))
 
     def commit_audio(self) -> None:

@@ -85,6 +85,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
         self._untranscribed: dict[str, list[llm.ChatContent]] = {}
+        self._picture: list[llm.ChatContent] = []  # of the newest frame of video, as LiveKit has it
         self._notices = Notices()
         self._counters = Counters("realtime", self._options.model)
         self._over: Failure | None = None
@@ -312,6 +313,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         awaits_text = self._options.transcribes and effect.record.is_user_speech
         if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
             self._untranscribed[item.id] = item.content
+        if effect.record.is_frame and isinstance(item, llm.ChatMessage) and effect.record.origin is None:
+            self._picture.clear()  # LiveKit's copies of an item share this list, and keep every frame
+            self._picture = item.content
         if item is not None:
             self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 

@@ -243,7 +243,8 @@ def test_a_lost_connection_makes_partial_texts_final_unless_their_audio_is_sent_
 
 
 def test_a_picture_is_shown_only_to_a_session_that_is_ready(new: Any) -> None:
-    picture = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}
+    parts = [{"type": "input_image", "image_url": "data:"}]
+    picture = {"id": "video_frame_1", "type": "message", "role": "user", "content": parts}
     assert new.conversation.show(picture) == []
     new.ready()
     (send,) = new.conversation.show(picture)

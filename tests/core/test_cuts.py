@@ -226,6 +226,20 @@ def test_speech_of_a_live_reply_that_the_server_does_not_cut_is_made_anew(talk: 
     assert talk.texts == {"a1": "one"}
 
 
+def test_speech_of_which_no_word_was_heard_goes_when_the_server_does_not_cut_it(talk: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.speaks("r1", "a1", "one", ms=1000)
+    talk.truncates("a1", 100, "")
+    cut = talk.sent[-1]
+    talk.forget()
+    talk.refuses(cut, "server_error")
+    assert changes(talk) == ["delete"]
+    talk.acknowledges()
+    talk.ends("r1", "cancelled")
+    assert talk.texts == {}
+
+
 def test_when_neither_the_cut_nor_the_deletion_is_taken_the_whole_is_shown(talk: Any) -> None:
     refused_cut(talk)
     delete, create = talk.sent

@@ -352,6 +352,85 @@ def test_a_deletion_on_its_way_is_done_by_the_new_session_being_empty(talk: Any,
     assert talk.sent_of("conversation.item.create") == []
 
 
+# -- video -----------------------------------------------------------------------------------------------------------
+
+
+def sees(talk: Any, number: int, previous: str | None = None) -> str:
+    """A frame is shown, and the server tells of it; returns its id."""
+    part = {"type": "input_image", "image_url": f"data:image/jpeg;base64,{number}"}
+    payload = {"id": f"video_frame_{number}", "type": "message", "role": "user", "content": [part]}
+    talk.note(talk.conversation.show(payload))
+    talk.added(payload, previous)
+    return str(payload["id"])
+
+
+def pictures(talk: Any) -> dict[str, list[str]]:
+    """The items in the mirror, and the pictures in them."""
+    return {
+        record.id: [part["image_url"] for part in record.item.content if "image_url" in part]
+        for record in talk.conversation.mirror
+    }
+
+
+def test_only_the_newest_frame_keeps_its_picture(talk: Any) -> None:
+    first = sees(talk, 1)
+    talk.user_turn("u1", first)
+    second = sees(talk, 2, "u1")
+    assert pictures(talk) == {first: [], "u1": [], second: ["data:image/jpeg;base64,2"]}
+    assert [effect.record.id for effect in talk.all(fx.ItemPlaced)] == [first, "u1", second]
+
+
+def test_a_reconnect_brings_back_the_newest_frame_and_counts_the_others(talk: Any) -> None:
+    previous = None
+    for number in range(3):
+        previous = sees(talk, number, previous)
+    talk.loses_connection()
+    talk.forget()
+    talk.opens()
+    assert [event["item"]["id"] for event in talk.sent_of("conversation.item.create")] == [previous]
+    assert [effect.what for effect in talk.all(fx.Noticed)] == ["video frame not replayed"] * 2
+    talk.acknowledges()
+    assert list(talk.texts) == [previous]
+    assert sees(talk, 3, previous) in talk.texts
+    assert [len(urls) for urls in pictures(talk).values()] == [0, 1]
+
+
+def test_a_context_with_frames_in_it_changes_nothing_of_them(talk: Any, message: Any) -> None:
+    """LiveKit's copies of the older ones are empty, too."""
+    first = sees(talk, 1)
+    talk.user_turn("u1", first)
+    second = sees(talk, 2, "u1")
+    talk.forget()
+    talk.syncs("k1", [message(first, ""), message("u1", ""), message(second, ""), message("a")])
+    assert placed(talk) == [("create a", second)]
+
+
+def test_a_frame_is_not_sent_again_to_move_it(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a")])
+    talk.acknowledges()
+    frame = sees(talk, 1, "a")
+    talk.forget()
+    talk.syncs("k1", [talk.conversation.mirror.get(frame), message("a"), message("b")])
+    assert placed(talk) == [("create b", "a")]
+
+
+def test_a_frame_that_is_gone_is_not_made_from_an_empty_copy(talk: Any, message: Any) -> None:
+    first, second = sees(talk, 1), sees(talk, 2, "video_frame_1")
+    talk.loses_connection()
+    talk.ready()
+    talk.acknowledges()
+    talk.forget()
+    talk.syncs("k1", [message(first, ""), message(second, "")])
+    assert talk.sent == []
+
+
+def test_a_frame_left_out_of_the_context_is_deleted(talk: Any) -> None:
+    frame = sees(talk, 1)
+    talk.forget()
+    talk.syncs("k1", [])
+    assert placed(talk) == [(f"delete {frame}", None)]
+
+
 # -- a server with a mind of its own ---------------------------------------------------------------------------------
 
 
