@@ -18,6 +18,7 @@ from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import (
     CloseOn,
+    FailResponse,
     FailTranscription,
     InjectOn,
     RefuseHandshake,
@@ -179,6 +180,12 @@ async def test_what_was_not_understood_is_counted_in_the_info() -> None:
     async with Emulator(Script([Turn(say="Here.")]), faults=odd) as server, session(server) as (call, _):
         await spoken(call)
         assert (call.info.unknown_events, call.info.malformed_events) == (1, 1)
+
+
+async def test_a_reply_that_was_asked_for_again_is_counted() -> None:
+    async with Emulator(Script([Turn(say="Here.")]), faults=[FailResponse()]) as server, session(server) as (call, _):
+        await spoken(call)
+        assert call.info.replies_again == 1
 
 
 async def test_a_warning_in_a_session_says_which_one(caplog: pytest.LogCaptureFixture) -> None:
