@@ -267,6 +267,8 @@ def test_servers_cannot_make_up_series(code: str, label: str) -> None:
 
 _METER = """
 import json
+from types import SimpleNamespace
+from livekit.agents import job
 from livekit_plugins_openai_ga.counters import Counters  # before there is a provider, as in an agent
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
@@ -276,6 +278,7 @@ from livekit_plugins_openai_ga.errors import from_close
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
+job._JobContextVar.set(SimpleNamespace(job=SimpleNamespace(id="AJ_1", room=SimpleNamespace(sid="RM_1"))))
 first, second = Counters("realtime", "m"), Counters("realtime", "m")
 first.connected()
 first.failed(from_close(1011, ""), "reconnect")
@@ -297,13 +300,14 @@ print(json.dumps(told))
 
 def test_opentelemetry_is_told_the_same_under_livekits_prefix() -> None:
     done = subprocess.run([sys.executable, "-c", _METER], capture_output=True, text=True, check=True, timeout=60)
-    session = {"kind": "realtime", "model_name": "m"}
+    of = {"kind": "realtime", "room_id": "RM_1", "job_id": "AJ_1"}
+    session = {**of, "model_name": "m"}
     assert json.loads(done.stdout) == {
         "lk.openai_ga.sessions": ["", 1, session],
         "lk.openai_ga.connections": ["", 1, session],
         "lk.openai_ga.failures": ["", 1, {**session, "outcome": "reconnect", "code": "close_1011"}],
         "lk.openai_ga.reconnect": ["s", 1, session],
-        "lk.openai_ga.billed_audio": ["s", 2.5, {"kind": "realtime", "model_name": "writer"}],
+        "lk.openai_ga.billed_audio": ["s", 2.5, {**of, "model_name": "writer"}],
     }
 
 

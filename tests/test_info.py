@@ -250,6 +250,7 @@ async def test_a_stream_that_fails_raises_with_its_session_and_its_attempt() -> 
         failure = caught.value.__cause__ or caught.value
         (created,) = server.sent("session.created")
         assert created["session"]["id"] in str(failure)
+        assert (stream.info.session_id, stream.info.age) == (created["session"]["id"], 0.0)
 
 
 async def test_speech_without_a_text_is_told_with_its_session(caplog: pytest.LogCaptureFixture) -> None:
