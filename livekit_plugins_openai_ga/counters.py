@@ -1,8 +1,13 @@
-"""What a worker's Prometheus endpoint tells of this plugin: one table of metrics, and what feeds them.
+"""What is counted in a session: one table of metrics, and the three who read it.
 
-LiveKit Agents opens the endpoint (`AgentServer(prometheus_port=...)`) and brings `prometheus_client`, which it imports
-itself. Every metric has labels, so none has a value, or a file, in a process that has no session: in LiveKit's
-multiprocess mode the worker clears the folder of these files after this module was imported.
+Prometheus: LiveKit Agents opens the endpoint (`AgentServer(prometheus_port=...)`) and brings `prometheus_client`, which
+it imports itself. Every metric has labels, so none has a value, or a file, in a process that has no session: in
+LiveKit's multiprocess mode the worker clears the folder of these files after this module was imported.
+
+OpenTelemetry: its API alone, as LiveKit's own metrics use it. Without a meter provider (the application's own, or
+LiveKit's) nothing comes of it.
+
+The session itself: `Counters.count`, for `RealtimeSession.info`.
 """
 
 from __future__ import annotations
@@ -10,65 +15,102 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import prometheus_client
+from opentelemetry import metrics as opentelemetry
 
 from .core.effects import ReplyEnded
 from .core.usage import ReplyUsage, TranscriptionUsage
 from .errors import Failure
 from .failures import CLOSE_CODES, EXCEPTIONS, FAILURES
+from .framework import job_attributes
 from .log import logger
+from .transport.outbox import AudioCount
 
 PREFIX = "livekit_openai_ga_"
+OPENTELEMETRY_PREFIX = "lk.openai_ga."
 
 Kind = Literal["realtime", "stt"]
 Outcome = Literal["reconnect", "fatal", "request_failed", "reply_failed", "transcription_failed"]
 """What happened. The code does not tell: an empty account ends a session, or leaves a turn without its text."""
 STATUSES = frozenset({"completed", "cancelled", "failed", "incomplete", "lost"})
 """How replies end. A server may say something else, which is `other`."""
+CONNECTION_LOST: frozenset[Outcome] = frozenset({"reconnect", "fatal"})
+"""Outcomes of a connection; the others are those of something asked for on one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric: its name after `PREFIX`, what makes it, its labels besides `kind` and `model`, what it means."""
+    """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (`s` or none).
+
+    `shape` is `total` (only grows), `level` (goes up and down), or the buckets of a histogram.
+    """
 
     name: str
-    make: Callable[[str, str, Sequence[str]], Any]
+    shape: Literal["total", "level"] | tuple[float, ...]
     meaning: str
     labels: tuple[str, ...] = ()
+    unit: Literal["", "s"] = ""
 
     @property
     def series(self) -> str:
         """The name that Prometheus shows; a histogram's has `_bucket`, `_sum` and `_count` behind it."""
-        return PREFIX + self.name
+        return PREFIX + self.name + ("_seconds" if self.unit else "") + ("_total" if self.shape == "total" else "")
+
+    @property
+    def instrument(self) -> str:
+        """The name in OpenTelemetry."""
+        return OPENTELEMETRY_PREFIX + self.name
 
 
-_counter = prometheus_client.Counter
-_gauge = functools.partial(prometheus_client.Gauge, multiprocess_mode="livesum")
-_brief = functools.partial(prometheus_client.Histogram, buckets=(0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 5.0))
-_long = functools.partial(prometheus_client.Histogram, buckets=(0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0))
+_BRIEF = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 5.0)
+_LONG = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 TABLE: tuple[Row, ...] = (
-    Row("sessions", _gauge, "Open now: conversations, and streams of speech to text"),
-    Row("connections_total", _counter, "Connections opened"),
-    Row("failures_total", _counter, "What failed, and what happened next", ("outcome", "code")),
-    Row("reconnect_seconds", _long, "From a lost connection to the next one that works"),
-    Row("lost_audio_seconds_total", _counter, "User audio that no reconnect could bring back"),
-    Row("replies_total", _counter, "Replies that ended", ("status",)),
-    Row("first_output_seconds", _brief, "From the beginning of a reply to its first speech or text"),
-    Row("tokens_total", _counter, "Tokens billed", ("type",)),
-    Row("cached_tokens_total", _counter, "Input tokens that came from the cache; `tokens_total` has them, too"),
-    Row("billed_audio_seconds_total", _counter, "Audio that is billed by its length, not in tokens"),
+    Row("sessions", "level", "Open now: conversations, and streams of speech to text"),
+    Row("connections", "total", "Connections opened"),
+    Row("failures", "total", "What failed, and what happened next", ("outcome", "code")),
+    Row("reconnect", _LONG, "From a lost connection to the next one that works", unit="s"),
+    Row("lost_audio", "total", "User audio that no reconnect could bring back", unit="s"),
+    Row("replayed_audio", "total", "User audio that was sent again after a reconnect", unit="s"),
+    Row("odd_events", "total", "What the server sent and nothing could be made of, and harmless errors", ("what",)),
+    Row("replies", "total", "Replies that ended", ("status",)),
+    Row("replies_again", "total", "Replies that were asked for again, because nothing of them had been heard"),
+    Row("first_output", _BRIEF, "From the beginning of a reply to its first speech or text", unit="s"),
+    Row("tokens", "total", "Tokens billed", ("type",)),
+    Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too"),
+    Row("billed_audio", "total", "Audio that is billed by its length, not in tokens", unit="s"),
 )
 """Every metric has the labels `kind` (`realtime`, `stt`) and `model` (as asked for), and those named here."""
 
-_METRICS: Mapping[str, Any] = {
-    row.name: row.make(row.series, row.meaning, ("kind", "model", *row.labels)) for row in TABLE
-}
+_ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}
+
+
+def _prometheus(row: Row) -> Any:
+    about = (row.series, row.meaning, ("kind", "model", *row.labels))
+    if row.shape == "total":
+        return prometheus_client.Counter(*about)
+    if row.shape == "level":
+        return prometheus_client.Gauge(*about, multiprocess_mode="livesum")
+    return prometheus_client.Histogram(*about, buckets=row.shape)
+
+
+def _instrument(meter: opentelemetry.Meter, row: Row) -> Any:
+    about = (row.instrument, row.unit, row.meaning)
+    if row.shape == "total":
+        return meter.create_counter(*about)
+    if row.shape == "level":
+        return meter.create_up_down_counter(*about)
+    return meter.create_histogram(*about, explicit_bucket_boundaries_advisory=row.shape)
+
+
+_SERIES: Mapping[str, Any] = {row.name: _prometheus(row) for row in TABLE}
+_METER = opentelemetry.get_meter("livekit-plugins-openai-ga")
+_INSTRUMENTS: Mapping[str, Any] = {row.name: _instrument(_METER, row) for row in TABLE}
 
 KNOWN_CODES = frozenset(
     {
@@ -89,16 +131,6 @@ def code_label(code: str) -> str:
     return f"http_{status[1]}xx" if status else "other"
 
 
-class _Nowhere:
-    """Takes what cannot be written down: the folder of LiveKit's multiprocess mode may be gone, and a call goes on."""
-
-    def inc(self, amount: float = 1) -> None: ...
-
-    def dec(self, amount: float = 1) -> None: ...
-
-    def observe(self, amount: float) -> None: ...
-
-
 @functools.cache
 def _tell_once(problem: str) -> None:
     logger.warning("metrics cannot be written, so calls are not counted: %s", problem)
@@ -107,30 +139,58 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
-    def __init__(self, kind: Kind, model: str) -> None:
-        """A session begins. `model`: as asked for; the label stays although a session may go on with another."""
-        self._kind = kind
-        self._model = model
+    def __init__(self, kind: Kind, model: str, audio: AudioCount | None = None) -> None:
+        """A session begins. `model`: as asked for; the label stays although a session may go on with another.
+
+        `audio` is where the session's audio is counted; what is new in it is told at every other occasion.
+        """
+        self._labels = {"kind": kind, "model": model}
+        # Of the beginning, and kept: a level goes down again in the series in which it went up.
+        self._job = job_attributes()
+        self._audio = audio or AudioCount()
+        self._told = AudioCount()
+        self._own: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self._open = True
         self._lost_at: float | None = None
-        self._lost_audio_ms = 0.0
-        self._metric("sessions").inc()
+        self._add("sessions", 1)
 
-    def _metric(self, name: str, **labels: str) -> Any:
+    def count(self, name: str, **labels: str) -> float:
+        """What this session has added to a row of the table, with these labels (and any others)."""
+        wanted = labels.items()
+        return sum(amount for (row, having), amount in self._own.items() if row == name and wanted <= having)
+
+    def _add(self, name: str, amount: float, **labels: str) -> None:
+        row = _ROWS[name]
+        key = (name, frozenset(labels.items()))
+        self._own[key] = self._own.get(key, 0) + amount
+        told = {**self._labels, **labels}
+        instrument = _INSTRUMENTS[name]
+        tell = instrument.record if isinstance(row.shape, tuple) else instrument.add
+        model = {"model_name": told["model"]}  # LiveKit's name for it
+        tell(amount, {**self._job, **{key: told[key] for key in told if key != "model"}, **model})
         try:
-            return _METRICS[name].labels(**{"kind": self._kind, "model": self._model, **labels})
-        except OSError as exc:
+            series = _SERIES[name].labels(**told)
+        except OSError as exc:  # the folder of LiveKit's multiprocess mode may be gone, and a call goes on
             _tell_once(exc.strerror or type(exc).__name__)
-            return _Nowhere()
+            return
+        (series.observe if isinstance(row.shape, tuple) else series.inc)(amount)
 
-    def connected(self, lost_audio_ms: float) -> None:
-        """A connection was opened. `lost_audio_ms`: user audio lost since the session began."""
-        self._metric("connections_total").inc()
-        self._lost_audio(lost_audio_ms)
+    def connected(self) -> None:
+        """A connection was opened."""
+        self._add("connections", 1)
+        self._tell_audio()
 
     def failed(self, failure: Failure, outcome: Outcome) -> None:
         """A connection, a request, a reply or a transcription failed."""
-        self._metric("failures_total", outcome=outcome, code=code_label(failure.code)).inc()
+        self._add("failures", 1, outcome=outcome, code=code_label(failure.code))
+
+    def noticed(self, what: str) -> None:
+        """Something odd and harmless, as the core names it."""
+        self._add("odd_events", 1, what=what.replace(" ", "_"))
+
+    def asked_again(self) -> None:
+        """A reply was asked for once more."""
+        self._add("replies_again", 1)
 
     def lost(self) -> None:
         """The connection broke, or the one after it did before it worked."""
@@ -140,14 +200,15 @@ class Counters:
     def ready(self) -> None:
         """A connection is configured."""
         if self._lost_at is not None:
-            self._metric("reconnect_seconds").observe(time.monotonic() - self._lost_at)
+            self._add("reconnect", time.monotonic() - self._lost_at)
             self._lost_at = None
 
     def replied(self, ended: ReplyEnded) -> None:
         """A reply is over."""
-        self._metric("replies_total", status=ended.status if ended.status in STATUSES else "other").inc()
+        self._tell_audio()
+        self._add("replies", 1, status=ended.status if ended.status in STATUSES else "other")
         if ended.first_output_at is not None:
-            self._metric("first_output_seconds").observe(max(0.0, ended.first_output_at - ended.started_at))
+            self._add("first_output", max(0.0, ended.first_output_at - ended.started_at))
         usage = ended.usage or ReplyUsage()
         counts = {
             "input_text": usage.input_text,
@@ -159,10 +220,12 @@ class Counters:
             "output_other": usage.output - usage.output_text - usage.output_audio,
         }
         self._billed(counts)
-        self._metric("cached_tokens_total").inc(usage.cached)
+        if usage.cached > 0:
+            self._add("cached_tokens", usage.cached)
 
     def transcribed(self, usage: TranscriptionUsage, model: str | None = None) -> None:
         """Speech was transcribed, by `model` when that is not the session's own."""
+        self._tell_audio()
         labels = {"model": model} if model else {}
         counts = {
             "input_audio": usage.input_audio,
@@ -170,22 +233,27 @@ class Counters:
             "output_text": usage.output,
         }
         self._billed(counts, **labels)
-        if usage.seconds:
-            self._metric("billed_audio_seconds_total", **labels).inc(usage.seconds)
+        if usage.seconds > 0:
+            self._add("billed_audio", usage.seconds, **labels)
 
-    def closed(self, lost_audio_ms: float) -> None:
+    def closed(self) -> None:
         """The session is over; a second time does nothing."""
         if self._open:
             self._open = False
-            self._metric("sessions").dec()
-            self._lost_audio(lost_audio_ms)
+            self._add("sessions", -1)
+            self._tell_audio()
 
     def _billed(self, counts: Mapping[str, int], **labels: str) -> None:
         for name, count in counts.items():
             if count > 0:
-                self._metric("tokens_total", type=name, **labels).inc(count)
+                self._add("tokens", count, type=name, **labels)
 
-    def _lost_audio(self, total_ms: float) -> None:
-        if total_ms > self._lost_audio_ms:
-            self._metric("lost_audio_seconds_total").inc((total_ms - self._lost_audio_ms) / 1000)
-            self._lost_audio_ms = total_ms
+    def _tell_audio(self) -> None:
+        now, before = self._audio, self._told
+        for name, ms in (
+            ("lost_audio", now.dropped - before.dropped),
+            ("replayed_audio", now.replayed - before.replayed),
+        ):
+            if ms > 0:
+                self._add(name, ms / 1000)
+        self._told = replace(now)

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .failures import (
     CLOSE_CODES,
@@ -33,6 +34,9 @@ from .redaction import hide, redact
 _WAIT = re.compile(r"try again in (\d{1,6}(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 """How OpenAI says when a rate limit is over."""
 
+_WHERE = {"session_id": "session", "request_id": "request"}
+"""Attributes that say where something failed, for OpenAI's support, and how a sentence calls them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -47,11 +51,15 @@ class Failure:
         param: Dotted name of the refused parameter.
         error_type: The server's `error.type`.
         client_event_id: Our event that the server refused.
-        close_code: The WebSocket close code.
+        close_code: The WebSocket close code; None when the connection went without one.
+        close_reason: The reason in the close frame.
         http_status: The HTTP status of a refused handshake.
         retry_after: Seconds the server asked to wait.
-        session_id: OpenAI's session id, for support.
-        request_id: OpenAI's or the gateway's request id, for support.
+        session_id: OpenAI's session id (`sess_...`), for support; "" when none had begun.
+        request_id: The `x-request-id` of the HTTP answer, for support; OpenAI sends none when it opens a socket.
+        model: The model that was asked for.
+        attempt: Retries in a row so far; the one that follows this failure is counted.
+        last_error: Code of the last error event before this failure, which may have nothing to do with it.
     """
 
     kind: Kind
@@ -63,13 +71,38 @@ class Failure:
     error_type: str = ""
     client_event_id: str | None = None
     close_code: int | None = None
+    close_reason: str = ""
     http_status: int | None = None
     retry_after: float | None = None
     session_id: str = ""
     request_id: str = ""
+    model: str = ""
+    attempt: int = 0
+    last_error: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "message", redact(self.message))
+        object.__setattr__(self, "close_reason", redact(self.close_reason))
+
+    @property
+    def label(self) -> str:
+        """The code, or the type of an error without one."""
+        return self.code or self.error_type
+
+    def fields(self) -> dict[str, Any]:
+        """What can be searched for in logs, by attribute name; without what is not known, and without free text."""
+        names = (
+            "code",
+            "param",
+            "close_code",
+            "close_reason",
+            "http_status",
+            *_WHERE,
+            "model",
+            "attempt",
+            "last_error",
+        )
+        return {name: value for name in names if (value := getattr(self, name)) not in (None, "")}
 
     def hiding(self, secrets: Iterable[str]) -> Failure:
         """This failure with none of `secrets` in what the server said."""
@@ -77,13 +110,14 @@ class Failure:
         return replace(self, code=code, error_type=kind, message=hide(self.message, secrets))
 
     def sentence(self) -> str:
-        """Return code, message, parameter, meaning and remedy as one readable line."""
+        """Return code, message, parameter, meaning, remedy and the ids for support as one readable line."""
         parts = [self.message, self.meaning, self.remedy]
         if self.param and self.param not in self.message:
             parts.insert(1, f"Parameter: {self.param}.")
         text = " ".join(part if part.endswith((".", "!", "?")) else f"{part}." for part in parts if part)
-        label = self.code or self.error_type
-        return f"{label}: {text}" if label else text
+        where = ", ".join(f"{what} {value}" for name, what in _WHERE.items() if (value := getattr(self, name)))
+        text = f"{text} ({where})" if where else text
+        return f"{self.label}: {text}" if self.label else text
 
     __str__ = sentence
 
@@ -131,7 +165,7 @@ def from_close(
     cause = _cause_of_close(reason, last_error)
     if cause is None:
         text = (close_row.meaning, close_row.remedy)
-        return Failure(close_row.kind, f"close_{number}", reason, *text, close_code=close_code)
+        return Failure(close_row.kind, f"close_{number}", reason, *text, close_code=close_code, close_reason=reason)
     row = _match(cause.code, cause.error_type, cause.message)
     refused = cause.kind is Kind.REQUEST_FAILED and (row or cause.error_type == "invalid_request_error")
     kind = (row and row.on_close) or close_row.kind
@@ -141,7 +175,7 @@ def from_close(
         cause = replace(cause, meaning=close_row.meaning, remedy=close_row.remedy)
     code = cause.code or _known(cause.error_type) or f"close_{number}"
     message = cause.message or ("" if code in reason else reason)
-    return replace(cause, kind=kind, code=code, message=message, close_code=close_code)
+    return replace(cause, kind=kind, code=code, message=message, close_code=close_code, close_reason=reason)
 
 
 def from_http(status: int, *, body: str = "", retry_after: float | None = None, request_id: str = "") -> Failure:

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import livekit.agents
-from livekit.agents import APIConnectionError, APIError, llm, stt, vad
+from livekit.agents import APIConnectionError, APIError, get_job_context, llm, stt, vad
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -110,6 +110,15 @@ def report_acquired(owner: llm.RealtimeSession[Any] | stt.RecognizeStream, *meas
     report = getattr(owner, "_report_connection_acquired", None)
     if report is not None:
         report(*measured)
+
+
+def job_attributes() -> dict[str, str]:
+    """What LiveKit's own metrics say of the job they are from; empty outside a job."""
+    try:
+        job = get_job_context().job
+    except RuntimeError:
+        return {}
+    return {"room_id": job.room.sid, "job_id": job.id}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,14 @@ At DEBUG the websockets library prints request headers, the `Authorization` head
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    LogAdapter = logging.LoggerAdapter[logging.Logger]
+    Log = logging.Logger | LogAdapter
+else:
+    LogAdapter = logging.LoggerAdapter  # takes no parameter before Python 3.11
+    Log = object
 
 logger = logging.getLogger("livekit.plugins.openai_ga")
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections import Counter
 
 from .core import effects as fx
-from .log import logger
+from .counters import Counters
+from .log import Log, logger
 
 MAX_TOLD_APART = 200
 """How many different odd events are told apart; their names are the server's to choose, so there may be no end."""
 
 
 class Notices:
-    """Counts what the core noticed in one session."""
+    """Counts what the core noticed in one session, and tells `counters` of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, counters: Counters | None = None, log: Log = logger) -> None:
         self.counts: Counter[str] = Counter()
+        self._counters = counters
+        self._log = log
 
     def noticed(self, effect: fx.Noticed) -> None:
         """Count it; the first of its name is logged."""
         self.counts[effect.what] += 1
+        if self._counters is not None:
+            self._counters.noticed(effect.what)
         name = f"{effect.what}: {effect.detail}"
         if name not in self.counts and len(self.counts) >= MAX_TOLD_APART:
             return
         self.counts[name] += 1
         if self.counts[name] == 1:
-            level = logger.debug if effect.what == "benign error" else logger.warning
+            level = self._log.debug if effect.what == "benign error" else self._log.warning
             level("OpenAI: %s (further ones are only counted)", name)
 
     def config_differs(self, effect: fx.ConfigDiffers) -> None:
@@ -35,6 +40,6 @@ class Notices:
             if self.counts[f"differs: {path}"] > 1:
                 continue
             private = {"lk.pii.asked": asked, "lk.pii.kept": kept}
-            logger.warning(
+            self._log.warning(
                 "OpenAI accepted the configuration but keeps another value for session.%s", path, extra=private
             )

@@ -1,9 +1,10 @@
-"""What Prometheus is told of sessions on an emulator."""
+"""What Prometheus and OpenTelemetry are told of sessions on an emulator."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from livekit_plugins_openai_ga.core.effects import ReplyEnded
 from livekit_plugins_openai_ga.core.usage import ReplyUsage, TranscriptionUsage
 from livekit_plugins_openai_ga.counters import PREFIX, TABLE, Counters, code_label
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import FailTranscription, RejectHandshake, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import FailTranscription, InjectOn, RejectHandshake, RejectOn
+from livekit_plugins_openai_ga.errors import from_server_error
+from livekit_plugins_openai_ga.transport.outbox import AudioCount
 
 QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
 Grown = Callable[..., float]
@@ -88,14 +91,17 @@ async def test_a_conversation_counts_its_connection_its_replies_and_their_tokens
         assert grown("sessions") == 0
 
 
-async def test_a_lost_connection_is_counted_with_its_code_and_how_long_it_took(grown: Grown) -> None:
-    async with Emulator(Script([Turn(say="Here."), Turn(say="Again.")])) as server, session(server) as call:
+async def test_a_lost_connection_and_an_odd_event_are_counted(grown: Grown) -> None:
+    odd = InjectOn("response.created", {"type": "response.hologram"})
+    turns = Script([Turn(say="Here."), Turn(say="Again.")])
+    async with Emulator(turns, faults=[odd]) as server, session(server) as call:
         again = asyncio.Event()
         call.on("session_reconnected", lambda _: again.set())
         await spoken(call)
         await server.drop()
         await asyncio.wait_for(again.wait(), 10)
         assert grown("failures_total", outcome="reconnect", code="close_1006") == 1
+        assert grown("odd_events_total", what="unknown_event") == 1
         assert grown("reconnect_seconds_count") == 1
         assert grown("connections_total") == 2
         assert grown("sessions") == 1
@@ -163,14 +169,41 @@ async def test_a_stream_of_speech_to_text_counts_in_its_own_kind(grown: Grown) -
 
 
 def test_lost_audio_is_counted_once_in_seconds(grown: Grown) -> None:
-    session = Counters("realtime", "lossy")
-    session.connected(0.0)
-    session.connected(1500.0)
-    session.connected(1500.0)
-    session.closed(2000.0)
-    session.closed(9000.0)
+    audio = AudioCount()
+    session = Counters("realtime", "lossy", audio)
+    session.connected()
+    audio.dropped = 1500.0
+    session.connected()
+    session.connected()
+    audio.dropped = 2000.0
+    session.closed()
+    audio.dropped = 9000.0
+    session.closed()
     assert grown("lost_audio_seconds_total", model="lossy") == 2.0
     assert grown("sessions", model="lossy") == 0
+
+
+def test_audio_that_was_sent_again_is_counted_with_the_next_reply(grown: Grown) -> None:
+    audio = AudioCount(sent=4000.0, replayed=1250.0)
+    session = Counters("realtime", "again", audio)
+    for _ in range(2):
+        session.replied(ReplyEnded("r", "completed", "", 5.0, None, 6.0, None, None))
+    assert grown("replayed_audio_seconds_total", model="again") == 1.25
+    assert session.count("replayed_audio") == 1.25
+
+
+def test_a_session_knows_its_own_part(grown: Grown) -> None:
+    for code in ("invalid_value", "unknown_parameter"):
+        session = Counters("realtime", "shared")
+        session.failed(from_server_error(code, "invalid_request_error", "No."), "request_failed")
+        session.failed(from_server_error("server_error", "server_error", "No."), "reply_failed")
+        session.asked_again()
+    assert grown("failures_total", model="shared", outcome="request_failed", code="invalid_value") == 1
+    assert grown("replies_again_total", model="shared") == 2
+    assert session.count("failures") == 2
+    assert session.count("failures", outcome="request_failed") == 1
+    assert session.count("failures", outcome="request_failed", code="invalid_value") == 0
+    assert session.count("replies_again") == 1
 
 
 def test_a_reconnect_that_takes_several_attempts_is_as_long_as_all_of_them(grown: Grown) -> None:
@@ -230,6 +263,54 @@ def test_servers_cannot_make_up_series(code: str, label: str) -> None:
     assert code_label(code) == label
 
 
+# -- OpenTelemetry -------------------------------------------------------------------------------------------------
+
+_METER = """
+import json
+from types import SimpleNamespace
+from livekit.agents import job
+from livekit_plugins_openai_ga.counters import Counters  # before there is a provider, as in an agent
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from livekit_plugins_openai_ga.core.usage import TranscriptionUsage
+from livekit_plugins_openai_ga.errors import from_close
+
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+job._JobContextVar.set(SimpleNamespace(job=SimpleNamespace(id="AJ_1", room=SimpleNamespace(sid="RM_1"))))
+first, second = Counters("realtime", "m"), Counters("realtime", "m")
+first.connected()
+first.failed(from_close(1011, ""), "reconnect")
+first.lost()
+first.ready()
+first.transcribed(TranscriptionUsage(seconds=2.5), "writer")
+second.closed()
+told = {}
+for resource in reader.get_metrics_data().resource_metrics:
+    for scope in resource.scope_metrics:
+        assert scope.scope.name == "livekit-plugins-openai-ga"
+        for metric in scope.metrics:
+            for point in metric.data.data_points:
+                value = point.count if hasattr(point, "count") else point.value
+                told[metric.name] = [metric.unit, value, dict(point.attributes)]
+print(json.dumps(told))
+"""
+
+
+def test_opentelemetry_is_told_the_same_under_livekits_prefix() -> None:
+    done = subprocess.run([sys.executable, "-c", _METER], capture_output=True, text=True, check=True, timeout=60)
+    of = {"kind": "realtime", "room_id": "RM_1", "job_id": "AJ_1"}
+    session = {**of, "model_name": "m"}
+    assert json.loads(done.stdout) == {
+        "lk.openai_ga.sessions": ["", 1, session],
+        "lk.openai_ga.connections": ["", 1, session],
+        "lk.openai_ga.failures": ["", 1, {**session, "outcome": "reconnect", "code": "close_1011"}],
+        "lk.openai_ga.reconnect": ["s", 1, session],
+        "lk.openai_ga.billed_audio": ["s", 2.5, {**of, "model_name": "writer"}],
+    }
+
+
 # -- in LiveKit's multiprocess mode --------------------------------------------------------------------------------
 
 _PROCESS = """
@@ -238,7 +319,7 @@ import livekit_plugins_openai_ga
 from livekit_plugins_openai_ga.counters import Counters
 folder = os.environ["PROMETHEUS_MULTIPROC_DIR"]
 print(len(os.listdir(folder)))
-Counters("realtime", "m").connected(0.0)
+Counters("realtime", "m").connected()
 print(len(os.listdir(folder)))
 """
 
@@ -259,10 +340,10 @@ import os, shutil
 from livekit_plugins_openai_ga.counters import Counters
 shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"])
 session = Counters("realtime", "m")
-session.connected(0.0)
+session.connected()
 session.lost()
 session.ready()
-session.closed(5.0)
+session.closed()
 print("went on")
 """
 
@@ -279,7 +360,8 @@ def test_a_call_goes_on_when_its_metrics_have_no_folder_any_more(tmp_path: Path)
 def test_the_page_lists_every_metric_with_its_labels_and_meaning() -> None:
     page = (Path(counters.__file__).parent.parent / "docs" / "production.md").read_text()
     rows = [
-        f"| `{row.series}` | {', '.join(f'`{label}`' for label in row.labels) or '-'} | {row.meaning} |"
+        f"| `{row.series}` | `{row.instrument}` | {', '.join(f'`{label}`' for label in row.labels) or '-'} "
+        f"| {row.meaning} |"
         for row in TABLE
     ]
     assert [line for line in page.splitlines() if line.startswith(f"| `{PREFIX}")] == rows

@@ -16,6 +16,10 @@ def test_the_readme_shows_the_example_that_is_there():
     assert (ROOT / "examples" / "agent.py").read_text().strip() in README
 
 
+def test_the_page_about_production_shows_the_example_that_is_there():
+    assert (ROOT / "examples" / "diagnose.py").read_text().strip() in (ROOT / "docs" / "production.md").read_text()
+
+
 def test_the_errors_page_is_written_from_the_tables():
     command = "python -m livekit_plugins_openai_ga.devtools.errors_page > docs/errors.md"
     assert (ROOT / "docs" / "errors.md").read_text() == errors_page.page(), f"run: {command}"

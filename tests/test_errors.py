@@ -8,6 +8,7 @@ import errno
 import json
 import socket
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -289,6 +290,37 @@ def test_the_sentence_reads_from_code_to_remedy() -> None:
     failure = Failure(FATAL, "invalid_model", "No such model", "It is wrong.", "Set `model`.", param="model_x")
     assert failure.sentence() == ("invalid_model: No such model. Parameter: model_x. It is wrong. Set `model`.")
     assert str(failure) == failure.sentence()
+
+
+def test_the_sentence_ends_with_the_ids_for_support() -> None:
+    failure = errors.from_close(1011, "")
+    assert replace(failure, session_id="sess_1").sentence().endswith(" (session sess_1)")
+    assert (
+        replace(failure, session_id="sess_1", request_id="req_2")
+        .sentence()
+        .endswith(" (session sess_1, request req_2)")
+    )
+    assert "(" not in failure.sentence()
+
+
+@pytest.mark.parametrize("error", [None, errors.from_server_error("session_expired", INVALID, "Over.")])
+def test_the_reason_of_a_close_is_kept_without_keys(error: Failure | None) -> None:
+    failure = errors.from_close(1001, "gone with sk-proj-abcdefghijklmnop1234567890", last_error=error)
+    assert failure.close_reason == "gone with [redacted]"
+
+
+def test_the_fields_for_a_log_are_those_that_are_known_and_no_text() -> None:
+    failure = replace(
+        errors.from_close(1011, "server_error"), message="private", session_id="sess_1", model="m", attempt=2
+    )
+    assert failure.fields() == {
+        "code": failure.code,
+        "close_code": 1011,
+        "close_reason": "server_error",
+        "session_id": "sess_1",
+        "model": "m",
+        "attempt": 2,
+    }
 
 
 def test_the_sentence_does_not_repeat_a_parameter_that_the_message_names() -> None:

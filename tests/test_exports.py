@@ -37,7 +37,17 @@ PUBLIC = {
         "realtime",
         "stt",
     ],
-    "livekit_plugins_openai_ga.realtime": ["ModelChanged", "RealtimeModel", "RealtimeSession"],
+    "livekit_plugins_openai_ga.realtime": [
+        "InputAudioTimeoutTriggered",
+        "ModelChanged",
+        "RateLimit",
+        "RateLimitsUpdated",
+        "RealtimeModel",
+        "RealtimeSession",
+        "ResponseIncomplete",
+        "SessionCreated",
+        "SessionInfo",
+    ],
     "livekit_plugins_openai_ga.realtime.realtime_model": [
         "DEFAULT_VOICE",
         "NUM_CHANNELS",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import contextvars
 import importlib.util
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import livekit.agents
@@ -19,6 +21,7 @@ import livekit_plugins_openai_ga
 from livekit_plugins_openai_ga import STT, framework
 from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
+from livekit_plugins_openai_ga.framework import job_attributes
 
 ROOT = Path(livekit_plugins_openai_ga.__file__).parent
 
@@ -190,3 +193,14 @@ def test_no_other_module_asks_what_livekit_has(path: Path) -> None:
 def _catches_imports(handler: ast.ExceptHandler) -> bool:
     caught = "" if handler.type is None else ast.unparse(handler.type)
     return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "AttributeError"))
+
+
+# -- the job -------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_from_a_job_say_which_one_and_others_say_nothing() -> None:
+    assert job_attributes() == {}
+    job = SimpleNamespace(id="AJ_1", room=SimpleNamespace(sid="RM_1"))
+    context = contextvars.copy_context()
+    context.run(livekit.agents.job._JobContextVar.set, SimpleNamespace(job=job))
+    assert context.run(job_attributes) == {"job_id": "AJ_1", "room_id": "RM_1"}

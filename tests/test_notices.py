@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.counters import Counters
 from livekit_plugins_openai_ga.log import logger
 from livekit_plugins_openai_ga.notices import MAX_TOLD_APART, Notices
 
@@ -31,6 +32,15 @@ def test_a_harmless_race_is_told_at_debug_level_and_the_rest_as_a_warning(caplog
     notices.noticed(fx.Noticed("benign error", "input_audio_buffer_commit_empty"))
     notices.noticed(fx.Noticed("malformed event", "frame: not valid JSON"))
     assert [record.levelno for record in caplog.records] == [logging.DEBUG, logging.WARNING]
+
+
+def test_every_one_is_counted_for_the_worker_too() -> None:
+    session = Counters("realtime", "odd")
+    notices = Notices(session)
+    for what in ("unknown event", "unknown event", "reply discarded"):
+        notices.noticed(fx.Noticed(what, "x"))
+    assert session.count("odd_events", what="unknown_event") == notices.counts["unknown event"] == 2
+    assert session.count("odd_events") == 3
 
 
 def test_each_session_tells_its_own(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,7 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt"),
-        *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "__init__"),
+        *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
         "framework",
         "counters",
     }
@@ -50,7 +50,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "transport": frozenset({"websockets"}),
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
-    "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client"}),
+    "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "__main__": frozenset(),
 }
 WORLD = frozenset({"asyncio", "time", "socket", "ssl", "threading", "random", "os", "datetime", "logging"})

@@ -59,6 +59,10 @@ class Conversation:
             ev.AudioCommitted: self._audio_committed,
             ev.SpeechStarted: self._speech_started,
             ev.SpeechStopped: self._speech_stopped,
+            ev.InputTimeout: lambda event, now: [
+                fx.InputTimeout(event.item_id, event.audio_start_ms, event.audio_end_ms)
+            ],
+            ev.RateLimitsUpdated: lambda event, now: [fx.RateLimits(event.rate_limits)],
             **self.answers.handlers,
             ev.AudioDelta: self._audio,
             ev.Ignored: lambda event, now: [],

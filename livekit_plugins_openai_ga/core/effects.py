@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import Failure
 from ..wire.items import Item
+from ..wire.server_events import RateLimit
 from .record import Record
 from .usage import ReplyUsage, TranscriptionUsage
 
@@ -114,6 +115,22 @@ class AudioTaken(Effect):
     until_ms: int | None
     item_id: str = ""
     since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InputTimeout(Effect):
+    """Nobody spoke for long, and the silence becomes the item `item_id`. Times in this connection's audio."""
+
+    item_id: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits(Effect):
+    """What is left of the server's limits."""
+
+    limits: tuple[RateLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)

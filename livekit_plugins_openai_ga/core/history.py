@@ -83,6 +83,11 @@ class History:
             effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
         return effects + self._settle()
 
+    @property
+    def pending(self) -> int:
+        """Changes that were sent and are not answered."""
+        return len(self._sent)
+
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
         wanted = [record for record in map(self._already_known, target) if self._can_be(record)]

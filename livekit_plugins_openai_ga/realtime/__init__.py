@@ -3,13 +3,31 @@
 from typing import TYPE_CHECKING
 
 from .. import elsewhere
+from ..info import SessionInfo
 from . import realtime_model as realtime_model
 from . import utils as utils
+from .events import (
+    InputAudioTimeoutTriggered,
+    ModelChanged,
+    RateLimit,
+    RateLimitsUpdated,
+    ResponseIncomplete,
+    SessionCreated,
+)
 from .model import RealtimeModel
 from .session import RealtimeSession
-from .shell import ModelChanged
 
-__all__ = ["ModelChanged", "RealtimeModel", "RealtimeSession"]
+__all__ = [
+    "InputAudioTimeoutTriggered",
+    "ModelChanged",
+    "RateLimit",
+    "RateLimitsUpdated",
+    "RealtimeModel",
+    "RealtimeSession",
+    "ResponseIncomplete",
+    "SessionCreated",
+    "SessionInfo",
+]
 
 if not TYPE_CHECKING:
     __getattr__ = elsewhere.attribute(__name__)

@@ -22,7 +22,7 @@ from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind
 from ..framework import make
-from ..log import logger
+from ..info import SessionInfo
 from ..wire import client_events
 from . import mapping
 from .shell import Shell
@@ -39,7 +39,8 @@ class RealtimeSession(Shell):
     """One conversation with OpenAI, kept alive over reconnects. Made by `RealtimeModel.session()`.
 
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
-    event as a dict: before it is handled, and when it leaves.
+    event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
+    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered` and `response_incomplete`.
     """
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
@@ -69,6 +70,17 @@ class RealtimeSession(Shell):
     def counters(self) -> dict[str, int]:
         """What was survived so far: unknown, malformed and benign server events, dropped calls, by name."""
         return dict(self._notices.counts)
+
+    @property
+    def info(self) -> SessionInfo:
+        """How the session and its connection are right now. Made when asked for; safe to log."""
+        return self._trail.info(
+            over=self._over is not None,
+            phase=self._conversation.phase,
+            outbox=self._outbox,
+            notices=self._notices,
+            items_pending=self._conversation.history.pending,
+        )
 
     # -- configuration and history -------------------------------------------------------------------------------
 
@@ -144,7 +156,7 @@ class RealtimeSession(Shell):
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:
-                logger.error("the agent starts without a part of its setup: %s", result)
+                self._log.error("the agent starts without a part of its setup: %s", result)
             elif isinstance(result, BaseException) and not isinstance(result, llm.RealtimeError):
                 raise result
 

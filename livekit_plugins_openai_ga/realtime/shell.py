@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from livekit.agents import llm
 
@@ -25,7 +25,7 @@ from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
 from ..failures import MODEL_REFUSED
 from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
-from ..log import logger
+from ..info import Trail, expires_at
 from ..notices import Notices
 from ..options import Options
 from ..transport.link import Link
@@ -34,7 +34,8 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.endpoint import Service
 from ..wire.server_events import Malformed
-from . import mapping
+from . import events, mapping
+from .events import OwnEvents
 from .streams import ReplyStreams, Requests, refusal
 from .tools import Tools
 
@@ -43,24 +44,6 @@ if TYPE_CHECKING:
 
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
-
-OwnEvents = Literal["openai_server_event_received", "openai_client_event_queued", "model_changed"]
-"""What a session tells besides LiveKit's events."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelChanged:
-    """The event `model_changed`: a model was refused, and the session goes on with another.
-
-    Attributes:
-        refused: The model that was asked for.
-        model: The one that is asked for now.
-        reason: Why, in one sentence.
-    """
-
-    refused: str
-    model: str
-    reason: str
 
 
 class Shell(llm.RealtimeSession[OwnEvents]):
@@ -86,8 +69,6 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._uncommitted_ms = 0.0
         self._untranscribed: dict[str, list[llm.ChatContent]] = {}
         self._picture: list[llm.ChatContent] = []  # of the newest frame of video, as LiveKit has it
-        self._notices = Notices()
-        self._counters = Counters("realtime", self._options.model)
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
@@ -95,11 +76,16 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
         connection = self._options.connection
         self._outbox = Outbox(keep_ms=self._options.max_replay_audio * 1000, dead_for=2 * connection.heartbeat)
+        self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
+        self._counters = Counters("realtime", self._options.model, self._outbox.audio)
+        self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
+        self._log = self._trail.log
+        self._notices = Notices(self._counters, self._log)
         self._supervisor = Supervisor(
             self._dial,
             self,
             self._outbox,
-            Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval),
+            self._budget,
             recycle_after=connection.max_session_duration,
             recycle_patience=RECYCLE_PATIENCE_S,
         )
@@ -107,14 +93,14 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
 
-    def _effect_handlers(self) -> Mapping[type[fx.Effect], Callable[[Any], None]]:
+    def _effect_handlers(self) -> Mapping[type[fx.Effect], Callable[[Any], object]]:
         return {
             fx.Send: self._send,
             fx.Ready: self._ready,
             fx.Settled: self._settled,
             fx.ConfigDiffers: self._notices.config_differs,
             fx.ConfigRefused: self._config_refused,
-            fx.Report: self._report,
+            fx.Report: lambda effect: self._report(effect.failure),
             fx.Disconnect: lambda effect: self._supervisor.hang_up(effect.failure),
             fx.Noticed: self._notices.noticed,
             fx.ItemPlaced: self._item_placed,
@@ -123,6 +109,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             fx.AudioTaken: self._audio_taken,
             fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
             fx.Withdraw: self._withdraw,
+            fx.InputTimeout: self._input_timeout,
+            fx.RateLimits: lambda effect: self.emit("rate_limits_updated", events.RateLimitsUpdated(effect.limits)),
             fx.Transcript: self._transcript,
             fx.TranscriptionFailed: self._transcription_failed,
             fx.TranscriptionBilled: self._transcription_billed,
@@ -148,7 +136,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
-        self._counters.closed(self._outbox.audio.dropped)
+        self._counters.closed()
         self._stop_waiting_for_confirmation()
         self._do(self._conversation.abandon(failure, time.time()))
         for key in list(self._timers):
@@ -160,7 +148,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         try:
             await self._supervisor.run()
         except Exception as exc:
-            logger.exception("the session ended by an error of this plugin; please report it")
+            self._log.exception("the session ended by an error of this plugin; please report it")
             self.gave_up(replace(from_exception(exc), kind=Kind.FATAL))
 
     async def _dial(self) -> Link:
@@ -171,7 +159,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration and history."""
-        self._counters.connected(self._outbox.audio.dropped)
+        self._counters.connected()
+        self._trail.opened(link)
+        which = (link.session_id, link.request_id, self._options.model, expires_at(link))
+        self.emit("session_created", events.SessionCreated(*which, int(self._counters.count("connections"))))
         self._do(self._conversation.opened(time.time()))
         # A gateway that never confirms would leave the agent silent for ever.
         timeout = self._options.connection.conn_options.timeout
@@ -202,6 +193,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
         self._stop_waiting_for_confirmation()
+        self._trail.lost()
         if failure is not None:
             self._counters.lost()
         self._do(self._conversation.closed(time.time()))
@@ -213,9 +205,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         options = self._options.without_model() if failure.code in MODEL_REFUSED else None
         if options is None:
             return False
-        change = ModelChanged(self._options.model, options.model, failure.sentence())
-        logger.warning("%s was refused, going on with %s: %s", change.refused, change.model, change.reason)
-        self._counters.failed(failure, "reconnect")
+        failure = self._trail.failed(failure, "reconnect")
+        change = events.ModelChanged(failure.model, options.model, failure.sentence())
+        told = "%s was refused, going on with %s: %s"
+        self._log.warning(told, change.refused, change.model, change.reason, extra=failure.fields())
         self._model.refused(change.refused)
         self._use(options)
         self._do(self._conversation.configure(self._payload()))
@@ -224,14 +217,15 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""
-        logger.warning("connection to OpenAI lost, next attempt in %.1f s: %s", delay, failure)
-        self._counters.failed(failure, "reconnect")
+        failure = self._trail.failed(failure, "reconnect")
+        told = "connection to OpenAI lost, next attempt in %.1f s: %s"
+        self._log.warning(told, delay, failure, extra=failure.fields())
         self._emit_error(failure, recoverable=True)
 
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the session is over."""
-        logger.error("the session with OpenAI is over: %s", failure)
-        self._counters.failed(failure, "fatal")
+        failure = self._trail.failed(failure, "fatal")
+        self._log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
         self._end(failure)
         if self._setups:
             self._untold = failure
@@ -279,14 +273,14 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self.emit("session_reconnected", llm.RealtimeSessionReconnectedEvent())
 
     def _settled(self, effect: fx.Settled) -> None:
-        self._requests.settle(effect.key, effect.failure)
         self._stop_timer(effect.key)
-        if effect.failure is None:
-            return
-        self._streams.fail(effect.key, refusal(effect.failure))
-        if self._over is None:
+        failure = effect.failure
+        if failure is not None and self._over is None:
             # LiveKit only logs what a refused reply or handoff raises; its error event is what an application hears.
-            self._report(fx.Report(effect.failure))
+            failure = self._report(failure)
+        self._requests.settle(effect.key, failure)
+        if failure is not None:
+            self._streams.fail(effect.key, refusal(failure))
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
         wanted = self._conversation.config.wanted
@@ -295,11 +289,12 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._tools.restore(wanted.get("tools") or [])
         self._listen()
 
-    def _report(self, effect: fx.Report) -> None:
-        logger.error("OpenAI reported an error: %s", effect.failure)
-        of_a_reply = effect.failure.kind is Kind.REPLY_FAILED
-        self._counters.failed(effect.failure, "reply_failed" if of_a_reply else "request_failed")
-        self._emit_error(effect.failure, recoverable=True)
+    def _report(self, failure: Failure) -> Failure:
+        of_a_reply = failure.kind is Kind.REPLY_FAILED
+        failure = self._trail.failed(failure, "reply_failed" if of_a_reply else "request_failed")
+        self._log.error("OpenAI reported an error: %s", failure, extra=failure.fields())
+        self._emit_error(failure, recoverable=True)
+        return failure
 
     def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
         error = to_api_error(failure)
@@ -334,6 +329,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _audio_taken(self, effect: fx.AudioTaken) -> None:
         self._conversation.took(effect.item_id, self._outbox.taken(effect.until_ms, effect.since_ms))
 
+    def _input_timeout(self, effect: fx.InputTimeout) -> None:
+        start, end = map(self._outbox.session_ms, (effect.start_ms, effect.end_ms))
+        self.emit("input_audio_timeout_triggered", events.InputAudioTimeoutTriggered(effect.item_id, start, end))
+
     def _transcript(self, effect: fx.Transcript) -> None:
         if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
             # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
@@ -350,8 +349,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self.emit("input_audio_transcription_completed", event)
 
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
-        logger.error("a user turn was not transcribed: %s", effect.failure, extra={"item_id": effect.item_id})
-        self._counters.failed(effect.failure, "transcription_failed")
+        failure = self._trail.failed(effect.failure, "transcription_failed")
+        extra = {"item_id": effect.item_id, **failure.fields()}
+        self._log.error("a user turn was not transcribed: %s", failure, extra=extra)
         self._untranscribed.pop(effect.item_id, None)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
@@ -379,7 +379,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._do(self._conversation.answers.give_up(key, time.time(), "failed"))
 
     def _reply_again(self, effect: fx.ReplyAgain) -> None:
-        logger.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
+        self._counters.asked_again()
+        self._log.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
         if effect.delay:
             self._start_timer(effect.key, effect.delay, self._reply_rested)
 
@@ -404,7 +405,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._streams.ended(effect)
         self._counters.replied(effect)
         if effect.status == "incomplete":
-            logger.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
+            self._log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
+            self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
         metrics = mapping.reply_metrics(
             effect, label=self._model.label, model=self._model.model, provider=self._model.provider
         )

@@ -21,8 +21,7 @@ from ..core.hearing import Hearing
 from ..core.setup import Phase
 from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
-from ..framework import PREFLIGHT_TRANSCRIPT, LanguageCode, make
-from ..log import logger
+from ..info import SessionInfo, Trail
 from ..notices import Notices
 from ..transport.line import Line, first_of
 from ..transport.link import Link, LinkFailed, discard
@@ -30,6 +29,7 @@ from ..transport.outbox import Event, Outbox
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from ..wire.session import BYTES_PER_MS
+from . import mapping
 from .clock import WallClock
 from .options import Options
 
@@ -50,13 +50,6 @@ RUSH_S = 1.0
 
 ROOM_CHECK_S = 0.5
 """How often a file that waits for room looks again, when nothing happens."""
-
-_STAGES = {
-    "interim": stt.SpeechEventType.INTERIM_TRANSCRIPT,
-    "preflight": PREFLIGHT_TRANSCRIPT,
-    "final": stt.SpeechEventType.FINAL_TRANSCRIPT,
-}
-
 
 Change = Mapping[str, Any]
 """Changed options by their names."""
@@ -111,8 +104,11 @@ class TranscriptionSession:
             recycle_patience=RECYCLE_PATIENCE_S,
         )
         self._clock = WallClock()
-        self._notices = Notices()
-        self._counters = Counters("stt", options.model)
+        self._retries = 0  # in a row; LiveKit counts them, and does not tell
+        self._counters = Counters("stt", options.model, self._outbox.audio)
+        self._trail = Trail(lambda: self._options.model, lambda: self._retries, self._counters)
+        self._log = self._trail.log
+        self._notices = Notices(self._counters, self._log)
         self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
         self._put_at = 0.0
         self._moved = asyncio.Event()
@@ -156,6 +152,16 @@ class TranscriptionSession:
     def rushing(self) -> bool:
         """Whether audio comes faster than anybody speaks: a file."""
         return self._ahead_s - (self._now() - self._put_at) >= RUSH_S
+
+    @property
+    def info(self) -> SessionInfo:
+        """How the session and its connection are right now."""
+        return self._trail.info(
+            over=self._closed or self._enough.is_set(),
+            phase=self._hearing.phase,
+            outbox=self._outbox,
+            notices=self._notices,
+        )
 
     # -- audio in ------------------------------------------------------------------------------------------------
 
@@ -239,13 +245,13 @@ class TranscriptionSession:
                 link = await self._dial_unless_enough()
                 failure = None if link is None else await self._line.serve(link)
             except LinkFailed as exc:
-                self._broke(exc.failure)
-                raise to_api_error(exc.failure) from None  # LiveKit logs causes, and theirs quote the server
+                raise to_api_error(
+                    self._broke(exc.failure)
+                ) from None  # LiveKit logs causes, and theirs quote the server
             finally:
                 self._stop(self._confirmation)
             if failure is not None and not self._enough.is_set():
-                self._broke(failure)
-                raise to_api_error(failure)
+                raise to_api_error(self._broke(failure))
         if self._broken is not None:
             raise self._broken
 
@@ -269,13 +275,14 @@ class TranscriptionSession:
     def close(self) -> None:
         """Nothing will be told any more."""
         self._closed = True
-        self._counters.closed(self._outbox.audio.dropped)
+        self._counters.closed()
         self._stop(self._timer)
         self._stop(self._confirmation)
 
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration."""
-        self._counters.connected(self._outbox.audio.dropped)
+        self._counters.connected()
+        self._trail.opened(link)
         if self._options.needs_new_session(self._dialled):  # changed while it was being opened
             self._line.hang_up(None)
         self._do(self._hearing.opened(self._now()))
@@ -298,6 +305,7 @@ class TranscriptionSession:
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone; its audio waits for the next one."""
+        self._trail.lost()
         if failure is not None:
             self._counters.lost()
         self._do(self._hearing.closed(self._now()))
@@ -344,6 +352,7 @@ class TranscriptionSession:
     def _ready(self, effect: fx.Ready) -> None:
         self._stop(self._confirmation)
         self._counters.ready()
+        self._retries = 0
         self._outbox.configured()
 
     def _settled(self, effect: fx.Settled) -> None:
@@ -364,16 +373,18 @@ class TranscriptionSession:
         else:
             self._detect()
 
-    def _broke(self, failure: Failure) -> None:
+    def _broke(self, failure: Failure) -> Failure:
         """LiveKit tries again, as often as its budget allows, or not at all."""
-        self._counters.failed(failure, "fatal" if failure.kind is Kind.FATAL else "reconnect")
+        fatal = failure.kind is Kind.FATAL
+        self._retries += not fatal
+        return self._trail.failed(failure, "fatal" if fatal else "reconnect")
 
     def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
         where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}
         what = "speech was not transcribed" if where else "OpenAI reported an error"
-        logger.error("%s: %s", what, effect.failure, extra=where)
-        self._counters.failed(effect.failure, "transcription_failed" if where else "request_failed")
-        self._report_error(to_api_error(effect.failure))
+        failure = self._trail.failed(effect.failure, "transcription_failed" if where else "request_failed")
+        self._log.error("%s: %s", what, failure, extra={**where, **failure.fields()})
+        self._report_error(to_api_error(failure))
 
     def _finish(self, effect: fx.Finished) -> None:
         self._enough.set()
@@ -381,40 +392,17 @@ class TranscriptionSession:
 
     def _speech(self, effect: fx.Speech) -> None:
         heard = None if effect.at_ms is None else self._clock.at(effect.at_ms)
-        if effect.speaking:
-            event = make(stt.SpeechEvent, type=stt.SpeechEventType.START_OF_SPEECH, speech_start_time=heard)
-        else:
-            event = make(stt.SpeechEvent, type=stt.SpeechEventType.END_OF_SPEECH, speech_end_time=heard)
-        event.request_id = effect.item_id
-        self._emit(event)
+        self._emit(mapping.speech_event(effect, heard))
 
     def _seconds(self, place_ms: float | None) -> float:
         return 0.0 if place_ms is None else self._offset() + place_ms / 1000
 
     def _caption(self, effect: fx.Caption) -> None:
-        languages = [LanguageCode(code) for code in effect.languages]
-        final = effect.stage == "final"
-        data = make(
-            stt.SpeechData,
-            language=languages[0] if languages else self._options.language,
-            text=effect.text,
-            start_time=self._seconds(effect.start_ms),
-            end_time=self._seconds(effect.end_ms) if final else 0.0,
-            confidence=effect.confidence or 0.0,
-            source_languages=languages or None,
-        )
         if effect.failure is not None:
-            data.metadata = {"incomplete": True, "code": effect.failure.code}
-            logger.warning("a transcript is incomplete: %s", effect.failure, extra={"item_id": effect.item_id})
-        self._emit(stt.SpeechEvent(type=_STAGES[effect.stage], request_id=effect.item_id, alternatives=[data]))
+            extra = {"item_id": effect.item_id, **effect.failure.fields()}
+            self._log.warning("a transcript is incomplete: %s", effect.failure, extra=extra)
+        self._emit(mapping.caption_event(effect, self._options.language, self._seconds))
 
     def _billed(self, effect: fx.SegmentBilled) -> None:
         self._counters.transcribed(effect.usage)
-        usage = make(
-            stt.RecognitionUsage,
-            audio_duration=effect.usage.seconds or effect.audio_ms / 1000,
-            input_tokens=effect.usage.input,
-            output_tokens=effect.usage.output,
-        )
-        kind = stt.SpeechEventType.RECOGNITION_USAGE
-        self._emit(stt.SpeechEvent(type=kind, request_id=effect.item_id, recognition_usage=usage))
+        self._emit(mapping.usage_event(effect))

@@ -17,6 +17,7 @@ from livekit.agents.utils import aio, is_given
 
 from ..audio import InputAudio, frame_from_pcm
 from ..framework import fair_retries, real_reason, report_acquired
+from ..info import SessionInfo
 from ..log import logger
 from ..transport.line import first_of
 from ..transport.link import Link
@@ -70,6 +71,11 @@ class SpeechStream(stt.RecognizeStream):
     def options(self) -> Options:
         """What this stream asks for. Frozen; `update_options` replaces it."""
         return self._session.wanted
+
+    @property
+    def info(self) -> SessionInfo:
+        """How the stream's session and its connection are right now. Made when asked for; safe to log."""
+        return self._session.info
 
     # LiveKit moves the offset on by the time that passed when it tries again. Here times count the audio of the whole
     # stream, also of what is sent again, so only the caller moves it.

@@ -85,7 +85,7 @@ class Line:
         self._hangup = asyncio.get_running_loop().create_future()
         self._patience = self._recycle_patience
         self._renewal.clear()
-        self._tell_dropped()
+        self._tell_dropped(link)
         self._line_peer.link_opened(link)
         tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
         try:
@@ -96,7 +96,7 @@ class Line:
                     raise exc
             known = [exc.failure for exc in problems if isinstance(exc, LinkFailed)]
             # A read that failed knows the server's reason; a write in the same tick only knows that it failed.
-            return min(known, key=lambda failure: failure.kind is not Kind.FATAL) if known else None
+            return link.named(min(known, key=lambda failure: failure.kind is not Kind.FATAL)) if known else None
         finally:
             for task in tasks:
                 task.cancel()
@@ -106,10 +106,11 @@ class Line:
             self._hangup = None
             await link.close()
 
-    def _tell_dropped(self) -> None:
+    def _tell_dropped(self, link: Link) -> None:
         dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped
         if dropped > 0:
-            logger.warning("%.1f s of user audio were lost: there was no connection for too long", dropped / 1000)
+            lost = "%.1f s of user audio were lost: there was no connection for too long"
+            logger.warning(lost, dropped / 1000, extra={"session_id": link.session_id})
 
     async def _read(self, link: Link) -> None:
         while True:

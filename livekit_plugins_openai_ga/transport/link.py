@@ -14,6 +14,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -43,6 +44,9 @@ WRITE_LIMIT_BYTES = 32 * 1024
 
 ERROR_CLOSE_GAP_S = 1.0
 """An error and the close it announces arrive in the same millisecond; within this time they belong together."""
+
+MAX_ID = 100
+"""Characters of an id that are kept; the server, or whoever is in between, could send any number."""
 
 _USER_AGENT = f"livekit-plugins-openai-ga/{__version__} websockets/{websockets.version.version}"
 
@@ -124,6 +128,17 @@ class Link:
         self._stuck: Failure | None = None
         self._watch: asyncio.Task[None] | None = None
         self.session: Mapping[str, Any] = {}
+        self.request_id = "" if socket.response is None else socket.response.headers.get("x-request-id", "")[:MAX_ID]
+
+    @property
+    def session_id(self) -> str:
+        """OpenAI's id of the session; "" before it began."""
+        session_id = self.session.get("id")
+        return session_id[:MAX_ID] if isinstance(session_id, str) else ""
+
+    def named(self, failure: Failure) -> Failure:
+        """The failure, with the ids by which OpenAI or a gateway finds this connection."""
+        return replace(failure, session_id=self.session_id, request_id=failure.request_id or self.request_id)
 
     @classmethod
     async def open(cls, endpoint: Endpoint, *, timeout: float, heartbeat: float | None) -> Link:
@@ -194,8 +209,8 @@ class Link:
     def _unanswered(self) -> Failure:
         """Why a session did not begin on an open socket: the server's error if it sent one."""
         if self._last_error is None:
-            return errors.from_exception(TimeoutError("no session.created came"))
-        return errors.from_close(None, "", last_error=self._last_error[1], connecting=True)
+            return self.named(errors.from_exception(TimeoutError("no session.created came")))
+        return self.named(errors.from_close(None, "", last_error=self._last_error[1], connecting=True))
 
     async def receive(self) -> Payload | Malformed:
         """The next frame, parsed. Raises `LinkFailed` when the socket is gone, also after a clean close."""
@@ -226,12 +241,13 @@ class Link:
         recent = self._last_error
         if recent is not None and time.monotonic() - recent[0] > ERROR_CLOSE_GAP_S:
             recent = None
-        return errors.from_close(
+        failure = errors.from_close(
             close.code if close is not None else None,
             hide(close.reason, self._secrets) if close is not None else "",
             last_error=recent[1] if recent is not None else None,
             connecting=not self.session,
         )
+        return self.named(failure)
 
     async def send(self, event: Mapping[str, Any]) -> None:
         """Send one client event. Raises `LinkFailed` when the socket is gone."""

@@ -33,10 +33,12 @@ class Budget:
         self._failures = 0
         self._confirmed_at: float | None = None
 
-    @property
-    def attempt(self) -> int:
-        """Failures in a row so far."""
-        return self._failures
+    def attempt(self, now: float) -> int:
+        """Retries in a row so far."""
+        return 0 if self._proven(now) else self._failures
+
+    def _proven(self, now: float) -> bool:
+        return self._confirmed_at is not None and now - self._confirmed_at >= PROVEN_AFTER_S
 
     def confirmed(self, now: float) -> None:
         """The server confirmed the configuration."""
@@ -44,7 +46,7 @@ class Budget:
 
     def failed(self, failure: Failure, now: float) -> float | None:
         """A connection failed. Returns the seconds to wait before the next one; None when it is time to stop."""
-        if self._confirmed_at is not None and now - self._confirmed_at >= PROVEN_AFTER_S:
+        if self._proven(now):
             self._failures = 0
         self._confirmed_at = None
         if failure.kind is Kind.FATAL or self._failures >= self._max_retry:

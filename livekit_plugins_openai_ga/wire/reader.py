@@ -24,12 +24,12 @@ def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
         return _checker(inner, path)
     if origin is tuple:
         element = get_args(hint)[0]
-        needs_object = get_origin(element) is Mapping
+        read_one = (lambda value: value) if element is Any else _checker(element, f"{path}[]")
 
         def read_list(value: Any) -> Any:
-            if not isinstance(value, list) or (needs_object and not all(isinstance(v, dict) for v in value)):
-                raise Unreadable(f"'{path}' is not a list of the expected kind")
-            return tuple(value)
+            if not isinstance(value, list):
+                raise Unreadable(f"'{path}' is not a list")
+            return tuple(map(read_one, value))
 
         return read_list
     if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):

@@ -62,6 +62,23 @@ class ContentPart:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """How much of one limit is left; None for what the server did not say.
+
+    Attributes:
+        name: `requests` or `tokens`.
+        limit: How many there may be.
+        remaining: How many are left.
+        reset_seconds: Seconds until all of them are there again.
+    """
+
+    name: str
+    limit: float | None = None
+    remaining: float | None = None
+    reset_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerEvent:
     """Base of every decoded event. `type` is the GA name."""
 
@@ -168,6 +185,24 @@ class SpeechStopped(ServerEvent):
     type: ClassVar[str] = "input_audio_buffer.speech_stopped"
     item_id: str = ""
     audio_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InputTimeout(ServerEvent):
+    """Nobody spoke for `idle_timeout_ms`: the silence becomes a user item. Times are those of `SpeechStarted`."""
+
+    type: ClassVar[str] = "input_audio_buffer.timeout_triggered"
+    item_id: str
+    audio_start_ms: int = 0
+    audio_end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitsUpdated(ServerEvent):
+    """What is left of the limits; comes around a reply."""
+
+    type: ClassVar[str] = "rate_limits.updated"
+    rate_limits: tuple[RateLimit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +316,8 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         AudioCommitted,
         SpeechStarted,
         SpeechStopped,
+        InputTimeout,
+        RateLimitsUpdated,
         ResponseCreated,
         ResponseDone,
         OutputItemAdded,
@@ -303,8 +340,6 @@ IGNORED: Mapping[str, str] = {
     "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
     "input_audio_buffer.cleared": "the buffer was cleared here when it was asked for",
-    "input_audio_buffer.timeout_triggered": "the items and the reply it causes have events of their own",
-    "rate_limits.updated": "of use to the application only; the raw event tap has it",
     "input_audio_buffer.dtmf_event_received": "sent on SIP only",
     "output_audio_buffer.started": _PLAYED,
     "output_audio_buffer.stopped": _PLAYED,

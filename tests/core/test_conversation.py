@@ -13,6 +13,7 @@ from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.conversation import Conversation, Phase
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.wire import server_events as ev
+from livekit_plugins_openai_ga.wire.server_events import RateLimit
 
 OVER = Failure(Kind.FATAL, "invalid_api_key", "", "m", "r")
 
@@ -148,11 +149,21 @@ def test_what_is_refused_and_belongs_to_nobody_is_reported(talk: Any) -> None:
 def test_what_is_not_understood_is_counted_and_the_call_goes_on(talk: Any) -> None:
     talk.says("response.hologram.delta")
     talk.says("response.done")
-    talk.says("rate_limits.updated", rate_limits=[])
+    talk.says("output_audio_buffer.started")
     assert [(effect.what, effect.detail) for effect in talk.effects] == [
         ("unknown event", "response.hologram.delta"),
         ("malformed event", "response.done: 'response' is missing"),
     ]
+
+
+def test_limits_are_passed_on(talk: Any) -> None:
+    talk.says("rate_limits.updated", rate_limits=[{"name": "tokens", "limit": 100, "remaining": 40}])
+    assert talk.effects == [fx.RateLimits((RateLimit("tokens", 100, 40),))]
+
+
+def test_silence_that_becomes_an_item_is_told(talk: Any) -> None:
+    talk.says("input_audio_buffer.timeout_triggered", item_id="u1", audio_start_ms=100, audio_end_ms=5100)
+    assert talk.effects == [fx.InputTimeout("u1", 100, 5100)]
 
 
 # -- user turns ------------------------------------------------------------------------------------------------------

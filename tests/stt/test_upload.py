@@ -190,7 +190,7 @@ async def test_a_refusal_is_an_error_with_status_code_and_remedy(uploader, buffe
             await uploader(server).recognize(buffer(), conn_options=ONCE)
         assert (caught.value.status_code, caught.value.retryable) == (status, retryable)
         assert caught.value.message.startswith(f"{code}: ")
-        assert caught.value.message.endswith(".")
+        assert caught.value.message.endswith(". (request req_1)")
         assert "<html>" not in str(caught.value)
         assert caught.value.request_id == "req_1"
 

@@ -32,6 +32,7 @@ class FakeLink:
         self.room = asyncio.Event()
         self.room.set()
         self.closed = False
+        self.session_id = "sess_1"
 
     def __repr__(self) -> str:
         return self.name
@@ -50,6 +51,9 @@ class FakeLink:
             raise LinkFailed(self.broken)
         self.sent.append(event)
         await self.room.wait()
+
+    def named(self, failure: Failure) -> Failure:
+        return failure
 
     async def close(self) -> None:
         self.closed = True

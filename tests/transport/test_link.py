@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from email.utils import formatdate
 from http import HTTPStatus
@@ -53,15 +53,27 @@ class Server:
 
 
 @asynccontextmanager
-async def served(handler: Handler, answer: Answer | None = None) -> AsyncIterator[Server]:
+async def served(
+    handler: Handler, answer: Answer | None = None, headers: Mapping[str, str] | None = None
+) -> AsyncIterator[Server]:
     server: Server
 
     def process(connection: ServerConnection, request: Request) -> Response | None:
         server.requests.append(request)
         return answer(connection, request) if answer is not None else None
 
+    def dress(connection: ServerConnection, request: Request, response: Response) -> None:
+        response.headers.update(headers or {})
+
     async with serve(
-        handler, "127.0.0.1", 0, process_request=process, logger=SILENT, ping_interval=None, close_timeout=0.1
+        handler,
+        "127.0.0.1",
+        0,
+        process_request=process,
+        process_response=dress,
+        logger=SILENT,
+        ping_interval=None,
+        close_timeout=0.1,
     ) as running:
         server = Server(running.sockets[0].getsockname()[1])
         try:
@@ -105,6 +117,40 @@ async def test_a_link_is_open_when_the_session_was_created() -> None:
         assert await link.receive() == CREATED  # the core sees it, too
         assert await link.receive() == {"type": "rate_limits.updated"}
         await link.close()
+
+
+async def test_a_failure_says_which_connection_it_was() -> None:
+    async def expire(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(CREATED))
+        await connection.close(1011, "not well")
+
+    async with served(expire, headers={"x-request-id": "req_1"}) as server:
+        link = await opened(server)
+        assert (link.session_id, link.request_id) == ("sess_1", "req_1")
+        failure = await read_to_the_end(link)
+    assert (failure.session_id, failure.request_id) == ("sess_1", "req_1")
+    assert (failure.close_code, failure.close_reason) == (1011, "not well")
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_a_session_that_never_began_is_found_by_its_request(closes: bool) -> None:
+    async def refuse(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(error("invalid_model", "No such model.")))
+        if closes:
+            await connection.close(4000, "invalid_request_error.invalid_model")
+        await connection.wait_closed()
+
+    async with served(refuse, headers={"x-request-id": "req_1"}) as server:
+        failure = await failure_of(server)
+    assert (failure.code, failure.session_id, failure.request_id) == ("invalid_model", "", "req_1")
+
+
+async def test_ids_of_any_length_are_kept_short() -> None:
+    async def create(connection: ServerConnection) -> None:
+        await created_then(connection)
+
+    async with served(create, headers={"x-request-id": "r" * 1000}) as server:
+        assert (await opened(server)).request_id == "r" * 100
 
 
 async def test_the_handshake_carries_key_and_own_headers_and_never_the_beta_header() -> None:

@@ -78,10 +78,19 @@ def test_a_session_that_lived_gives_the_whole_budget_back() -> None:
     assert spend(budget)[-1] is None
     budget.confirmed(100.0)
     assert budget.failed(LOST, 100.0 + PROVEN_AFTER_S) == FIRST_RETRY_S
-    assert budget.attempt == 1
+    assert budget.attempt(100.0 + PROVEN_AFTER_S) == 1
     # Once only: the attempts after it prove nothing.
     assert budget.failed(LOST, 500.0) is not None
     assert budget.failed(LOST, 900.0) is None
+
+
+def test_retries_in_a_row_are_counted_until_a_session_has_lived() -> None:
+    budget = Budget(3, 2.0)
+    spend(budget)
+    assert budget.attempt(0.0) == 3
+    budget.confirmed(100.0)
+    assert budget.attempt(100.0 + PROVEN_AFTER_S - 0.1) == 3
+    assert budget.attempt(100.0 + PROVEN_AFTER_S) == 0
 
 
 # -- the supervisor ------------------------------------------------------------------------------------------------
@@ -95,6 +104,7 @@ class FakeLink:
         self.sent: list[dict[str, Any]] = []
         self.broken: Failure | None = None
         self.closed = False
+        self.session_id = "sess_1"
 
     async def receive(self) -> dict[str, Any]:
         got = await self.inbox.get()
@@ -107,6 +117,9 @@ class FakeLink:
             raise LinkFailed(self.broken)
         self.sent.append(event)
         await asyncio.sleep(0)
+
+    def named(self, failure: Failure) -> Failure:
+        return failure
 
     async def close(self) -> None:
         self.closed = True

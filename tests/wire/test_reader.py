@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,12 @@ class Outer:
     code: str = field(default="", metadata={"any": True})
     other: str | None = field(default=None, metadata={"wire": "wire_name"})
     nullable: str | None = field(default="", metadata={"null": True})
+    inners: tuple[Inner, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lists:
+    inners: tuple[Inner, ...]
 
 
 read = reader(Outer)
@@ -42,6 +49,16 @@ def test_what_is_there_is_read_and_what_is_not_has_its_default() -> None:
 def test_nested_objects_lists_and_optional_values() -> None:
     full = {**LEAST, "maybe": {"name": "m"}, "parts": [{"a": 1}], "words": ["x", 1], "seconds": 2}
     assert read(full) == Outer("a", Inner("n"), Inner("m"), 2, ({"a": 1},), ("x", 1))
+
+
+def test_a_list_of_objects_is_read_one_by_one() -> None:
+    assert read({**LEAST, "inners": [{"name": "a"}, {"name": "b", "size": 2}]}).inners == (Inner("a"), Inner("b", 2))
+    assert read({**LEAST, "inners": [{"name": "a"}, {"size": 2}]}).inners == ()
+
+
+def test_an_object_in_a_list_that_is_needed_is_named_by_its_field() -> None:
+    with pytest.raises(Unreadable, match=re.escape("'inners[].name' is missing")):
+        reader(Lists)({"inners": [{"size": 2}]})
 
 
 def test_a_field_can_have_another_name_on_the_wire() -> None:

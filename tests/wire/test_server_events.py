@@ -35,6 +35,8 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "input_audio_buffer.committed": {"item_id": "a", "previous_item_id": None},
     "input_audio_buffer.speech_started": {"item_id": "a", "audio_start_ms": 10},
     "input_audio_buffer.speech_stopped": {"item_id": "a", "audio_end_ms": 20},
+    "input_audio_buffer.timeout_triggered": {"item_id": "a", "audio_start_ms": 0, "audio_end_ms": 5000},
+    "rate_limits.updated": {"rate_limits": [{"name": "tokens", "limit": 9, "remaining": 8, "reset_seconds": 0.5}]},
     "response.created": {"response": {"id": "r", "status": "in_progress", "conversation_id": "c"}},
     "response.done": {"response": {"id": "r", "status": "completed", "usage": {"total_tokens": 3}}},
     "response.output_item.added": {"response_id": "r", "item": {"id": "a", "type": "message", "role": "assistant"}},
@@ -163,6 +165,12 @@ def test_the_clients_event_id_is_read_from_inside_the_error() -> None:
     assert event.error == ev.ErrorDetail("m", "t", "c", "p", "mine")
 
 
+def test_limits_are_read_one_by_one_and_what_is_not_told_is_none() -> None:
+    rows = [{"name": "tokens", "limit": 9, "remaining": 8.5, "reset_seconds": 1}, {"name": "requests", "limit": "many"}]
+    event = from_payload("rate_limits.updated", rate_limits=rows)
+    assert event == ev.RateLimitsUpdated((ev.RateLimit("tokens", 9, 8.5, 1), ev.RateLimit("requests")))
+
+
 def test_why_a_reply_failed_is_read() -> None:
     details = {"type": "failed", "error": {"type": "server_error", "code": "boom", "message": "m"}}
     event = from_payload("response.done", response={"id": "r", "status": "failed", "status_details": details})
@@ -180,7 +188,18 @@ def test_decoding_never_raises(frame: str | bytes) -> None:
     st.sampled_from(sorted(ev.EVENTS)),
     st.dictionaries(
         st.sampled_from(
-            ["item", "item_id", "response", "response_id", "error", "part", "delta", "session", "transcript"]
+            [
+                "item",
+                "item_id",
+                "response",
+                "response_id",
+                "error",
+                "part",
+                "delta",
+                "session",
+                "transcript",
+                "rate_limits",
+            ]
         ),
         json_values
         | st.fixed_dictionaries({}, optional=dict.fromkeys(("id", "type", "content", "status_details"), json_values)),

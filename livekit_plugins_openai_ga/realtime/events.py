@@ -1,0 +1,96 @@
+"""What a session tells besides LiveKit's events: their names, and what each comes with.
+
+`openai_server_event_received` and `openai_client_event_queued` come with the raw event, a dict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..wire.server_events import RateLimit as RateLimit
+
+OwnEvents = Literal[
+    "openai_server_event_received",
+    "openai_client_event_queued",
+    "session_created",
+    "model_changed",
+    "rate_limits_updated",
+    "input_audio_timeout_triggered",
+    "response_incomplete",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCreated:
+    """The event `session_created`: a connection is open, the first one or another. Its configuration comes next.
+
+    Attributes:
+        session_id: OpenAI's id (`sess_...`), for support; "" when the server sent none.
+        request_id: The `x-request-id` of the handshake; "" when the server sent none, as OpenAI's own does.
+        model: The model that was asked for.
+        expires_at: When the server ends the session, in s since 1970; None when it did not say.
+        connection: 1 for the session's first connection, 2 for the next one, and so on.
+    """
+
+    session_id: str
+    request_id: str
+    model: str
+    expires_at: float | None
+    connection: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChanged:
+    """The event `model_changed`: a model was refused, and the session goes on with another.
+
+    Attributes:
+        refused: The model that was asked for.
+        model: The one that is asked for now.
+        reason: Why, in one sentence.
+    """
+
+    refused: str
+    model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimitsUpdated:
+    """The event `rate_limits_updated`: what is left of the account's limits. OpenAI sends it after a reply.
+
+    Attributes:
+        limits: One for each limit the server named.
+    """
+
+    limits: tuple[RateLimit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputAudioTimeoutTriggered:
+    """The event `input_audio_timeout_triggered`: nobody spoke for `idle_timeout_ms` after a reply.
+
+    The server makes a user item of the silence, and answers it.
+
+    Attributes:
+        item_id: The id of that item.
+        audio_start_ms: Where the silence begins in all the audio pushed to the session, in ms.
+        audio_end_ms: Where it ends, in ms.
+    """
+
+    item_id: str
+    audio_start_ms: float
+    audio_end_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseIncomplete:
+    """The event `response_incomplete`: the server ended a reply before it was complete.
+
+    Attributes:
+        response_id: The reply's id, as in LiveKit's `GenerationCreatedEvent`.
+        reason: `max_output_tokens`, `content_filter`, or what else the server says; "" when it does not.
+    """
+
+    response_id: str
+    reason: str
