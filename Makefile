@@ -19,7 +19,7 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test matrix simulate soak lint format clean
+.PHONY: demo room livekit-server test matrix simulate fuzz soak lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -46,6 +46,11 @@ START ?= 0
 simulate: $(STAMP)
 	$(BIN)/python -m tests.simulation --count $(COUNT) --start $(START) --jobs 2
 	$(BIN)/python -m tests.simulation --count $(COUNT) --start $(START) --jobs 2 --stt
+
+# Frames with something wrong in them, from seeds, decoded. `make test` decodes a few thousand.
+fuzz: COUNT = 1000000
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --count $(COUNT) --start $(START) --jobs 2
 
 # Calls at the pace of speech, on a real network that breaks every few seconds.
 MINUTES ?= 10

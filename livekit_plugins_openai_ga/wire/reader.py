@@ -1,7 +1,7 @@
 """Makes a function that fills a dataclass from a JSON object, checking presence and type, from its annotations.
 
 Made once per class, so that decoding an event is a loop over a short plan. Field metadata: `wire` is the JSON name when
-it differs, `any` takes a value of any type as text, `null` tells an explicit null from an absent field.
+it differs, `any` takes a number as text, too, `null` tells an explicit null from an absent field.
 """
 
 from __future__ import annotations
@@ -14,6 +14,25 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 class Unreadable(Exception):
     """A field that is missing or of the wrong type; the text says which."""
+
+
+MAX_NUMBER = 2**53
+"""Larger numbers, which JSON may hold with thousands of digits, raise OverflowError where they meet a float."""
+
+
+def _number_checker(expected: Any, path: str) -> Callable[[Any], Any]:
+    def read_number(value: Any) -> Any:
+        if not isinstance(value, expected) or not -MAX_NUMBER <= value <= MAX_NUMBER:  # NaN is not, either
+            raise Unreadable(f"'{path}' is not a number in range")
+        return value
+
+    return read_number
+
+
+def _any_text(value: Any) -> str:
+    if not isinstance(value, (str, int, float)):
+        raise Unreadable("not a text")  # what is nested deeply cannot be printed
+    return str(value)
 
 
 def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
@@ -34,7 +53,9 @@ def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
         return read_list
     if isinstance(hint, type) and hasattr(hint, "__dataclass_fields__"):
         return reader(hint, path + ".")
-    expected: Any = {float: (int, float)}.get(hint, dict if origin is Mapping else hint)
+    if hint in (int, float):
+        return _number_checker((int, float) if hint is float else int, path)
+    expected: Any = dict if origin is Mapping else hint
 
     def read_plain(value: Any) -> Any:
         if not isinstance(value, expected):
@@ -54,7 +75,7 @@ def reader(cls: type[Any], prefix: str = "") -> Callable[[Any], Any]:
     plan: list[tuple[str, str, Callable[[Any], Any], Any, bool]] = []
     for f in fields(cls):
         key = f.metadata.get("wire", f.name)
-        check = str if f.metadata.get("any") else _checker(hints[f.name], prefix + key)
+        check = _any_text if f.metadata.get("any") else _checker(hints[f.name], prefix + key)
         plan.append((f.name, key, check, f.default, f.metadata.get("null", False)))
 
     def read(payload: Any) -> Any:

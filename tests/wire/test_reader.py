@@ -69,6 +69,19 @@ def test_a_value_of_any_type_can_be_taken_as_text() -> None:
     assert read({**LEAST, "code": 42}).code == "42"
 
 
+def test_what_cannot_be_printed_is_not_taken_as_text() -> None:
+    nested: Any = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert read({**LEAST, "code": nested}).code == ""
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400), 2**53 + 1, float("inf"), float("nan")])
+def test_a_number_that_cannot_be_counted_with_is_none(number: float) -> None:
+    inner = {"name": "n", "size": number}
+    assert read({"id": "a", "inner": inner, "seconds": number}) == Outer("a", Inner("n"))
+
+
 def test_null_is_the_default_unless_it_matters() -> None:
     assert read({**LEAST, "parts": None, "nullable": None}) == Outer("a", Inner("n"), nullable=None)
     assert read(LEAST).nullable == ""
