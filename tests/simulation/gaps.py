@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from livekit_plugins_openai_ga.emulator.faults import RejectOn
+
 from .schedule import Schedule
 
 
@@ -19,24 +21,28 @@ class Gap:
     seed: int
 
 
+def _commit_is_refused(made: Schedule) -> bool:
+    return any(isinstance(fault, RejectOn) and fault.on == "input_audio_buffer.commit" for fault in made.faults)
+
+
 GAPS = (
     Gap(
-        "a commit on its way is taken as answered when the server ends a turn by itself: its audio may be lost",
-        re.compile("user audio is gone"),
-        lambda made: made.server_vad and any(action.what == "commit" for action in made.actions),
-        10910,
-    ),
-    Gap(
-        "a reply given up while its request waits behind audio is asked for all the same, and cancelled when it begins",
-        re.compile("a response.create left for .* whose future was (cancelled|failed)"),
+        "a turn whose commit was told, and whose item was not, is lost with its connection",
+        re.compile("a committed turn is gone, whose item was never told"),
         lambda made: True,
-        44,
+        24,
     ),
     Gap(
-        "an edit of the message that is being spoken is lost in chat_ctx when the reply ends",
-        re.compile("an item differs"),
-        lambda made: any(action.with_ == ("edit",) for action in made.actions),
-        1110,
+        "a planned change of connection between speech_stopped and committed keeps 2 s of the turn",
+        re.compile("user audio is gone"),
+        lambda made: made.server_vad and made.max_session_duration is not None,
+        2822,
+    ),
+    Gap(
+        "a commit that the server refused is taken for the next one that it answers, so the turn after that comes twice",
+        re.compile("user audio is in two items"),
+        _commit_is_refused,
+        1428,
     ),
 )
 
