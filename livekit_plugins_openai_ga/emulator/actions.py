@@ -16,6 +16,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Postpone:
+    """Send this event behind the next one; the session does that itself, no server sees it."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class SendRaw:
     """Send these bytes or this text as they are; only faults do."""
 
@@ -47,4 +54,4 @@ class Wait:
     seconds: float
 
 
-Action = Send | SendRaw | Close | Drop | Freeze | Wait
+Action = Send | Postpone | SendRaw | Close | Drop | Freeze | Wait

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .actions import Action, Close, Drop, Event, Freeze, Send
+from .actions import Action, Close, Drop, Event, Freeze, Postpone, Send
 from .conversation import Conversation
 from .faults import FaultPlan
 from .knobs import Knobs
 from .script import Script
 
 _NESTED = (dict, list, tuple)
+_POSTPONED_S = 0.2
+"""An event that waits for the next one to go first waits no longer."""
 
 
 class Channel:
@@ -40,6 +42,7 @@ class Channel:
         self._number = number
         self._ids = itertools.count(1)
         self._actions: list[Action] = []
+        self._postponed: list[Event] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self.conversation = Conversation("")
@@ -73,11 +76,17 @@ class Channel:
         actions = self.faults.on_send(_snapshot(event))
         for action in actions:
             self.do(action)
-        return any(isinstance(action, Send) and action.event.get("type") == event_type for action in actions)
+        return any(
+            isinstance(action, (Send, Postpone)) and action.event.get("type") == event_type for action in actions
+        )
 
     def do(self, action: Action) -> None:
         """Ask for an action; the last one is a close or a drop."""
         if self.closed is not None:
+            return
+        if isinstance(action, Postpone):
+            self._postponed.append(action.event)
+            self.after(_POSTPONED_S, self._send_postponed)
             return
         if isinstance(action, Send):
             self.sent.append(action.event)
@@ -88,6 +97,13 @@ class Channel:
         elif isinstance(action, Freeze):
             self.frozen = True
         self._actions.append(action)
+        if isinstance(action, Send):
+            self._send_postponed()
+
+    def _send_postponed(self) -> None:
+        late, self._postponed = self._postponed, []
+        for event in late:
+            self.do(Send(event))
 
     def flush(self) -> list[Action]:
         """The actions asked for since the last call."""

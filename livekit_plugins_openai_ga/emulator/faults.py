@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from . import actions
-from .actions import Action, Event, Send, SendRaw
+from .actions import Action, Event, Postpone, Send, SendRaw
 from .conversation import Refused
 
 
@@ -79,6 +79,15 @@ class SwallowOn:
 @dataclass(frozen=True, slots=True)
 class RepeatOn:
     """Send the server event twice."""
+
+    on: str
+    nth: int = 1
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PostponeOn:
+    """Send the server event behind the next one, or alone when none comes at once."""
 
     on: str
     nth: int = 1
@@ -175,11 +184,11 @@ class RejectHandshake:
     times: int = 1
 
 
-EventFault = DropOn | FreezeOn | CloseOn | DelayOn | InjectOn | SwallowOn | RepeatOn | AlterOn | RejectOn
+EventFault = DropOn | FreezeOn | CloseOn | DelayOn | InjectOn | SwallowOn | RepeatOn | PostponeOn | AlterOn | RejectOn
 Fault = (
     EventFault | FailResponse | FailTranscription | DelayTranscription | ExpireAfter | RefuseHandshake | RejectHandshake
 )
-_WATCHING = (DropOn, FreezeOn, CloseOn, DelayOn, InjectOn, SwallowOn, RepeatOn, AlterOn, RejectOn)
+_WATCHING = (DropOn, FreezeOn, CloseOn, DelayOn, InjectOn, SwallowOn, RepeatOn, PostponeOn, AlterOn, RejectOn)
 _LAST = (DropOn, FreezeOn, CloseOn)
 _F = TypeVar("_F", FailResponse, FailTranscription, DelayTranscription, ExpireAfter, RefuseHandshake, RejectHandshake)
 
@@ -205,7 +214,8 @@ class FaultPlan:
             copies = 0
         before = [effect for fault in struck if isinstance(fault, (DelayOn, InjectOn)) for effect in _effects(fault)]
         after = [effect for fault in struck if isinstance(fault, _LAST) for effect in _effects(fault)]
-        return [*before, *[Send(event)] * copies, *after]
+        send = Postpone if any(isinstance(fault, PostponeOn) for fault in struck) else Send
+        return [*before, *[send(event)] * copies, *after]
 
     def on_receive(self, event: Event) -> tuple[list[Action], Refused | None, bool]:
         """What a client event sets off, its refusal, and whether it is lost."""

@@ -90,6 +90,20 @@ def test_events_can_be_lost_and_repeated_and_altered(troubled, names):
     assert t.configure()[0]["type"] == "session.updated"
 
 
+def test_an_event_can_come_behind_the_next_one(troubled, names):
+    t = troubled(faults.PostponeOn("conversation.item.added"))
+    events = t("response.create") + t.run()
+    at = names(events).index("conversation.item.added")
+    assert names(events)[at - 1] == "response.content_part.added"
+    assert names(events).count("conversation.item.added") == 1
+
+
+def test_an_event_that_nothing_follows_is_only_late(troubled, names):
+    t = troubled(faults.PostponeOn("session.updated"))
+    assert t.configure() == []
+    assert names(t.run()) == ["session.updated"]
+
+
 def test_a_lost_client_event_has_no_answer(troubled):
     t = troubled(faults.SwallowOn("response.create"))
     assert t("response.create") == []

@@ -38,6 +38,8 @@ class Heard:
     event: llm.GenerationCreatedEvent
     reader: asyncio.Task[None]
     messages: list[str] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+    ended_at: float = 0.0
     spoken_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -83,6 +85,8 @@ class Application:
         self.pushed = 0
         self.pieces = 0  # read from any stream
         self.cleared = False
+        self.interrupted = False
+        self.taken_out: set[str] = set()  # ids of items
         self.problems: list[str] = []
         self._reading = reading
         self._told: list[str] = []
@@ -123,6 +127,7 @@ class Application:
             asyncio.get_running_loop().call_later(cancel_after, future.cancel)
 
     async def interrupt(self) -> None:
+        self.interrupted = True
         self.session.interrupt()
 
     async def truncate(self, end_ms: int) -> None:
@@ -144,9 +149,10 @@ class Application:
         if how == "add":
             chat.add_message(role="user", content=f"Typed {len(self.calls)}.")
         elif how == "clear":
-            chat.items.clear()
+            self.taken_out.update(item.id for item in items)
+            items.clear()
         elif items and how == "drop":
-            del items[len(items) // 2]
+            self.taken_out.add(items.pop(len(items) // 2).id)
         elif items and how == "move":
             items.append(items.pop(0))
         elif items and how == "edit" and isinstance(items[-1], llm.ChatMessage):
@@ -161,6 +167,9 @@ class Application:
 
     async def change_options(self, tool_choice: Any) -> None:
         self.session.update_options(tool_choice=tool_choice)
+
+    async def change_voice(self, voice: str) -> None:
+        self.session.update_options(voice=voice)
 
     # What comes of it.
 
@@ -184,7 +193,7 @@ class Application:
         self.heard.append(heard)
 
     async def _read(self, heard: Heard) -> None:
-        calls = asyncio.ensure_future(self._drain(heard.event.function_stream))
+        calls = asyncio.ensure_future(self._take_calls(heard))
         async for message in heard.event.message_stream:
             heard.messages.append(message.message_id)
             text = asyncio.ensure_future(self._drain(message.text_stream))
@@ -196,6 +205,13 @@ class Application:
             await text
             await message.modalities
         await calls
+        heard.ended_at = asyncio.get_running_loop().time()
+
+    async def _take_calls(self, heard: Heard) -> None:
+        async for call in heard.event.function_stream:
+            heard.calls.append(call.call_id)
+            self.pieces += 1
+            await asyncio.sleep(self._reading)
 
     async def _drain(self, stream: Any) -> None:
         async for _ in stream:

@@ -3,123 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
 from livekit.agents import llm
 
-from livekit_plugins_openai_ga import RealtimeSession
 from livekit_plugins_openai_ga.core.setup import Phase
-from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.transport.supervisor import PROVEN_AFTER_S
 
-from .application import CHUNK_MS, MARK_BYTES, Application, Asked, chunk_number, listen
+from .delivery import audio
 from .network import Network
+from .replies import told_once, unheard
 from .schedule import HEARTBEAT_S, MAX_RETRY
+from .watch import Watch, is_over
 
-KEEP_MS = 30_000
 CLOSE_LIMIT_S = 1.0 + 0.05
 BUSY = "conversation_already_has_active_response"
-_HEAD = -(-MARK_BYTES // 3) * 4
-
-
-class Watch:
-    """Sees everything while the call runs, and remembers what broke a promise at once."""
-
-    def __init__(
-        self, session: RealtimeSession, app: Application, server: Emulator, network: Network, recycle: float | None
-    ) -> None:
-        self.session, self.app, self.server, self.network = session, app, server, network
-        self.recycle = recycle
-        self.broken: list[str] = []
-        self.reconnected = 0
-        self.confirmed: list[float] = []  # when the client was told that its configuration is in force
-        self._received = 0
-        self._sent = 0
-        self._keys: dict[str, Asked] = {}
-        listen(session, "openai_client_event_queued", self._leaving)
-        listen(session, "openai_server_event_received", self._came)
-        listen(session, "generation_created", self._began)
-        listen(session, "session_reconnected", self._again)
-
-    def activity(self) -> tuple[int, ...]:
-        """Changes whenever something happens."""
-        open_calls = sum(not call.done() for call in self.app.calls)
-        open_replies = sum(not asked.future.done() for asked in self.app.asked)
-        reading = self.app.pieces
-        return (self._received, self._sent, len(self.network.dials), open_calls, open_replies, reading)
-
-    def settled(self) -> bool:
-        """Whether the session is over, or has a connection that is configured."""
-        return is_over(self) or self.session._conversation.phase is Phase.READY
-
-    def facts(self) -> dict[str, int]:
-        """Counts that show that schedules are not idle."""
-        return {
-            "connections": len(self.server.sessions),
-            "reconnected": self.reconnected,
-            "replies heard": len(self.app.heard),
-            "futures failed": sum(a.future.done() and failed(a.future) for a in self.app.asked),
-            "client events": self._sent,
-            "server events": self._received,
-            "chunks": self.app.pushed,
-            "fatal": int(is_over(self)),
-            "errors": len(self.app.errors),
-        }
-
-    def _again(self, _: Any) -> None:
-        self.reconnected += 1
-
-    def _came(self, event: dict[str, Any]) -> None:
-        self._received += 1
-        if event.get("type") == "session.updated":
-            self.confirmed.append(asyncio.get_running_loop().time())
-
-    def _leaving(self, event: dict[str, Any]) -> None:
-        self._sent += 1
-        outbox = self.session._outbox
-        if outbox.kept_ms > KEEP_MS or outbox.waiting_ms > KEEP_MS + CHUNK_MS:
-            self.broken.append(f"the outbox holds too much: {outbox.kept_ms} + {outbox.waiting_ms} ms")
-        if event.get("type") == "response.create" and (asked := self._asked(event)) is not None:
-            self._keys[str(event.get("event_id"))] = asked
-            if asked.future.done() and failed(asked.future):
-                self.broken.append(f"a response.create left for {asked.marker}, whose future was {state(asked.future)}")
-
-    def _asked(self, event: dict[str, Any]) -> Asked | None:
-        instructions = (event.get("response") or {}).get("instructions") or ""
-        return next((asked for asked in self.app.asked if asked.marker in instructions), None)
-
-    def _began(self, event: llm.GenerationCreatedEvent) -> None:
-        key = next(
-            (
-                (sent["response"].get("metadata") or {}).get("client_event_id")
-                for sent in self.server.sent("response.created")
-                if sent["response"]["id"] == event.response_id
-            ),
-            None,
-        )
-        asked = self._keys.get(key or "")
-        if asked is None:
-            return
-        future = asked.future
-        if future.done() and (failed(future) or future.result().response_id != event.response_id):
-            self.broken.append(f"ghost: {event.response_id} began for {asked.marker}, whose future was {state(future)}")
-
-
-def failed(future: asyncio.Future[Any]) -> bool:
-    return future.cancelled() or future.exception() is not None
-
-
-def state(future: asyncio.Future[Any]) -> str:
-    if not future.done():
-        return "pending"
-    return "cancelled" if future.cancelled() else f"failed ({future.exception()!r})" if failed(future) else "resolved"
-
-
-def is_over(watch: Watch) -> bool:
-    return any(not error.recoverable for error in watch.app.errors)
 
 
 def dead_peer(network: Network) -> list[str]:
@@ -145,7 +45,7 @@ def at_rest(watch: Watch, rested: bool) -> list[str]:
     if server.closed is not None:
         return [*found, "at rest, the session believes in a connection that is closed"]
     found += [f"at rest, {h.event.response_id} has not ended" for h in watch.app.heard if not h.reader.done()]
-    return found + _histories(watch) + _audio(watch)
+    return found + _histories(watch) + audio(watch) + unheard(watch)
 
 
 def _histories(watch: Watch) -> list[str]:
@@ -175,29 +75,10 @@ def _chat_item(item: llm.ChatItem) -> tuple[str, str | None]:
     return item.id, getattr(item, "arguments", getattr(item, "output", None))
 
 
-def _audio(watch: Watch) -> list[str]:
-    found, arrived = [], set()
-    for number, session in enumerate(watch.server.sessions):
-        chunks = [
-            chunk
-            for event in session.received
-            if event.get("type") == "input_audio_buffer.append"
-            and (chunk := chunk_number(base64.b64decode(event["audio"][:_HEAD]))) is not None
-        ]
-        arrived.update(chunks)
-        if chunks != sorted(set(chunks)) and not watch.app.cleared:
-            found.append(f"connection {number} got user audio out of order or twice: {chunks}")
-    missing = watch.app.loud - arrived
-    dropped = watch.session._outbox.audio.dropped
-    if len(missing) * CHUNK_MS > dropped + 1 and not watch.app.cleared:
-        found.append(f"user audio is gone: chunks {sorted(missing)}; {dropped:.0f} ms are counted as dropped")
-    return found
-
-
 def _connections(watch: Watch) -> list[str]:
     """Attempts in a row without a session that was confirmed and lived: one, and the budget."""
     dials = [*watch.network.dials, asyncio.get_running_loop().time()]
-    proven_after = min(PROVEN_AFTER_S, watch.recycle or PROVEN_AFTER_S)
+    proven_after = min(PROVEN_AFTER_S, watch.planned.max_session_duration or PROVEN_AFTER_S)
     row = longest = 0
     for dial, next_dial in pairwise(dials):
         confirmed = next((at for at in watch.confirmed if dial <= at < next_dial), None)
@@ -207,21 +88,18 @@ def _connections(watch: Watch) -> list[str]:
 
 
 def _requests(watch: Watch) -> list[str]:
-    """Each request leaves once on a connection, and again only when the server was busy or failed to make the reply."""
+    """Each request leaves once on a connection, and again only when the server was busy, or failed to answer it."""
     found = []
     for number, session in enumerate(watch.server.sessions):
         asked = Counter(e.get("event_id") for e in session.received if e.get("type") == "response.create")
         errors = [e["error"] for e in session.sent if e.get("type") == "error"]
-        unmade = Counter(error.get("event_id") for error in errors if error.get("code") == BUSY)
-        unmade += Counter(
-            (e["response"].get("metadata") or {}).get("client_event_id")
-            for e in session.sent
-            if e.get("type") == "response.done" and e["response"].get("status") == "failed"
-        )
+        again = Counter(error.get("event_id") for error in errors if error.get("code") == BUSY)
+        done = [e["response"] for e in session.sent if e.get("type") == "response.done"]
+        again.update((r["metadata"] or {}).get("client_event_id") for r in done if r["status"] == "failed")
         found += [
             f"connection {number}: {count} times response.create {key}"
             for key, count in asked.items()
-            if count > 1 + unmade[key]
+            if count > 1 + again[key]
         ]
     return found
 
@@ -246,7 +124,7 @@ async def closing(watch: Watch) -> list[str]:
     found += [f"a reader failed: {reader.exception()!r}" for reader in readers if reader.exception() is not None]
     fatal = sum(not error.recoverable for error in watch.app.errors)
     found += [f"{fatal} fatal errors were told"] if fatal > 1 else []
-    return found + _requests(watch) + watch.broken + watch.app.problems
+    return found + _requests(watch) + told_once(watch) + watch.broken + watch.app.problems
 
 
 async def afterwards(watch: Watch) -> list[str]:

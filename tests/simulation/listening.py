@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import random
 import struct
@@ -24,14 +23,14 @@ from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
 from livekit_plugins_openai_ga.emulator.script import Turn
 
-from .application import CHUNK_MS, MARK_BYTES, chunk_number
+from .application import CHUNK_MS
+from .delivery import arrivals
 from .invariants import CLOSE_LIMIT_S, dead_peer
 from .network import Network
 from .run import Outcome, simulate, trace
 from .schedule import GARBAGE, HEARTBEAT_S, MAX_RETRY, any_path, speak
 
 END_LIMIT_S = 120.0
-APPEND = "input_audio_buffer.append"
 STREAMING = "gpt-live-transcribe"
 _EVENTS = (
     "session.update",
@@ -245,10 +244,7 @@ def _order(listener: _Listener, server: Emulator) -> list[str]:
 def _audio(listener: _Listener, server: Emulator) -> list[str]:
     found, arrived = [], set()
     for number, session in enumerate(server.sessions):
-        audio = [event["audio"] for event in session.received if event.get("type") == APPEND]
-        chunks = [
-            chunk for one in audio if (chunk := chunk_number(base64.b64decode(one[: 4 * MARK_BYTES]))) is not None
-        ]
+        chunks = arrivals(session)
         arrived.update(chunks)
         if chunks != sorted(set(chunks)):
             found.append(f"connection {number} got audio out of order or twice: {chunks}")

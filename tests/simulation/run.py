@@ -22,6 +22,7 @@ from .application import Application
 from .network import Network
 from .schedule import HEARTBEAT_S, MAX_RETRY, Schedule, schedule
 from .virtual_loop import Stuck, VirtualLoop, world_of
+from .watch import Watch
 
 QUIET_S = 9.0
 """Nothing happened for so long: the call has come to rest. Longer than the heartbeat needs to find a dead peer, and any
@@ -41,9 +42,9 @@ class Outcome:
     facts: dict[str, int] = field(default_factory=dict)
 
 
-def play(seed: int, *, log: bool = False) -> Outcome:
+def play(seed: int, *, plain: bool = False, log: bool = False) -> Outcome:
     """Play the schedule with this number. Never raises for what the code under test does."""
-    planned = schedule(seed)
+    planned = schedule(seed, plain=plain)
     network = Network(seed, planned.paths)
     return simulate(seed, network, lambda outcome: _call(planned, network, outcome), log=log)
 
@@ -91,7 +92,7 @@ async def _call(planned: Schedule, network: Network, outcome: Outcome) -> None:
     async with Emulator(Script(planned.turns), knobs=planned.knobs, faults=planned.faults) as server:
         session = _session(server, planned)
         app = Application(session, reading=planned.reading)
-        watch = invariants.Watch(session, app, server, network, planned.max_session_duration)
+        watch = Watch(session, app, server, network, planned)
         for action in planned.actions:
             await asyncio.sleep(action.after)
             await getattr(app, action.what)(*action.with_)
@@ -109,14 +110,15 @@ def _session(server: Emulator, planned: Schedule) -> RealtimeSession:
         api_key="sk-simulated",
         base_url=server.base_url,
         turn_detection=detection,
-        input_audio_transcription={"model": "gpt-4o-mini-transcribe"},
+        input_audio_transcription={"model": "gpt-4o-mini-transcribe"} if planned.transcribes else None,
+        resume_replies=planned.resume_replies,
         conn_options=APIConnectOptions(max_retry=MAX_RETRY, retry_interval=0.5, timeout=5.0),
         heartbeat=HEARTBEAT_S,
         max_session_duration=planned.max_session_duration,
     ).session()
 
 
-async def _rest(watch: invariants.Watch) -> bool:
+async def _rest(watch: Watch) -> bool:
     """Wait until nothing has happened for a while; returns whether it came to that."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + REST_LIMIT_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
@@ -78,10 +78,15 @@ class Action:
 
 @dataclass(slots=True)
 class Schedule:
-    """One call. `server_vad`: the server detects turns. `reading`: seconds a reader waits before each piece."""
+    """One call. `server_vad`: the server detects turns. `reading`: seconds a reader waits before each piece.
+
+    `transcribes`: the user's turns are to be transcribed. `resume_replies` is the option of that name.
+    """
 
     seed: int
     server_vad: bool = False
+    transcribes: bool = True
+    resume_replies: Literal["unheard", "never"] = "unheard"
     reading: float = 0.0
     max_session_duration: float | None = None
     knobs: Knobs = field(default_factory=Knobs)
@@ -94,7 +99,8 @@ class Schedule:
         """The call as a person reads it."""
         lines = [
             f"seed {self.seed}: {'server VAD' if self.server_vad else 'manual turns'}, "
-            f"reads every {self.reading} s, recycles after {self.max_session_duration} s",
+            f"reads every {self.reading} s, recycles after {self.max_session_duration} s, "
+            f"transcribes: {self.transcribes}, resumes replies: {self.resume_replies}",
             *(f"  fault   {fault}" for fault in self.faults),
             *(f"  path {n}  {path}" for n, path in enumerate(self.paths)),
             *(f"  turn    {turn}" for turn in self.turns),
@@ -103,8 +109,8 @@ class Schedule:
         return "\n".join(lines)
 
 
-def schedule(seed: int) -> Schedule:
-    """The call with this number; always the same."""
+def schedule(seed: int, *, plain: bool = False) -> Schedule:
+    """The call with this number; always the same. A `plain` one has nothing of what was thought of later."""
     dice = random.Random(seed)
     made = Schedule(
         seed,
@@ -126,7 +132,21 @@ def schedule(seed: int) -> Schedule:
     made.faults = [_fault(dice) for _ in range(dice.choice((0, 1, 1, 1, 2, 2, 3)))]
     made.paths = [any_path(dice) for _ in range(dice.choice((0, 1, 1, 2, 2, 3)))]
     made.actions = _actions(dice, made.server_vad)
+    if not plain:
+        _add(random.Random(f"more {seed}"), made)
     return made
+
+
+def _add(dice: random.Random, made: Schedule) -> None:
+    """What was thought of later, from dice of its own: a seed keeps what it had."""
+    made.resume_replies = dice.choice(("unheard", "unheard", "unheard", "unheard", "never"))
+    made.transcribes = dice.random() < 0.7
+    weights = [weight for weight, _ in _MORE_FAULTS]
+    count = dice.choice((0, 0, 1, 1, 2))
+    made.faults += [make(dice) for make in dice.choices([make for _, make in _MORE_FAULTS], weights, k=count)]
+    for _ in range(dice.choice((0, 0, 1))):
+        place = dice.randrange(len(made.actions) + 1)
+        made.actions.insert(place, Action(dice.choice((0.0, 0.3)), "change_voice", (dice.choice(("marin", "cedar")),)))
 
 
 def speak(text: str, voice: str, speed: float) -> bytes:
@@ -188,6 +208,47 @@ _FAULTS: tuple[tuple[int, Callable[[random.Random], fl.Fault]], ...] = (
     ),
     (1, lambda dice: fl.RejectHandshake(nth=dice.choice((1, 2)))),
 )
+
+
+_PASSING = (
+    ("server_error", "The server had an error while processing your request."),
+    ("rate_limit_exceeded", "Rate limit reached. Please try again in 1.3s."),
+    ("rate_limit_exceeded", "Rate limit reached. Please try again in 60s."),
+)
+_MOVABLE = (
+    "conversation.item.added",
+    "conversation.item.done",
+    "conversation.item.input_audio_transcription.completed",
+    "rate_limits.updated",
+)
+"""Events that may as well come behind the next one: nothing says which is first."""
+
+
+def _fail_reply(dice: random.Random) -> fl.Fault:
+    code, message = dice.choice(_PASSING)
+    return fl.FailResponse(code, message, nth=dice.choice((1, 1, 2, 3)), times=dice.choice((1, 2, 3, 6)))
+
+
+def _refuse_tool(dice: random.Random) -> fl.Fault:
+    place = f"session.tools[{dice.choice((0, 0, 1))}].name"
+    return fl.RejectOn(
+        "session.update", "invalid_value", "No such tool.", place, nth=dice.choice((1, 2)), times=dice.choice((1, 2))
+    )
+
+
+_MORE_FAULTS: tuple[tuple[int, Callable[[random.Random], fl.Fault]], ...] = (
+    (4, _fail_reply),
+    (2, _refuse_tool),
+    (3, lambda dice: fl.PostponeOn(on=dice.choice(_MOVABLE), nth=dice.choice((1, 2, 3)), times=dice.choice((1, 20)))),
+    (3, lambda dice: fl.DropOn(on=dice.choice(_BEGINNINGS), nth=dice.choice((1, 1, 2, 3)))),
+)
+_BEGINNINGS = (
+    "input_audio_buffer.committed",
+    "conversation.item.added",
+    "response.created",
+    "response.content_part.added",
+)
+"""A connection that is lost right behind these: something has begun, and little is known of it."""
 
 
 def _fault(dice: random.Random) -> fl.Fault:
