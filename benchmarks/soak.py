@@ -12,11 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import itertools
 import json
 import logging
 import random
+import statistics
 import sys
 import time
 from collections import Counter
@@ -46,8 +48,8 @@ CALM_S = (4.0, 12.0)
 DEAD_S = 3 * HEARTBEAT_S
 """A half-open connection is given up by the network, too, after so long."""
 KEPT_ITEMS = 12
-WARM_UP = 0.25
-"""The part of the time after which memory is looked at first."""
+SAMPLES = 40
+"""How often memory is looked at."""
 GROWTH = 0.05
 PATIENT = APIConnectOptions(max_retry=30, retry_interval=0.2, timeout=5.0)
 FRAME_BYTES = 960
@@ -298,9 +300,24 @@ def counted(name: str) -> float:
 
 
 def memory() -> float:
-    """MB of this process."""
+    """MB that this process holds on to: without what the collector, or the C library, has not given back yet."""
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     return float(psutil.Process().memory_info().rss / 1e6)
+
+
+async def watch_memory(samples: list[float], every: float) -> None:
+    """A call in the middle of a reply holds more than one that listens, so one look says little."""
+    while True:
+        await asyncio.sleep(every)
+        samples.append(memory())
+
+
+def growth(samples: list[float]) -> tuple[float, float]:
+    """MB before and after: the medians of the second quarter of the samples, when all is warm, and of the last one."""
+    quarter = max(1, len(samples) // 4)
+    return statistics.median(samples[quarter : 2 * quarter]), statistics.median(samples[-quarter:])
 
 
 @contextlib.asynccontextmanager
@@ -336,19 +353,19 @@ async def soak(minutes: float, sessions: int, seed: int) -> int:
         ports = {urlsplit(url).port or 0 for url in urls}
         calls = [Call(url, counts, notes) for url in urls]
         talks = [asyncio.create_task(call.run(began + length)) for call in calls]
-        await asyncio.sleep(length * WARM_UP)
-        rss_before = memory()
+        samples: list[float] = []
+        watching = asyncio.create_task(watch_memory(samples, length / SAMPLES))
         for result in await asyncio.gather(*talks, return_exceptions=True):
             if isinstance(result, BaseException):
                 counts["calls that broke"] += 1
                 notes.append(f"a call broke: {result!r}")
-        rss_after = memory()
+        watching.cancel()
         closing = time.monotonic()
         await asyncio.gather(*(call.session.aclose() for call in calls))
         counts["seconds to close all"] = round(time.monotonic() - closing, 2)  # type: ignore[assignment]
         faults = await stop()
         left = {"tasks left": len(asyncio.all_tasks()) - tasks_before, "sockets left": sockets(ports)}
-    return report(counts, faults, left, rss_before, rss_after, notes)
+    return report(counts, faults, left, *growth(samples), notes)
 
 
 def report(
@@ -374,7 +391,7 @@ def report(
         "user audio lost (counted)": f"{counted('lost_audio_seconds_total'):.1f} s",
         "seconds to close all": counts["seconds to close all"],
         **left,
-        "memory": f"{before:.0f} MB after the warm-up, {after:.0f} MB at the end ({grown:+.1%})",
+        "memory": f"{before:.1f} MB in the second quarter, {after:.1f} MB in the last ({grown:+.1%})",
     }
     for name, value in rows.items():
         print(f"{name:28} {value}")

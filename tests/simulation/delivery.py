@@ -32,7 +32,7 @@ def audio(watch: Watch) -> list[str]:
     if twice := sorted(chunk for chunk, count in there.items() if count > 1):
         found.append(f"user audio is in two items: chunks {twice}")
     faults = watch.planned.faults
-    if any(isinstance(fault, RejectOn) and fault.on == "conversation.item.create" for fault in faults):
+    if any(isinstance(fault, RejectOn) and fault.on in (APPEND, "conversation.item.create") for fault in faults):
         return found  # what is refused is told, and not there
     taken_out = {chunk for item_id in watch.app.taken_out for chunk in known.get(item_id, ())}
     missing = watch.app.loud - arrived[-1] - set(there) - taken_out

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from tests.simulation import run
-from tests.simulation.gaps import GAPS, Gap, unknown
+from tests.simulation.gaps import GAPS, Gap
 from tests.simulation.jobs import played
 from tests.simulation.network import Network, Path
 from tests.simulation.run import Outcome
@@ -31,10 +31,14 @@ def test_no_promise_is_broken(count: int, option: str) -> None:
         *(1528, 6343, 10310, 17067),  # a peer that dies with a few KiB in the send buffer
         *(5507, 11707, 17094),  # a moved message was cut as if it were speech
         *(11, 246, 266, 365),  # who waited for a first configuration that was refused
+        44,  # a reply that was given up while its request waited behind audio was asked for all the same
+        942,  # an item whose deletion the server refused was missing in chat_ctx
+        2746,  # an item whose truncation the server refused was cut in chat_ctx
+        1110,  # an edit of the message that was being spoken was lost when the reply ended
     ],
 )
 def test_what_was_mended_stays_so(seed: int) -> None:
-    assert unknown(schedule(seed), run.play(seed).violations) == []
+    assert run.play(seed, plain=True).violations == []
 
 
 @pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name)
