@@ -17,6 +17,7 @@ from typing import Any
 from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
+from ..wire.items import Item
 from . import effects as fx
 from .answers import Answers
 from .cuts import Cuts
@@ -86,14 +87,24 @@ class Conversation:
         """The connection is gone. What was told of live replies ends here; turns with a partial text become final with
         it."""
         self.setup.closed()
+        items = self._place_turns(now)
         replies = self.answers.lost(now, resume=self._resume_replies, speaking=self.turns.speaking)
-        return [*replies, *self._end_turns()]
+        return [*items, *replies, *self._end_turns()]
 
     def abandon(self, failure: Failure, now: float) -> Effects:
         """The session is over: every open request fails with `failure`, every reply ends."""
         self.setup.closed()
         settled = [fx.Settled(key, failure) for key in (*self.config.abandon(), *self.history.abandon())]
         return [*self.answers.abandon(failure, now), *self._end_turns(), *settled]
+
+    def _place_turns(self, now: float) -> Effects:
+        """The server had made items of these turns, and had not come to tell."""
+        effects: Effects = []
+        for item_id in self.turns.committed_ids:
+            if item_id not in self.mirror and self.spoken.of(item_id) is not None:
+                item = Item(item_id, "message", role="user", content=({"type": "input_audio"},))
+                effects += self.history.added(ev.ItemAdded(item, self.mirror.last_id), now)
+        return effects
 
     def _end_turns(self) -> Effects:
         effects: Effects = []
@@ -162,12 +173,12 @@ class Conversation:
             return self.cuts.refused(event_id, failure)
         if (told := self.answers.refused(event_id, failure, now)) is not None:
             return told
-        empty = failure.code == "input_audio_buffer_commit_empty"
-        refused_commit: Effects = [fx.CommitRefused(event_id)] if empty and event_id is not None else []
+        # Whatever is refused by name may be a commit, of which the outbox knows.
+        unclaimed: Effects = [fx.CommitRefused(event_id)] if event_id is not None else []
         if failure.kind is Kind.BENIGN:
             noticed = fx.Noticed("benign error", failure.code or failure.message)
-            return [noticed, *refused_commit, *self.answers.cancel_refused(failure.code, event_id)]
-        return [fx.Report(failure)]
+            return [noticed, *unclaimed, *self.answers.cancel_refused(failure.code, event_id)]
+        return [fx.Report(failure), *unclaimed]
 
     def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
         self.setup.spoke()  # also by a reply that nobody is shown

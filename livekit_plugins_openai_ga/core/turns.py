@@ -41,11 +41,22 @@ class Turns:
         self._open: dict[str, Turn] = {}
         self._final: set[tuple[str, int]] = set()
         self._speaking: str | None = None  # the item of the speech that goes on
+        self._ending: str | None = None  # the item that the server is about to make of speech that has ended
 
     @property
     def speaking(self) -> bool:
         """Whether the server hears somebody speak."""
         return self._speaking is not None
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody speaks, or has spoken and the server has not made an item of it yet."""
+        return self._speaking is not None or self._ending is not None
+
+    @property
+    def committed_ids(self) -> list[str]:
+        """Items that the server has made, and whose transcript is not final."""
+        return [item_id for item_id, turn in self._open.items() if turn.committed]
 
     def started(self, item_id: str, now: float, start_ms: int = 0) -> None:
         """Speech began."""
@@ -58,12 +69,14 @@ class Turns:
         """Speech ended."""
         self._speaking = None
         if item_id:
+            self._ending = item_id
             self._open.setdefault(item_id, Turn()).end_ms = end_ms
 
     def committed(self, item_id: str) -> tuple[Turn, bool]:
         """The turn's audio is an item now. Returns the turn, and whether its speech still went on: that was its end."""
         turn = self._open.setdefault(item_id, Turn())
         turn.committed = True
+        self._ending = None
         cut_short = self._speaking == item_id
         if cut_short:
             self._speaking = None
@@ -107,6 +120,6 @@ class Turns:
             for content_index, text in turn.parts.items()
         ]
         self._open.clear()
-        self._speaking = None
+        self._speaking = self._ending = None
         self._final.clear()  # the next session makes its own ids
         return lost

@@ -252,7 +252,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _do(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             self._handlers[type(effect)](effect)
-        self._supervisor.set_calm(not self._conversation.turns.speaking and not self._streams.active)
+        self._supervisor.set_calm(not self._conversation.turns.open and not self._streams.active)
 
     def _send(self, effect: fx.Send) -> None:
         self._outbox.put(effect.event, in_turn=effect.in_turn)
@@ -315,7 +315,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 
     def _listen(self) -> None:
-        self._outbox.listen(idle=self._conversation.server_vad and not self._conversation.turns.speaking)
+        self._outbox.listen(idle=self._conversation.server_vad and not self._conversation.turns.open)
 
     def _speech_started(self, effect: fx.SpeechStarted) -> None:
         self._listen()
@@ -328,6 +328,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _audio_taken(self, effect: fx.AudioTaken) -> None:
         self._conversation.took(effect.item_id, self._outbox.taken(effect.until_ms, effect.since_ms))
+        self._listen()
 
     def _input_timeout(self, effect: fx.InputTimeout) -> None:
         start, end = map(self._outbox.session_ms, (effect.start_ms, effect.end_ms))

@@ -25,7 +25,7 @@ def _commit_is_refused(made: Schedule) -> bool:
     return any(isinstance(fault, RejectOn) and fault.on == "input_audio_buffer.commit" for fault in made.faults)
 
 
-GAPS = (
+GAPS: tuple[Gap, ...] = (
     Gap(
         "a turn whose commit was told, and whose item was not, is lost with its connection",
         re.compile("a committed turn is gone, whose item was never told"),
@@ -39,7 +39,7 @@ GAPS = (
         2822,
     ),
     Gap(
-        "a commit that the server refused is taken for the next one that it answers, so the turn after that comes twice",
+        "a commit that the server refused is taken for the next one that it answers; a later turn comes twice",
         re.compile("user audio is in two items"),
         _commit_is_refused,
         1428,

@@ -28,7 +28,7 @@ from .delivery import arrivals
 from .invariants import CLOSE_LIMIT_S, dead_peer
 from .network import Network
 from .run import Outcome, simulate, trace
-from .schedule import GARBAGE, HEARTBEAT_S, MAX_RETRY, any_path, speak
+from .schedule import BEGINNINGS, GARBAGE, HEARTBEAT_S, MAX_RETRY, MOVABLE, any_path, speak
 
 END_LIMIT_S = 120.0
 STREAMING = "gpt-live-transcribe"
@@ -50,7 +50,7 @@ _IDEMPOTENT = ("session.updated", "conversation.item.added", "conversation.item.
 
 @dataclass(slots=True)
 class Speech:
-    """Somebody speaks: `sentences` are chunks of 100 ms, loud and then quiet."""
+    """Somebody speaks: `sentences` are chunks of 100 ms, loud and then quiet. `reading`: seconds after each event."""
 
     seed: int
     model: str
@@ -60,6 +60,7 @@ class Speech:
     max_session_duration: float | None
     faults: list[fl.Fault] = field(default_factory=list)
     paths: list[Any] = field(default_factory=list)
+    reading: float = 0.0
 
     @property
     def faithful(self) -> bool:
@@ -78,7 +79,8 @@ class Speech:
         """What happens as a person reads it."""
         how = "and ends" if self.ends else "and is closed in the middle"
         lines = [
-            f"seed {self.seed}: {self.model}, {self.sentences} {how}, recycles after {self.max_session_duration} s",
+            f"seed {self.seed}: {self.model}, {self.sentences} {how}, recycles after {self.max_session_duration} s, "
+            f"reads every {self.reading} s",
             *(f"  fault   {fault}" for fault in self.faults),
             *(f"  path {n}  {path}" for n, path in enumerate(self.paths)),
         ]
@@ -98,6 +100,12 @@ def schedule(seed: int) -> Speech:
     )
     speech.faults = [_fault(dice) for _ in range(dice.choice((0, 1, 1, 2, 3)))]
     speech.paths = [any_path(dice) for _ in range(dice.choice((0, 1, 1, 2, 3)))]
+    more = random.Random(f"more stt {seed}")
+    speech.reading = more.choice((0.0, 0.0, 0.05, 1.0))
+    if more.random() < 0.4:
+        speech.faults.append(fl.PostponeOn(more.choice(MOVABLE), more.choice((1, 2)), more.choice((1, 20))))
+    if more.random() < 0.2:
+        speech.faults.append(fl.DropOn(more.choice(BEGINNINGS[:2]), more.choice((1, 2, 3))))
     return speech
 
 
@@ -162,6 +170,7 @@ class _Listener:
         try:
             async for event in self.stream:
                 self.events.append(event)
+                await asyncio.sleep(self.speech.reading)
         except APIError as exc:
             self.error = exc
 

@@ -215,7 +215,7 @@ _PASSING = (
     ("rate_limit_exceeded", "Rate limit reached. Please try again in 1.3s."),
     ("rate_limit_exceeded", "Rate limit reached. Please try again in 60s."),
 )
-_MOVABLE = (
+MOVABLE = (
     "conversation.item.added",
     "conversation.item.done",
     "conversation.item.input_audio_transcription.completed",
@@ -239,10 +239,10 @@ def _refuse_tool(dice: random.Random) -> fl.Fault:
 _MORE_FAULTS: tuple[tuple[int, Callable[[random.Random], fl.Fault]], ...] = (
     (4, _fail_reply),
     (2, _refuse_tool),
-    (3, lambda dice: fl.PostponeOn(on=dice.choice(_MOVABLE), nth=dice.choice((1, 2, 3)), times=dice.choice((1, 20)))),
-    (3, lambda dice: fl.DropOn(on=dice.choice(_BEGINNINGS), nth=dice.choice((1, 1, 2, 3)))),
+    (3, lambda dice: fl.PostponeOn(on=dice.choice(MOVABLE), nth=dice.choice((1, 2, 3)), times=dice.choice((1, 20)))),
+    (3, lambda dice: fl.DropOn(on=dice.choice(BEGINNINGS), nth=dice.choice((1, 1, 2, 3)))),
 )
-_BEGINNINGS = (
+BEGINNINGS = (
     "input_audio_buffer.committed",
     "conversation.item.added",
     "response.created",
