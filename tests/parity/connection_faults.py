@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from livekit.agents import APIConnectOptions
+from livekit.agents import APIConnectOptions, llm
 
 from livekit_plugins_openai_ga.connection import DEFAULT_HEARTBEAT
 from livekit_plugins_openai_ga.emulator import Turn
 from livekit_plugins_openai_ga.emulator.faults import (
     CloseOn,
     DelayTranscription,
+    DropOn,
     ExpireAfter,
     RefuseHandshake,
     RejectHandshake,
@@ -92,7 +93,7 @@ async def closed_with_a_reason(do: FaultStage) -> list[str]:
     error = (await do.told("error")).error
     reason = "the reason" if "upstream connect error" in str(error) else "no reason"
     known = do.server.sessions[0].config["id"] in f"{error} {vars(error)}"
-    return [f"an error with {code(error)}", reason, "the session's id" if known else "no session id"]
+    return [f"an error {code(error)}", reason, "the session's id" if known else "no session id"]
 
 
 LOST = "A connection that is lost or replaced"
@@ -112,6 +113,18 @@ async def dropped_in_mid_utterance(do: FaultStage) -> list[str]:
     return [do.audio(do.server.sessions[-1])]
 
 
+@ROWS(LOST, "the user speaks in the very moment in which the connection drops", options=MANUAL)
+async def dropped_in_this_moment(do: FaultStage) -> list[str]:
+    await do.configured()
+    await do.told("metrics_collected")
+    do.cut()
+    do.push(1.0)
+    await do.told("session_reconnected")
+    do.session.commit_audio()
+    await do.within(WATCH_S, lambda: do.server.received("input_audio_buffer.commit"))
+    return [do.audio(do.server.sessions[-1])]
+
+
 @ROWS(
     LOST,
     "the connection is away for a while and the user speaks on for 60 s",
@@ -128,8 +141,10 @@ async def away_for_long(do: FaultStage) -> list[str]:
     do.session.commit_audio()
     await do.server.wait_received("input_audio_buffer.commit")
     there = arrived(do.server.sessions[-1])
+    if there == do.pushed:
+        return ["all 60 s are sent at once"]
     newest = "the newest" if there == do.pushed[-len(there) :] else "some"
-    return [f"{newest} {len(there) / 50:.0f} s are sent at once"]
+    return [f"{newest} {len(there) / 50:.0f} s are sent at once, the rest is dropped"]
 
 
 @ROWS(
@@ -172,6 +187,32 @@ async def replaced_in_a_reply_that_fails(do: FaultStage) -> list[str]:
 async def replaced_in_a_reply_that_never_ends(do: FaultStage) -> list[str]:
     do.session.generate_reply()
     return [await do.goes_on()]
+
+
+MESSAGES = [llm.ChatMessage(id=f"item_{number}", role="user", content=[f"Note {number}."]) for number in range(10)]
+
+
+@ROWS(
+    LOST,
+    "the connection drops, and again when a part of the history was sent",
+    faults=(DropOn("conversation.item.create", nth=len(MESSAGES) + 4),),
+    options=MANUAL,
+)
+async def dropped_again(do: FaultStage) -> list[str]:
+    await do.session.update_chat_ctx(llm.ChatContext(list(MESSAGES)))
+    do.cut()
+    await do.told("session_reconnected", 2)
+    await do.within(1.0, lambda: len(do.server.sessions[-1].items) == len(MESSAGES))
+    left = len(do.server.sessions[-1].items)
+    return ["the history is whole" if left == len(MESSAGES) else f"{left} of {len(MESSAGES)} messages are left"]
+
+
+@ROWS(LOST, "the connection drops three times within 10 s (with two retries)", options=MANUAL)
+async def dropped_three_times(do: FaultStage) -> list[str]:
+    for number in range(1, 4):
+        await do.connects(number)
+        do.cut()
+    return [await do.goes_on(4)]
 
 
 @ROWS(LOST, "the session expires", faults=(ExpireAfter(0.3),))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from livekit import rtc
-from livekit.agents import APIError, APIStatusError, llm
+from livekit.agents import APIStatusError, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.realtime import shell
@@ -162,7 +162,7 @@ class FaultStage(SessionStage):
         """How the session ends, or that it does not."""
         await self.within(WATCH_S, lambda: self.final or self.connections > MANY)
         if self.final:
-            return f"over after {counted(self.connections, 'connection')} with {code(self.final)}"
+            return f"over after {counted(self.connections, 'connection')}, error {code(self.final)}"
         if self.connections > MANY:
             return f"connects again and again (more than {MANY} times in {WATCH_S:g} s), no final error"
         return f"no final error within {WATCH_S:g} s"
@@ -177,22 +177,22 @@ class FaultStage(SessionStage):
             return BEGINS
         if asyncio.get_running_loop().time() - began > 9.0:
             return "fails after 10 s"
-        return f"fails with {code(exc)}"
+        return f"fails {code(exc)}"
 
-    async def goes_on(self) -> str:
-        """Whether the session comes back on another connection."""
-        await self.within(WATCH_S, lambda: self.final or self._confirmed(2))
-        if self._confirmed(2):
+    async def goes_on(self, connection: int = 2) -> str:
+        """Whether the session comes back, on this connection or a later one."""
+        await self.within(WATCH_S, lambda: self.final or self._confirmed(connection))
+        if self._confirmed(connection):
             return "a new connection"
         return "the session is over" if self.final else f"no new connection within {WATCH_S:g} s"
 
-    async def connects(self) -> str:
-        """Whether there is a first connection that works."""
-        await self.within(WATCH_S, lambda: self.final or self._confirmed(1))
-        return "connects" if self._confirmed(1) else "does not connect"
+    async def connects(self, connection: int = 1) -> str:
+        """Whether there is a connection that works, this one or a later one."""
+        await self.within(WATCH_S, lambda: self.final or self._confirmed(connection))
+        return "connects" if self._confirmed(connection) else "does not connect"
 
-    def _confirmed(self, number: int) -> bool:
-        sessions: list[Any] = self.server.sessions[number - 1 :]
+    def _confirmed(self, connection: int) -> bool:
+        sessions: list[Any] = self.server.sessions[connection - 1 :]
         return any(event["type"] == "session.updated" for session in sessions for event in session.sent)
 
 
@@ -225,13 +225,10 @@ def counted(number: int, what: str) -> str:
 
 def code(exc: Any) -> str:
     """What an exception says about its cause."""
-    if isinstance(exc, APIStatusError) and exc.status_code > 0:
-        return f"HTTP {exc.status_code}" if exc.status_code < 1000 else f"close code {exc.status_code}"
-    if isinstance(exc, llm.RealtimeError):
-        found = exc.code
-    else:
-        found = getattr(exc.body, "code", None) if isinstance(exc, APIError) else None
-    return f"`{found}`" if found else "no code"
+    if isinstance(exc, APIStatusError) and 0 < exc.status_code < 1000:  # else a close code
+        return f"with HTTP {exc.status_code}"
+    found = exc.code if isinstance(exc, llm.RealtimeError) else getattr(getattr(exc, "body", None), "code", None)
+    return f"with `{found}`" if found else "without a code"
 
 
 @asynccontextmanager

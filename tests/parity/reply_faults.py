@@ -156,7 +156,7 @@ async def cut_beyond_its_end(do: FaultStage) -> list[str]:
     do.session.truncate(message_id=item.id, modalities=["audio"], audio_end_ms=60_000, audio_transcript="Hello,")
     await do.server.wait_received("conversation.item.truncate")
     await do.within(WATCH_S, lambda: do.server.sent("conversation.item.truncated") or do.events("error"))
-    return [f"refused with {code(do.events('error')[0].error)}" if do.events("error") else "cut at its end"]
+    return [f"refused {code(do.events('error')[0].error)}" if do.events("error") else "cut at its end"]
 
 
 @ROWS(INTERRUPTED, "the user interrupts: the history", turns=(Turn(say=LONG),), options=MANUAL, quoted=True)
@@ -186,8 +186,8 @@ async def instructions_refused(do: FaultStage) -> list[str]:
     try:
         await do.session.update_instructions("Be kind.")
     except llm.RealtimeError as exc:
-        named = "the parameter" if "session.x" in str(exc) else "no parameter"
-        return [f"`update_instructions` raises, with {code(exc)} and {named}"]
+        named = "names" if "session.x" in str(exc) else "does not name"
+        return [f"`update_instructions` raises {code(exc)} and {named} the field"]
     await do.told("error")
     return ["`update_instructions` returns as if they held", "an error event"]
 
@@ -201,10 +201,11 @@ async def instructions_refused(do: FaultStage) -> list[str]:
 )
 async def first_configuration_refused(do: FaultStage) -> list[str]:
     future = do.session.generate_reply()
-    spoke = await do.says(HELLO)
+    await do.within(WATCH_S, lambda: do.final or any(HELLO in reply.text for reply in do.heard))
     await asyncio.wait({future}, timeout=WATCH_S)
+    spoke = any(HELLO in reply.text for reply in do.heard)
     if do.final:
-        return [f"the session is over with {code(do.final)}"]
+        return [f"the session is over, error {code(do.final)}"]
     return ["the agent speaks without its configuration" if spoke else "the agent is silent", "an error event"]
 
 
