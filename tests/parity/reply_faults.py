@@ -83,6 +83,20 @@ async def dropped_when_it_began(do: FaultStage) -> list[str]:
 
 @ROWS(
     REPLIES,
+    "the connection drops when OpenAI is about to answer the user",
+    turns=(Turn(heard="I speak.", say="(lost)", latency=5.0), Turn(say=HELLO)),
+)
+async def dropped_before_the_answer(do: FaultStage) -> list[str]:
+    await do.configured()
+    do.push(1.0)
+    do.pause(0.5)
+    await do.told("generation_created")
+    do.cut()
+    return ["the user is answered" if await do.says(HELLO) else "the user is not answered"]
+
+
+@ROWS(
+    REPLIES,
     "a reply is asked for while another is made",
     turns=(Turn(say=LONG), Turn(say=ANSWER)),
     options=MANUAL,
