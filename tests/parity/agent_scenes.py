@@ -210,7 +210,7 @@ async def a_question_that_is_not_transcribed(do: AgentStage) -> None:
     await do.said(ANSWER)
 
 
-@scene(turns=(Turn(failure=("server_error", "server_error", "Sorry.")), Turn(say=ANSWER)))
+@scene(turns=(Turn(failure=("invalid_request_error", "invalid_value", "Not so.")), Turn(say=ANSWER)))
 async def a_reply_that_fails(do: AgentStage) -> None:
     await do.speaks()
     await do.speaks()

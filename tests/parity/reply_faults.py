@@ -271,9 +271,19 @@ async def voice_changed(do: FaultStage) -> list[str]:
     await do.session.generate_reply()
     await do.within(WATCH_S, lambda: do.reading[0].done())
     do.session.update_options(voice="cedar", speed=1.25)
-    await do.within(1.0, lambda: do.server.sessions[-1].config["audio"]["output"]["speed"] == 1.25)
-    output = do.server.sessions[-1].config["audio"]["output"]
-    return ["the speed changes" if output["speed"] == 1.25 else "both are refused"]
+    await do.within(1.0, lambda: output(do)["speed"] == 1.25)
+    words = ["the speed changes" if output(do)["speed"] == 1.25 else "neither changes"]
+    do.cut()
+    await do.told("session_reconnected")
+    await do.within(1.0, lambda: output(do)["voice"] == "cedar")
+    changed = {"voice": "cedar", "speed": 1.25}.items() <= output(do).items()
+    return [*words, "both with the next connection" if changed else "not with the next connection either"]
+
+
+def output(do: FaultStage) -> dict[str, Any]:
+    """The audio output that the server is configured for."""
+    session: Any = do.server.sessions[-1]
+    return dict(session.config["audio"]["output"])
 
 
 ODD = "What no server should send"
