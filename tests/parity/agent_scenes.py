@@ -29,6 +29,14 @@ def scene(**how: Any) -> Callable[[Callable[[AgentStage], Any]], None]:
     return keep
 
 
+async def said_to_think(agent: Agent) -> None:
+    """The framework says so when a tool runs; one that has ended by then would be told of now before it, now behind."""
+    thinks = asyncio.Event()
+    agent.session.on("agent_state_changed", lambda event: event.new_state == "thinking" and thinks.set())
+    if agent.session.agent_state != "thinking":
+        await thinks.wait()
+
+
 class Bill(Agent):
     """Who the caller is handed over to."""
 
@@ -61,11 +69,13 @@ class Clerk(Agent):
     @function_tool
     async def broken(self) -> str:
         """Does not work."""
+        await said_to_think(self)
         raise RuntimeError("out of order")
 
     @function_tool
     async def locked(self) -> str:
         """Says why it does not work."""
+        await said_to_think(self)
         raise ToolError("The office is closed.")
 
     @function_tool
@@ -118,7 +128,7 @@ async def two_tool_calls_at_once(do: AgentStage) -> None:
     await do.said(ANSWER)
 
 
-@scene(turns=(Turn(tools=(ToolCall("broken"), ToolCall("locked"))), Turn(say="Sorry.")), options=CLERK)
+@scene(turns=(Turn(tool=ToolCall("broken")), Turn(tool=ToolCall("locked")), Turn(say="Sorry.")), options=CLERK)
 async def tools_that_fail(do: AgentStage) -> None:
     await do.speaks()
     await do.said("Sorry.")
@@ -210,7 +220,7 @@ async def a_question_that_is_not_transcribed(do: AgentStage) -> None:
     await do.said(ANSWER)
 
 
-@scene(turns=(Turn(failure=("server_error", "server_error", "Sorry.")), Turn(say=ANSWER)))
+@scene(turns=(Turn(failure=("invalid_request_error", "invalid_value", "Not so.")), Turn(say=ANSWER)))
 async def a_reply_that_fails(do: AgentStage) -> None:
     await do.speaks()
     await do.speaks()

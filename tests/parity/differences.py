@@ -318,20 +318,32 @@ DIFFERENCES: dict[str, tuple[Differs, ...]] = {
             ),
         ),
     ),
-    "a connection that drops in a reply": (
+    "a voice changed after it was heard": (
         Differs(
-            "There a reply that the connection took along is in no metrics; here every reply that began has some.",
-            ours=(
-                (
-                    "metrics_collected label=its own request_id=#2 metadata.model_name='gpt-realtime-2.1' "
-                    "metadata.model_provider=the server"
-                ),
-            ),
+            "There all of the update is refused; here the voice waits for the next connection, which a warning says.",
+            official=("error label=its own error=APIError(cannot_update_voice, retryable=True) recoverable=True",),
         ),
+    ),
+    "a connection that drops in a reply": (
         Differs(
             CLOSE_CODE,
             official=("error label=its own error=APIConnectionError(None, retryable=True) recoverable=True",),
             ours=(("error label=its own error=APIConnectionError(close_1006, retryable=True) recoverable=True"),),
+        ),
+        Differs(
+            "There a reply is lost with its connection; here one of which nothing was heard is asked for again.",
+            ours=(
+                "remote_item_added previous_item_id=None item.id=#3 item.role='assistant' item.content=[]",
+                (
+                    "metrics_collected label=its own request_id=#2 ttft=+ input_tokens=24 output_tokens=22 "
+                    "total_tokens=46 input_token_details.text_tokens=24 output_token_details.text_tokens=4 "
+                    "output_token_details.audio_tokens=18 metadata.model_name='gpt-realtime-2.1' "
+                    "metadata.model_provider=the server"
+                ),
+                "reply 1: message message_id=#3 text='It is noon.' audio='890 ms' modalities=['audio', 'text']",
+                "history: message id=#3 role='assistant' content=['It is noon.']",
+                "server: message id=#3 status='completed' role='assistant' content=['It is noon.']",
+            ),
         ),
     ),
     "a reply asked for while there is no connection": (

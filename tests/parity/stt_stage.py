@@ -86,10 +86,10 @@ class STTStage(Recorder):
         await self.told(Kind.RECOGNITION_USAGE.value, count)
         await self.told("metrics_collected", count)
 
-    async def over(self) -> None:
+    async def over(self, seconds: float = 2.0) -> None:
         """Wait for the end of the stream; 2 s are enough to see that it does not come."""
         assert self.reading is not None
-        await asyncio.wait({self.reading}, timeout=2.0)
+        await asyncio.wait({self.reading}, timeout=seconds)
 
     async def recognize(self, text: str, **how: Any) -> None:
         try:
