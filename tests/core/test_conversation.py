@@ -15,6 +15,8 @@ from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.wire import server_events as ev
 from livekit_plugins_openai_ga.wire.server_events import RateLimit
 
+from .conftest import PCM_100_MS
+
 OVER = Failure(Kind.FATAL, "invalid_api_key", "", "m", "r")
 
 
@@ -174,6 +176,69 @@ def test_speech_is_told_with_its_time_and_its_audio_is_in_good_hands(talk: Any) 
     talk.says("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
     talk.user_turn("u1")
     assert talk.effects[:3] == [fx.SpeechStarted("u1"), fx.SpeechStopped("u1"), fx.AudioTaken(900, "u1", 300)]
+
+
+def test_a_commit_without_the_end_of_speech_answers_one_of_ours(talk: Any) -> None:
+    talk.user_turn("u1")
+    assert talk.all(fx.AudioTaken) == [fx.AudioTaken(None, "u1", 0)]
+
+
+def test_a_turn_without_a_transcript_is_brought_back_as_audio(talk: Any) -> None:
+    talk.user_turn("u1")
+    talk.conversation.took("u1", [PCM_100_MS])
+    talk.loses_connection()
+    talk.forget()
+    talk.opens()
+    (create,) = talk.sent_of("conversation.item.create")
+    assert create["item"]["content"] == [{"type": "input_audio", "audio": PCM_100_MS}]
+
+
+def test_a_partial_transcript_is_final_here_and_goes_along_with_the_audio(talk: Any) -> None:
+    talk.user_turn("u1")
+    talk.conversation.took("u1", [PCM_100_MS])
+    talk.says("conversation.item.input_audio_transcription.delta", item_id="u1", content_index=0, delta="Hel")
+    talk.loses_connection()
+    talk.opens()
+    (create,) = talk.sent_of("conversation.item.create")
+    assert create["item"]["content"] == [{"type": "input_audio", "audio": PCM_100_MS, "transcript": "Hel"}]
+    assert talk.texts == {"u1": "Hel"}
+
+
+def test_a_turn_with_a_transcript_needs_no_audio(talk: Any) -> None:
+    talk.user_turn("u1")
+    talk.conversation.took("u1", [PCM_100_MS])
+    talk.transcript("u1", "Hello")
+    talk.loses_connection()
+    talk.opens()
+    (create,) = talk.sent_of("conversation.item.create")
+    assert create["item"]["content"] == [{"type": "input_text", "text": "Hello"}]
+
+
+def test_a_turn_whose_item_was_not_told_in_time_is_told_and_brought_back(talk: Any) -> None:
+    talk.says("input_audio_buffer.committed", item_id="u1", previous_item_id=None)
+    talk.conversation.took("u1", [PCM_100_MS])
+    talk.loses_connection()
+    assert [placed.record.id for placed in talk.all(fx.ItemPlaced)] == ["u1"]
+    talk.opens()
+    (create,) = talk.sent_of("conversation.item.create")
+    assert create["item"]["id"] == "u1"
+
+
+def test_a_turn_is_open_from_its_first_word_until_the_server_has_an_item_of_it(talk: Any) -> None:
+    turns = talk.conversation.turns
+    talk.says("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=300)
+    assert turns.open
+    talk.says("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    assert turns.open
+    assert not turns.speaking
+    talk.says("input_audio_buffer.committed", item_id="u1")
+    assert not turns.open
+
+
+def test_whatever_is_refused_by_name_may_be_a_commit(talk: Any) -> None:
+    talk.refuses({"event_id": "commit_1"}, "input_audio_buffer_commit_empty")
+    talk.refuses({"event_id": "commit_2"}, "invalid_value")
+    assert talk.all(fx.CommitRefused) == [fx.CommitRefused("commit_1"), fx.CommitRefused("commit_2")]
 
 
 def test_a_transcript_grows_and_is_final_once(talk: Any) -> None:

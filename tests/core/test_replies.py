@@ -164,7 +164,7 @@ def test_a_cancel_that_lost_the_race_is_only_counted(talk: Any) -> None:
     talk.ends("r0")
     talk.forget()
     talk.refuses({"event_id": "cancel_2"}, "response_cancel_not_active")
-    assert talk.told == ["Noticed"]
+    assert talk.told == ["Noticed", "CommitRefused"]  # the outbox knows of no such commit
 
 
 @pytest.mark.parametrize("event_id", ["cancel_2", None])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, Outbox
+from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, MAX_EVENTS, Outbox
 
 
 def pcm(ms: float, mark: int = 0) -> bytes:
@@ -115,6 +115,28 @@ def test_what_the_core_makes_anew_is_forgotten_and_an_applications_event_is_not(
     assert drain(outbox) == ["foreign"]
 
 
+def test_a_request_can_be_taken_back_until_it_leaves() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(20, 1))
+    outbox.put({"type": "reply", "event_id": "k1"}, in_turn=True)
+    outbox.put({"type": "reply", "event_id": "k2"}, in_turn=True)
+    assert outbox.withdraw("k1")
+    assert not outbox.withdraw("k1")
+    assert drain(outbox) == ["audio 1", "reply"]
+    assert not outbox.withdraw("k2")
+
+
+def test_events_that_wait_for_a_connection_are_bounded_and_the_oldest_go() -> None:
+    outbox = Outbox()
+    outbox.put_commit(event("commit"))
+    outbox.put(event("reply"), in_turn=True)
+    for number in range(MAX_EVENTS + 1):
+        outbox.put_foreign(event(f"e{number}"))
+    assert outbox.events_dropped == 2
+    outbox.configured()
+    assert drain(outbox)[:2] == ["reply", "e1"]
+
+
 def test_what_has_left_does_not_leave_again_unless_it_is_audio_or_its_commit() -> None:
     outbox = ready()
     outbox.put_foreign(event("foreign"))
@@ -169,6 +191,16 @@ def test_a_confirmed_commit_takes_the_audio_before_it() -> None:
     outbox.lost()
     outbox.configured()
     assert drain(outbox) == ["audio 3"]
+
+
+def test_what_is_taken_is_handed_over_from_where_the_turn_begins() -> None:
+    outbox = ready()
+    for mark in range(5):
+        outbox.put_audio(pcm(20, mark))
+    drain(outbox)
+    taken = outbox.taken(80, since_ms=30)  # in the middle of the second chunk, which therefore comes along
+    assert [base64.b64decode(chunk)[0] for chunk in taken] == [1, 2, 3]
+    assert outbox.taken(None) == []
 
 
 def test_milliseconds_of_the_server_count_from_the_start_of_its_own_connection() -> None:
