@@ -106,8 +106,9 @@ class Failure:
 
     def hiding(self, secrets: Iterable[str]) -> Failure:
         """This failure with none of `secrets` in what the server said."""
-        code, kind = hide(self.code, secrets), hide(self.error_type, secrets)
-        return replace(self, code=code, error_type=kind, message=hide(self.message, secrets))
+        told = ("code", "error_type", "message", "close_reason", "session_id", "request_id")
+        clean: dict[str, Any] = {name: hide(getattr(self, name), secrets) for name in told}
+        return replace(self, **clean)
 
     def sentence(self) -> str:
         """Return code, message, parameter, meaning, remedy and the ids for support as one readable line."""

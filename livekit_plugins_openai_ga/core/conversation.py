@@ -19,6 +19,7 @@ from ..wire import client_events
 from ..wire import server_events as ev
 from ..wire.items import Item
 from . import effects as fx
+from . import passing
 from .answers import Answers
 from .cuts import Cuts
 from .effects import Effects
@@ -49,7 +50,6 @@ class Conversation:
         self.turns = Turns()
         self._serial = 0
         self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.SessionCreated: lambda event, now: [],
             ev.SessionUpdated: self._session_updated,
             ev.Error: self._error,
             ev.ItemAdded: self.history.added,
@@ -60,17 +60,10 @@ class Conversation:
             ev.AudioCommitted: self._audio_committed,
             ev.SpeechStarted: self._speech_started,
             ev.SpeechStopped: self._speech_stopped,
-            ev.InputTimeout: lambda event, now: [
-                fx.InputTimeout(event.item_id, event.audio_start_ms, event.audio_end_ms)
-            ],
-            ev.RateLimitsUpdated: lambda event, now: [fx.RateLimits(event.rate_limits)],
             **self.answers.handlers,
             ev.AudioDelta: self._audio,
-            ev.Ignored: lambda event, now: [],
-            ev.Unknown: lambda event, now: [fx.Noticed("unknown event", event.name)],
-            ev.Malformed: lambda event, now: [
-                fx.Noticed("malformed event", f"{event.name or 'frame'}: {event.problem}")
-            ],
+            **passing.PASSED_ON,
+            **passing.NOTICED,
         }
 
     # -- what happens on the wire -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
 from . import effects as fx
+from . import passing
 from .effects import Effects
 from .segments import Commit, Ending, Segment, Segments, patience
 from .setup import Phase, Setup, failure_of
@@ -76,10 +77,7 @@ class Hearing:
             ev.TranscriptionDelta: self._delta,
             ev.TranscriptionCompleted: self._completed,
             ev.TranscriptionFailed: self._failed,
-            ev.Unknown: lambda event, now: [fx.Noticed("unknown event", event.name)],
-            ev.Malformed: lambda event, now: [
-                fx.Noticed("malformed event", f"{event.name or 'frame'}: {event.problem}")
-            ],
+            **passing.NOTICED,
         }
 
     @property

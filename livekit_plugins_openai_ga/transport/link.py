@@ -128,13 +128,14 @@ class Link:
         self._stuck: Failure | None = None
         self._watch: asyncio.Task[None] | None = None
         self.session: Mapping[str, Any] = {}
-        self.request_id = "" if socket.response is None else socket.response.headers.get("x-request-id", "")[:MAX_ID]
+        told = "" if socket.response is None else socket.response.headers.get("x-request-id", "")
+        self.request_id = hide(told, self._secrets)[:MAX_ID]
 
     @property
     def session_id(self) -> str:
         """OpenAI's id of the session; "" before it began."""
         session_id = self.session.get("id")
-        return session_id[:MAX_ID] if isinstance(session_id, str) else ""
+        return hide(session_id, self._secrets)[:MAX_ID] if isinstance(session_id, str) else ""
 
     def named(self, failure: Failure) -> Failure:
         """The failure, with the ids by which OpenAI or a gateway finds this connection."""

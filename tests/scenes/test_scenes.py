@@ -107,7 +107,8 @@ class CoreReplay:
     def note(self, effects: list[fx.Effect]) -> None:
         assert not self.to_send, f"the scene sends something else first; left: {self.to_send}"
         self.to_send += [effect.event for effect in effects if isinstance(effect, fx.Send)]
-        self.effects += [effect for effect in effects if not isinstance(effect, fx.Send)]
+        # Limits come at any time, as in `course`.
+        self.effects += [effect for effect in effects if not isinstance(effect, (fx.Send, fx.RateLimits))]
 
     def call(self, name: str, arguments: dict[str, Any]) -> list[fx.Effect]:
         if name in ("opened", "closed", "interrupt", "give_up"):

@@ -145,6 +145,21 @@ async def test_a_session_that_never_began_is_found_by_its_request(closes: bool) 
     assert (failure.code, failure.session_id, failure.request_id) == ("invalid_model", "", "req_1")
 
 
+async def test_a_key_that_a_server_takes_for_an_id_is_hidden() -> None:
+    created = {**CREATED, "session": {"id": f"sess_{KEY}"}}
+
+    async def create(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(created))
+        await connection.close(1011, KEY)
+
+    async with served(create, headers={"x-request-id": KEY}) as server:
+        failure = await read_to_the_end(await opened(server))
+    assert KEY not in f"{failure!r} {failure} {failure.fields()}"
+    async with served(create, refuse_with(HTTPStatus.FORBIDDEN, "", x_request_id=KEY)) as server:
+        failure = await failure_of(server)
+    assert (failure.http_status, failure.request_id) == (403, "[redacted]")
+
+
 async def test_ids_of_any_length_are_kept_short() -> None:
     async def create(connection: ServerConnection) -> None:
         await created_then(connection)
