@@ -269,8 +269,6 @@ async def test_a_long_audio_delta_survives_a_throttled_line(open_call):
         assert call.events["error"] == []
 
 
-# Not strict: on a fast enough machine the frame may come in time.
-@pytest.mark.xfail(reason="a pong behind a big frame is late, and the live peer is taken for dead")
 async def test_a_big_frame_that_takes_longer_than_the_heartbeat_is_a_sign_of_life(open_call):
     knobs = Knobs(pace=1e6, delta_ms=200_000, reply_latency=0.0, speak=lambda text, voice, speed: LONG)
     async with open_call(Emulator(script(), knobs=knobs), Plan(down=Path(rate=8e6)), **MANUAL) as call:
