@@ -276,7 +276,9 @@ class Link:
         """
         silence, before, moved_at = 2 * heartbeat, 0, time.monotonic()
         while self._dead is None:
-            await asyncio.sleep(min(heartbeat / 2, self._socket.heard_at + silence - time.monotonic()))
+            left = self._socket.heard_at + silence - time.monotonic()
+            # Not less than a clock can show: what is left may be the rounding of a sum.
+            await asyncio.sleep(min(heartbeat / 2, max(left, 0.001)))
             now, waiting = time.monotonic(), self._socket.transport.get_write_buffer_size()
             if waiting <= WRITE_LIMIT_BYTES // 4 or waiting != before:
                 before, moved_at = waiting, now
