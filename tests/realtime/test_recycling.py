@@ -33,7 +33,7 @@ async def goes_on(call, server, reading, *, connections=2):
     [
         (Turn(say=LONG), ["completed"]),
         (Turn(say=LONG, incomplete="max_output_tokens"), ["incomplete"]),
-        (Turn(failure=("server_error", "server_error", "Sorry."), latency=1.3), ["failed"]),
+        (Turn(failure=("invalid_request_error", "invalid_value", "No."), latency=1.3), ["failed"]),
     ],
     ids=["completed", "incomplete", "failed"],
 )
