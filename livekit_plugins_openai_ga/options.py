@@ -47,6 +47,7 @@ class Options:
     model: str
     connection: Connection
     reply_timeout: float
+    request_timeout: float
     resume_replies: ResumeReplies = "unheard"
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -59,6 +60,7 @@ class Options:
         model: str,
         connection: Connection,
         reply_timeout: float,
+        request_timeout: float,
         given: Mapping[str, Any],
         resume_replies: ResumeReplies = "unheard",
         max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
@@ -74,6 +76,7 @@ class Options:
             model,
             connection,
             float(number("reply_timeout", reply_timeout, 0.1)),
+            float(number("request_timeout", request_timeout, 0.1)),
             resume_replies,
             float(number("max_replay_audio", max_replay_audio, 0, 600)),
         )

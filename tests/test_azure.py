@@ -204,10 +204,10 @@ def test_deployments_may_be_called_anything_and_openais_dates_do_not_hold(caplog
 
 
 def test_every_other_option_means_what_it_means_elsewhere() -> None:
-    made = model(voice="cedar", max_session_duration=60, extra_query={"a": "b"}, reply_timeout=3.0)
+    made = model(voice="cedar", max_session_duration=60, extra_query={"a": "b"}, reply_timeout=3.0, request_timeout=4.0)
     assert made.options.values["voice"] == "cedar"
     assert made.options.connection.max_session_duration == 60
-    assert made.options.reply_timeout == 3.0
+    assert (made.options.reply_timeout, made.options.request_timeout) == (3.0, 4.0)
     assert made.options.endpoint().url.endswith("?a=b&model=dep")
     with pytest.raises(TypeError, match="voices"):
         model(voices="cedar")

@@ -331,6 +331,7 @@ def test_there_is_a_bad_form_of_every_field() -> None:
         ({"max_session_duration": 0}, "max_session_duration=0"),
         ({"heartbeat": 0}, "heartbeat=0"),
         ({"reply_timeout": float("nan")}, "reply_timeout=nan"),
+        ({"request_timeout": 0}, "request_timeout=0"),
         ({"model": ""}, "model"),
         ({"model": "gpt-live-1"}, "model='gpt-live-1' cannot hold a conversation"),
         ({"model": "gpt-transcribe"}, "model='gpt-transcribe' cannot hold a conversation"),

@@ -38,6 +38,7 @@ class SessionOptions(TypedDict, total=False):
     include: NotGivenOr[list[str] | None]
     http_session: aiohttp.ClientSession | None
     reply_timeout: float
+    request_timeout: float
     resume_replies: opts.ResumeReplies
     max_replay_audio: float
     fallback_models: Sequence[str]
@@ -79,6 +80,7 @@ class RealtimeModel(llm.RealtimeModel):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         heartbeat: float = DEFAULT_HEARTBEAT,
         reply_timeout: float = 10.0,
+        request_timeout: float = 5.0,
         resume_replies: opts.ResumeReplies = "unheard",
         max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
         fallback_models: Sequence[str] = (),
@@ -113,8 +115,10 @@ class RealtimeModel(llm.RealtimeModel):
             max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never. The
                 server ends every session after 3600 s.
             conn_options: number of attempts in a row, seconds between them, and seconds one may take.
-            heartbeat: seconds between pings, and for a pong to come. A dead peer is noticed within twice that.
+            heartbeat: seconds between pings. A peer that sends nothing for twice that is taken for dead.
             reply_timeout: seconds a reply may take to begin once it was asked for.
+            request_timeout: seconds OpenAI may take to answer a change of instructions, tools or history, default 5.0.
+                Then the connection is replaced and the change made on the next one; after as long there, it raises.
             resume_replies: `unheard` (default): a reply of which nothing was heard when the connection broke is asked
                 for once more on the next one. `never`: it fails.
             max_replay_audio: seconds of user audio that are kept for the next connection, default 30: what was said
@@ -148,6 +152,7 @@ class RealtimeModel(llm.RealtimeModel):
                 max_session_duration=max_session_duration,
             ),
             reply_timeout=reply_timeout,
+            request_timeout=request_timeout,
             resume_replies=resume_replies,
             max_replay_audio=max_replay_audio,
             fallback_models=fallback_models,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from livekit import rtc
@@ -20,16 +21,13 @@ from .. import options as opts
 from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
-from ..errors import Failure, Kind
+from ..errors import Failure, Kind, from_exception
 from ..framework import make
 from ..info import SessionInfo
 from ..wire import client_events
 from . import mapping
 from .shell import Shell
 from .streams import refusal
-
-REQUEST_TIMEOUT_S = 5.0
-"""How long the server may take to acknowledge items and configuration while it is connected."""
 
 MIN_COMMIT_MS = 100.0
 """GA refuses to commit less audio than this."""
@@ -125,19 +123,35 @@ class RealtimeSession(Shell):
 
     async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
-        has one, and for `REQUEST_TIMEOUT_S` while there is. Returns why it was refused, or None."""
+        has one. Returns why it was refused, or None.
+
+        A connection on which no answer comes for `request_timeout` is given up: the peer is dead, or an event was lost,
+        and the next connection is told everything anew. Raises RealtimeError when that does not answer either.
+        """
         if self._over is not None:
             return self._over
         future = self._requests.open(key)
         self._do(start())
+        limit, line = self._options.request_timeout, self._supervisor
+        asked_on = line.served if self._conversation.phase is Phase.READY else None
+        given_up: int | None = None
         while True:
-            await asyncio.wait({future}, timeout=REQUEST_TIMEOUT_S)
+            await asyncio.wait({future}, timeout=limit)
             if future.done():
                 return future.result()
-            if self._conversation.phase is Phase.READY:
+            on = line.served if self._conversation.phase is Phase.READY else None
+            if on is None or on != asked_on:  # it has the whole time on each connection
+                asked_on = on
+            elif on == given_up or not line.flushed:
+                continue  # it is being closed; or the request is on its way: pictures over a slow line
+            elif given_up is not None:
                 self._requests.settle(key, None)
-                late = f"OpenAI did not answer within {REQUEST_TIMEOUT_S:g} s."
+                late = f"OpenAI did not answer within {limit:g} s, on two connections in a row."
                 raise make(llm.RealtimeError, late, code="timeout")
+            else:
+                given_up = on
+                late = f"The server did not answer a request within {limit:g} s."
+                line.hang_up(replace(from_exception(TimeoutError()), message=late))
 
     async def _update_session(
         self,

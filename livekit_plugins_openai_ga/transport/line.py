@@ -44,6 +44,10 @@ class Line:
         self._calm.set()
         self._hangup: asyncio.Future[None] | None = None
         self._told_dropped = 0.0
+        self.served = 0
+        """How many links were served so far, the current one included."""
+        self.flushed = True
+        """Whether everything that may leave has left: nothing waits for the peer to read."""
 
     def wake(self) -> None:
         """There is something in the outbox."""
@@ -85,6 +89,7 @@ class Line:
         self._hangup = asyncio.get_running_loop().create_future()
         self._patience = self._recycle_patience
         self._renewal.clear()
+        self.served += 1
         self._tell_dropped(link)
         self._line_peer.link_opened(link)
         tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
@@ -119,9 +124,11 @@ class Line:
     async def _write(self, link: Link) -> None:
         while True:
             self._work.clear()
+            self.flushed = False
             while (event := self._outbox.next()) is not None:
                 if not self._line_peer.link_sending(event):
                     await link.send(event)
+            self.flushed = True
             await self._work.wait()
 
     async def _due(self) -> None:

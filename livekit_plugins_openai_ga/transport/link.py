@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, cast
 
 import websockets
 import websockets.version
@@ -66,6 +66,16 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+class _Connection(ClientConnection):
+    """Notes when bytes came. Any are a sign of life: a pong has to wait behind a big frame."""
+
+    heard_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self.heard_at = time.monotonic()
+        super().data_received(data)
 
 
 @functools.cache
@@ -120,12 +130,12 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
 class Link:
     """An open session socket. `session` is the payload of `session.created`."""
 
-    def __init__(self, socket: ClientConnection, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, socket: _Connection, secrets: Iterable[str] = ()) -> None:
         self._socket = socket
         self._secrets = tuple(secrets)
         self._early: deque[Payload | Malformed] = deque()
         self._last_error: tuple[float, Failure] | None = None
-        self._stuck: Failure | None = None
+        self._dead: Failure | None = None
         self._watch: asyncio.Task[None] | None = None
         self.session: Mapping[str, Any] = {}
         told = "" if socket.response is None else socket.response.headers.get("x-request-id", "")
@@ -145,7 +155,8 @@ class Link:
     async def open(cls, endpoint: Endpoint, *, timeout: float, heartbeat: float | None) -> Link:
         """Dial, upgrade, and wait for `session.created`; all of it within `timeout` seconds.
 
-        `heartbeat` (s) is both the time between pings and the time a pong may take; None sends no pings.
+        `heartbeat` (s) is the time between pings; a peer that sends nothing for twice that is dead. None: no pings, and
+        a dead peer goes unnoticed.
         Raises `LinkFailed`.
         """
         started = time.monotonic()
@@ -158,16 +169,17 @@ class Link:
                 max_size=MAX_FRAME_BYTES,
                 open_timeout=timeout,
                 ping_interval=heartbeat,
-                ping_timeout=heartbeat,
+                ping_timeout=None,  # see `_watch`
                 close_timeout=CLOSE_TIMEOUT_S,
                 write_limit=WRITE_LIMIT_BYTES,
                 logger=socket_logger,
+                create_connection=_Connection,
                 ssl=_tls() if endpoint.url.startswith("wss:") else None,
             )
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
             # No cause: it holds the request, and the frames of the library hold its headers.
             raise LinkFailed(_failure(exc, endpoint.secrets)) from None
-        link = cls(socket, endpoint.secrets)
+        link = cls(cast(_Connection, socket), endpoint.secrets)
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
         opening = asyncio.ensure_future(link._handshake())
         try:
@@ -181,7 +193,7 @@ class Link:
             await link.close()
             raise
         if heartbeat is not None:
-            link._watch = asyncio.ensure_future(link._watch_sending(heartbeat))
+            link._watch = asyncio.ensure_future(link._watch_peer(heartbeat))
         return link
 
     @property
@@ -236,8 +248,8 @@ class Link:
             self._last_error = (time.monotonic(), failure)
 
     def _closed(self, exc: ConnectionClosed) -> Failure:
-        if self._stuck is not None:
-            return self._stuck
+        if self._dead is not None:
+            return self._dead
         close = exc.rcvd or exc.sent
         recent = self._last_error
         if recent is not None and time.monotonic() - recent[0] > ERROR_CLOSE_GAP_S:
@@ -257,18 +269,25 @@ class Link:
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
-    async def _watch_sending(self, heartbeat: float) -> None:
-        """End a link whose send buffer holds up what is sent, and does not move for `heartbeat` seconds.
+    async def _watch_peer(self, heartbeat: float) -> None:
+        """End a link whose peer is dead: nothing came for twice the `heartbeat` (s), so a ping was not answered, or
+        the send buffer holds up what is sent and does not move for one `heartbeat`.
 
-        The library's pings, and the close after a missing pong, wait for room in that buffer, so they notice nothing.
+        The library's own time limit takes only a pong for life, and waits for room in that buffer.
         """
-        before, unmoved = 0, 0
-        while unmoved < 2:
-            await asyncio.sleep(heartbeat / 2)
-            waiting = self._socket.transport.get_write_buffer_size()
-            unmoved = unmoved + 1 if waiting > WRITE_LIMIT_BYTES // 4 and waiting == before else 0
-            before = waiting
-        self._stuck = errors.from_exception(TimeoutError(f"The peer took no data for {heartbeat:g} s."))
+        silence, before, moved_at = 2 * heartbeat, 0, time.monotonic()
+        while self._dead is None:
+            left = self._socket.heard_at + silence - time.monotonic()
+            # Not less than a clock can show: what is left may be the rounding of a sum.
+            await asyncio.sleep(min(heartbeat / 2, max(left, 0.001)))
+            now, waiting = time.monotonic(), self._socket.transport.get_write_buffer_size()
+            if waiting <= WRITE_LIMIT_BYTES // 4 or waiting != before:
+                before, moved_at = waiting, now
+            if now - moved_at >= heartbeat:
+                self._dead = errors.from_exception(TimeoutError(f"The peer took no data for {heartbeat:g} s."))
+            elif now - self._socket.heard_at >= silence:
+                silent = f"The peer sent nothing for {silence:g} s and did not answer a ping."
+                self._dead = errors.from_exception(TimeoutError(silent))
         self._socket.transport.abort()
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from ..errors import Failure, Kind
@@ -19,6 +20,9 @@ from .outbox import Outbox
 
 FIRST_RETRY_S = 0.1
 MAX_RETRY_DELAY_S = 30.0
+MAX_ASKED_WAIT_S = 60.0
+"""A server that asks to wait longer (`Retry-After`) is not waited for: nobody stays on a silent call for that."""
+
 PROVEN_AFTER_S = 10.0
 """A confirmed session that lived this long gives the whole budget back."""
 
@@ -49,14 +53,24 @@ class Budget:
         if self._proven(now):
             self._failures = 0
         self._confirmed_at = None
-        if failure.kind is Kind.FATAL or self._failures >= self._max_retry:
+        asked = failure.retry_after or 0.0
+        if failure.kind is Kind.FATAL or self._failures >= self._max_retry or asked > MAX_ASKED_WAIT_S:
             return None
         self._failures += 1
         delay = FIRST_RETRY_S
         if self._failures > 1:
             backoff = self._retry_interval * 2.0 ** (self._failures - 2)
             delay = min(MAX_RETRY_DELAY_S, backoff * (0.75 + 0.5 * self._jitter()))
-        return max(delay, failure.retry_after or 0.0)
+        return max(delay, asked)
+
+
+def _as_final(failure: Failure) -> Failure:
+    """The failure with which a line stops. One that a long enough wait would mend says how long that is."""
+    asked = failure.retry_after or 0.0
+    if failure.kind is Kind.FATAL or asked <= MAX_ASKED_WAIT_S:
+        return failure
+    remedy = f"The server asks to wait {asked:.0f} s, and a call waits {MAX_ASKED_WAIT_S:.0f} s at most: call later."
+    return replace(failure, remedy=remedy)
 
 
 class Supervised(Peer, Protocol):
@@ -110,7 +124,7 @@ class Supervisor(Line):
                 continue
             delay = self._budget.failed(failure, time.monotonic())
             if delay is None:
-                self._peer.gave_up(failure)
+                self._peer.gave_up(_as_final(failure))
                 return
             self._peer.will_retry(failure, delay)
             await asyncio.sleep(delay)

@@ -125,6 +125,42 @@ async def test_a_server_that_never_confirms_the_configuration_is_left(open_sessi
         assert "did not confirm the configuration" in str(call.errors[0].error)
 
 
+async def test_a_change_whose_answer_is_lost_is_made_on_the_next_connection(open_session):
+    async with Emulator(faults=[SwallowOn("session.updated", nth=2)]) as server:
+        call = open_session(server, request_timeout=0.2)
+        await call.session.update_instructions("Be brief.")
+        await call.session.update_instructions("Be kind.")
+        assert [session.config["instructions"] for session in server.sessions] == ["Be kind.", "Be kind."]
+        (error,) = call.errors
+        assert error.recoverable
+        assert error.error.body.code == "timeout"
+        assert "did not answer a request within 0.2 s" in str(error.error)
+
+
+async def test_a_change_that_two_connections_do_not_answer_raises(open_session, reading):
+    lost = SwallowOn("conversation.item.added", times=FOREVER)
+    async with Emulator(Script([Turn(say="Hi.")]), faults=[lost]) as server:
+        call = open_session(server, request_timeout=0.2)
+        await call.session.update_instructions("Be brief.")
+        history = llm.ChatContext()
+        history.add_message(role="user", content="My name is Ada.")
+        with pytest.raises(llm.RealtimeError, match=r"did not answer within 0.2 s, on two connections") as caught:
+            await call.session.update_chat_ctx(history)
+        assert caught.value.code == "timeout"
+        assert len(server.handshakes) == 2
+        assert [error.recoverable for error in call.errors] == [True]
+        await call.session.generate_reply()
+
+
+async def test_a_request_has_no_time_limit_while_there_is_no_connection(open_session):
+    patient = APIConnectOptions(max_retry=4, retry_interval=0.1, timeout=2.0)
+    async with Emulator(faults=[RefuseHandshake(503, times=3)]) as server:
+        call = open_session(server, conn_options=patient, request_timeout=0.1)
+        await call.session.update_instructions("Be brief.")
+        assert server.sessions[0].config["instructions"] == "Be brief."
+        assert len(call.errors) == 3
+
+
 async def test_an_expired_session_is_replaced(open_session, reading):
     async with Emulator(Script([Turn(say="Still here.")]), faults=[ExpireAfter(0.2)]) as server:
         call = open_session(server)

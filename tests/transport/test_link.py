@@ -551,8 +551,33 @@ async def test_a_peer_that_stops_answering_pings_is_noticed() -> None:
         started = time.monotonic()
         failure = await read_to_the_end(link)
         assert time.monotonic() - started < 1.5
-        assert (failure.kind, failure.close_code) == (Kind.RECONNECT, 1011)
-        assert "ping" in failure.sentence()
+        assert (failure.kind, failure.code) == (Kind.RECONNECT, "timeout")
+        assert "sent nothing for 0.4 s and did not answer a ping" in failure.sentence()
+
+
+async def test_any_byte_is_a_sign_of_life_also_of_a_frame_that_takes_long_to_arrive() -> None:
+    """A pong would have to wait behind the frame."""
+
+    async def drip(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(CREATED))
+        connection.transport.pause_reading()  # no pong ever
+        frame = json.dumps({"type": "x", "data": "a" * 200}).encode()
+        header = bytes([0x81, 126]) + len(frame).to_bytes(2, "big")
+        for byte in header + frame[:-1]:
+            connection.transport.write(bytes([byte]))
+            await asyncio.sleep(0.005)
+        connection.transport.write(frame[-1:])
+        await connection.wait_closed()
+
+    async with served(drip) as server:
+        link = await opened(server, heartbeat=0.2)
+        await link.receive()
+        started = time.monotonic()
+        frame = await link.receive()
+        assert time.monotonic() - started > 2 * 0.2
+        assert isinstance(frame, dict)
+        assert frame["type"] == "x"
+        assert "sent nothing" in (await read_to_the_end(link)).sentence()
 
 
 async def test_a_peer_that_answers_pings_may_be_silent_for_long() -> None:
@@ -583,7 +608,14 @@ async def test_closing_takes_less_than_a_second_when_the_peer_is_frozen(stuffed:
 
 
 async def test_a_stuck_send_ends_when_the_heartbeat_gives_up() -> None:
-    async with served(frozen) as server:
+    async def deaf(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(CREATED))
+        connection.transport.pause_reading()
+        while True:
+            await connection.send(json.dumps({"type": "x"}))
+            await asyncio.sleep(0.02)
+
+    async with served(deaf) as server:
         link = await opened(server, heartbeat=0.2)
         started = time.monotonic()
         await asyncio.wait_for(link.send({"type": "x", "data": "a" * 30_000_000}), 5)

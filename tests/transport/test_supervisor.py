@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.transport.outbox import Outbox
 from livekit_plugins_openai_ga.transport.supervisor import (
     FIRST_RETRY_S,
+    MAX_ASKED_WAIT_S,
     MAX_RETRY_DELAY_S,
     PROVEN_AFTER_S,
     Budget,
@@ -59,6 +61,12 @@ def test_the_server_may_ask_for_a_longer_wait_and_not_for_a_shorter_one() -> Non
     budget = Budget(5, 20.0, jitter=lambda: 0.5)
     assert budget.failed(BUSY, 0.0) == 7.0
     assert budget.failed(BUSY, 0.0) == 20.0
+
+
+def test_a_wait_that_no_caller_would_sit_through_is_not_begun() -> None:
+    budget = Budget(5, 2.0, jitter=lambda: 0.5)
+    assert budget.failed(replace(BUSY, retry_after=MAX_ASKED_WAIT_S), 0.0) == MAX_ASKED_WAIT_S
+    assert budget.failed(replace(BUSY, retry_after=3600.0), 0.0) is None
 
 
 def test_a_handshake_gives_nothing_back() -> None:
