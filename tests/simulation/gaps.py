@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from livekit_plugins_openai_ga.emulator.faults import RejectOn
-
 from .schedule import Schedule
 
 
@@ -21,30 +19,7 @@ class Gap:
     seed: int
 
 
-def _commit_is_refused(made: Schedule) -> bool:
-    return any(isinstance(fault, RejectOn) and fault.on == "input_audio_buffer.commit" for fault in made.faults)
-
-
-GAPS: tuple[Gap, ...] = (
-    Gap(
-        "a turn whose commit was told, and whose item was not, is lost with its connection",
-        re.compile("a committed turn is gone, whose item was never told"),
-        lambda made: True,
-        24,
-    ),
-    Gap(
-        "a planned change of connection between speech_stopped and committed keeps 2 s of the turn",
-        re.compile("user audio is gone"),
-        lambda made: made.server_vad and made.max_session_duration is not None,
-        2822,
-    ),
-    Gap(
-        "a commit that the server refused is taken for the next one that it answers; a later turn comes twice",
-        re.compile("user audio is in two items"),
-        _commit_is_refused,
-        1428,
-    ),
-)
+GAPS: tuple[Gap, ...] = ()
 
 
 def unknown(made: Schedule | None, violations: list[str]) -> list[str]:
