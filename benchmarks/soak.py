@@ -122,6 +122,10 @@ FAULTS: tuple[Callable[[TcpProxy, random.Random], Awaitable[None]], ...] = (
 )
 
 
+Struck = tuple[float, int, str]
+"""When (unix seconds), which call, and how."""
+
+
 def forget(server: Emulator) -> None:
     """Drop what an emulator remembers for tests; the number of its sessions makes its ids."""
     for place, session in enumerate(server.sessions):
@@ -132,11 +136,11 @@ def forget(server: Emulator) -> None:
             session.sent.clear()
 
 
-async def trouble(server: Emulator, proxy: TcpProxy, dice: random.Random, counts: Counter[str]) -> None:
+async def trouble(number: int, server: Emulator, proxy: TcpProxy, dice: random.Random, done: list[Struck]) -> None:
     while True:
         await asyncio.sleep(dice.uniform(*CALM_S))
         fault = dice.choice(FAULTS)
-        counts[fault.__name__] += 1
+        done.append((time.time(), number, fault.__name__.replace("_", " ")))
         await fault(proxy, dice)
         proxy.connections[:] = proxy.live
         forget(server)
@@ -144,7 +148,7 @@ async def trouble(server: Emulator, proxy: TcpProxy, dice: random.Random, counts
 
 async def serve(sessions: int, seed: int) -> None:
     """Print the base URLs; break things until a line comes in; print what was done."""
-    counts: Counter[str] = Counter()
+    struck: list[Struck] = []
     async with contextlib.AsyncExitStack() as stack:
         pairs: list[tuple[Emulator, TcpProxy]] = []
         for _ in range(sessions):
@@ -154,7 +158,7 @@ async def serve(sessions: int, seed: int) -> None:
         print(json.dumps([proxy.base_url for _, proxy in pairs]), flush=True)
         order = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         troubles = [
-            asyncio.create_task(trouble(server, proxy, random.Random(seed * 1000 + number), counts))
+            asyncio.create_task(trouble(number, server, proxy, random.Random(seed * 1000 + number), struck))
             for number, (server, proxy) in enumerate(pairs)
         ]
         done, _ = await asyncio.wait([order, *troubles], return_when=asyncio.FIRST_COMPLETED)
@@ -162,7 +166,7 @@ async def serve(sessions: int, seed: int) -> None:
             task.cancel()
         for task in done - {order}:
             task.result()
-        print(json.dumps(counts), flush=True)
+        print(json.dumps(struck), flush=True)
 
 
 # -- this side: the calls -----------------------------------------------------------------------------------------
@@ -174,12 +178,17 @@ async def get_weather(city: str) -> str:
     return f"It is sunny in {city}."
 
 
+Note = tuple[float, int, str]
+"""When (unix seconds) what went wrong began, in which call, and what it is."""
+
+
 class Call:
     """One call: speaks, asks, calls tools, and counts what comes of it."""
 
-    def __init__(self, base_url: str, counts: Counter[str], kept: list[str]) -> None:
+    def __init__(self, number: int, base_url: str, counts: Counter[str], kept: list[Note]) -> None:
         options = {"api_key": "sk-any", "base_url": base_url, "conn_options": PATIENT, "heartbeat": HEARTBEAT_S}
         self.session = RealtimeModel(**options).session()
+        self._number = number
         self._counts = counts
         self._notes = kept
         self._saying = b""
@@ -237,12 +246,12 @@ class Call:
     async def _answer(self, kind: str, waiting: Awaitable[llm.GenerationCreatedEvent]) -> None:
         """Wait for the reply to one turn and judge it."""
         self._counts[f"{kind} turns"] += 1
-        began = time.strftime("%H:%M:%S")
+        began = time.time()
         try:
             said, calls = await asyncio.wait_for(self._first_of(waiting), ANSWER_S)
         except (asyncio.TimeoutError, llm.RealtimeError) as exc:
             self._counts[f"{kind} lost"] += 1
-            self._notes.append(f"{began} {kind}: {type(exc).__name__} {exc}")
+            self._notes.append((began, self._number, f"{kind}: {type(exc).__name__} {exc}"))
             return
         for call in calls:
             await self._request("tool result", self._give(call))
@@ -253,7 +262,7 @@ class Call:
             self._counts[f"{kind} broken off"] += 1
         else:
             self._counts[f"{kind} lost"] += 1
-            self._notes.append(f"{began} {kind}: the reply ended and nothing of it was heard ({said!r})")
+            self._notes.append((began, self._number, f"{kind}: the reply ended, and all that was heard is {said!r}"))
 
     async def _first_of(self, waiting: Awaitable[llm.GenerationCreatedEvent]) -> tuple[str, list[llm.FunctionCall]]:
         return await self._read(await waiting)
@@ -281,11 +290,12 @@ class Call:
 
     async def _request(self, name: str, waiting: Awaitable[None]) -> None:
         self._counts["requests"] += 1
+        began = time.time()
         try:
             await asyncio.wait_for(waiting, ANSWER_S)
         except (asyncio.TimeoutError, llm.RealtimeError) as exc:
             self._counts["requests failed"] += 1
-            self._notes.append(f"{time.strftime('%H:%M:%S')} {name}: {type(exc).__name__} {exc}")
+            self._notes.append((began, self._number, f"{name}: {type(exc).__name__} {exc}"))
 
 
 def sockets(ports: set[int]) -> int:
@@ -323,18 +333,20 @@ def growth(samples: list[float]) -> tuple[float, float]:
 @contextlib.asynccontextmanager
 async def other_side(
     sessions: int, seed: int
-) -> AsyncIterator[tuple[list[str], Callable[[], Awaitable[Counter[str]]]]]:
+) -> AsyncIterator[tuple[list[str], Callable[[], Awaitable[list[Struck]]]]]:
     """The servers' process: its base URLs, and what stops the trouble and says how much of it there was."""
     command = (THIS, "--serve", "--sessions", str(sessions), "--seed", str(seed))
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, *map(str, command), stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *map(str, command), stdin=pipe, stdout=pipe, limit=2**24
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     into, out = process.stdin, process.stdout
 
-    async def stop() -> Counter[str]:
+    async def stop() -> list[Struck]:
         into.write(b"enough\n")
-        return Counter(json.loads(await out.readline() or b"{}"))
+        return [(at, number, name) for at, number, name in json.loads(await out.readline() or b"[]")]
 
     try:
         yield json.loads(await out.readline()), stop
@@ -346,19 +358,19 @@ async def other_side(
 
 async def soak(minutes: float, sessions: int, seed: int) -> int:
     counts: Counter[str] = Counter()
-    notes: list[str] = []
+    notes: list[Note] = []
     began, length = time.monotonic(), minutes * 60
     tasks_before = len(asyncio.all_tasks())
     async with other_side(sessions, seed) as (urls, stop):
         ports = {urlsplit(url).port or 0 for url in urls}
-        calls = [Call(url, counts, notes) for url in urls]
+        calls = [Call(number, url, counts, notes) for number, url in enumerate(urls)]
         talks = [asyncio.create_task(call.run(began + length)) for call in calls]
         samples: list[float] = []
         watching = asyncio.create_task(watch_memory(samples, length / SAMPLES))
-        for result in await asyncio.gather(*talks, return_exceptions=True):
+        for number, result in enumerate(await asyncio.gather(*talks, return_exceptions=True)):
             if isinstance(result, BaseException):
                 counts["calls that broke"] += 1
-                notes.append(f"a call broke: {result!r}")
+                notes.append((time.time(), number, f"a call broke: {result!r}"))
         watching.cancel()
         closing = time.monotonic()
         await asyncio.gather(*(call.session.aclose() for call in calls))
@@ -369,13 +381,14 @@ async def soak(minutes: float, sessions: int, seed: int) -> int:
 
 
 def report(
-    counts: Counter[str], faults: Counter[str], left: dict[str, int], before: float, after: float, notes: list[str]
+    counts: Counter[str], struck: list[Struck], left: dict[str, int], before: float, after: float, notes: list[Note]
 ) -> int:
     """Print the table; returns the exit code."""
     grown = after / before - 1
+    faults = Counter(name for _, _, name in struck)
     rows: dict[str, Any] = {
         "faults": sum(faults.values()),
-        **{f"  {name.replace('_', ' ')}": number for name, number in sorted(faults.items())},
+        **{f"  {name}": number for name, number in sorted(faults.items())},
         **{
             f"{kind} turns": " ".join(
                 f"{counts[f'{kind} {what}']} {what}," for what in ("turns", "answered", "broken off", "lost")
@@ -395,8 +408,10 @@ def report(
     }
     for name, value in rows.items():
         print(f"{name:28} {value}")
-    for note in notes:
-        print(f"  {note}")
+    for began, call, note in sorted(notes):
+        print(f"call {call}, {time.strftime('%H:%M:%S', time.localtime(began))} {note}")
+        near = [(at, name) for at, number, name in struck if number == call and -15 < at - began < ANSWER_S]
+        print("   ", ", ".join(f"{name} {at - began:+.1f} s" for at, name in near))
     lost = sum(counts[name] for name in counts if name.endswith("lost"))
     bad = lost or counts["requests failed"] or counts["sessions that gave up"] or counts["calls that broke"]
     return 1 if bad or any(left.values()) or grown > GROWTH else 0

@@ -26,14 +26,14 @@ def audio(watch: Watch) -> list[str]:
             found.append(f"connection {number} got user audio out of order or twice: {chunks}")
     if watch.app.cleared:
         return found
+    refused = [fault.on for fault in watch.planned.faults if isinstance(fault, RejectOn)]
+    if APPEND in refused or "conversation.item.create" in refused:
+        return found  # what is refused is told, and not there
     known = {item_id: _marked(pcm) for item_id, pcm in watch.turns.items()}
     final = {item["id"] for item in watch.server.sessions[-1].items}  # type: ignore[union-attr]
     there = Counter(chunk for item_id in final for chunk in known.get(item_id, ()))
     if twice := sorted(chunk for chunk, count in there.items() if count > 1):
         found.append(f"user audio is in two items: chunks {twice}")
-    faults = watch.planned.faults
-    if any(isinstance(fault, RejectOn) and fault.on in (APPEND, "conversation.item.create") for fault in faults):
-        return found  # what is refused is told, and not there
     taken_out = {chunk for item_id in watch.app.taken_out for chunk in known.get(item_id, ())}
     missing = watch.app.loud - arrived[-1] - set(there) - taken_out
     halves = missing & _committed_only(watch)

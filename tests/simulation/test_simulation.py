@@ -41,6 +41,18 @@ def test_what_was_mended_stays_so(seed: int) -> None:
     assert run.play(seed, plain=True).violations == []
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        *(24, 223, 1123),  # a turn whose commit was told, and whose item was not, was lost with its connection
+        *(2166, 2336, 2822),  # a planned change between speech_stopped and committed kept 2 s of a turn
+        *(797, 1428),  # a commit that was refused was taken for the next one that was answered
+    ],
+)
+def test_what_was_mended_later_stays_so(seed: int) -> None:
+    assert run.play(seed).violations == []
+
+
 @pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name)
 def test_a_known_gap_still_shows_else_it_is_to_be_taken_out(gap: Gap) -> None:
     made = schedule(gap.seed)
