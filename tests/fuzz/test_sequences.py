@@ -122,6 +122,7 @@ records = st.builds(
 )
 calls = st.one_of(
     st.tuples(st.just("ask"), st.booleans()),
+    st.tuples(st.just("begin"), st.booleans()),
     st.tuples(st.just("give_up"), st.integers(0, 5)),
     st.tuples(st.just("sync"), st.lists(records, max_size=3, unique_by=lambda record: record.id)),
     st.tuples(
@@ -192,6 +193,11 @@ class Player:
         names = {"response_id": self.ids.get(name, name)} if "response_id" in payload else {}
         return {**payload, **names, **({"response": {**response, "id": self.ids.get(name, name)}} if response else {})}
 
+    def begin(self, aside: bool) -> None:
+        self.ask(aside)
+        self.leave()
+        self.answer(len(self.flying) - 1)
+
     def say(self, item_id: str, kind: str, parts: int) -> None:
         item = {"id": item_id, "type": "message", "role": "assistant"}
         written = {"type": "response.output_text.delta", "delta": "hello"}
@@ -199,6 +205,8 @@ class Player:
             {"type": "response.output_audio_transcript.delta", "delta": "hello"},
             {"type": "response.output_audio.delta", "delta": "AAAA"},
         ]
+        if self.conversation.answers.replies.get(next(reversed(self.ids.values()), "")) is None:
+            self.receive({"type": "response.created", "response": {"id": "r0", "conversation_id": "c"}})
         names = {"response_id": next(reversed(self.ids), ""), "item_id": item_id}
         for event in [
             {"type": "response.output_item.added", "item": item},
@@ -328,7 +336,7 @@ def check_replies(effects: list[fx.Effect]) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.booleans(), st.lists(steps, max_size=60))
+@given(st.booleans(), st.lists(steps, min_size=8, max_size=60))
 def test_a_conversation_stands_any_order(ready: bool, played: list[tuple[Any, ...]]) -> None:
     player = Player()
     player.opened()
@@ -455,7 +463,7 @@ def check_captions(listener: Listener) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.booleans(), st.booleans(), st.lists(heard, max_size=60))
+@given(st.booleans(), st.booleans(), st.lists(heard, min_size=8, max_size=60))
 def test_speech_to_text_stands_any_order(server_turns: bool, local_vad: bool, played: list[tuple[Any, ...]]) -> None:
     listener = Listener(server_turns, local_vad)
     listener.opened()
