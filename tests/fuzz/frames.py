@@ -19,7 +19,7 @@ from livekit_plugins_openai_ga.wire import renames
 from livekit_plugins_openai_ga.wire import server_events as ev
 
 SCENES = sorted((Path(__file__).parent.parent / "scenes").glob("*.jsonl"))
-DEEP = 200
+DEEP = 60
 
 JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 0.5, -0.0, 2**31, 2**63, -(2**63), 2**64, 10**30, 10**400),
