@@ -18,7 +18,7 @@ from livekit_plugins_openai_ga.emulator.faults import (
 )
 
 from .fault_stage import FOREVER, WATCH_S, FaultStage, Rows, arrived, code
-from .stage import SERVER_VAD
+from .stage import SERVER_VAD, TIMEOUT_S
 
 ROWS = Rows()
 HELLO = "Hello, how can I help?"
@@ -60,7 +60,7 @@ for status, name in ((401, "invalid_api_key"), (404, "not_found")):
 
 @ROWS(CONNECTING, "HTTP 429 with `Retry-After: 1`, once", faults=(RefuseHandshake(429, retry_after=1.0),))
 async def told_to_wait(do: FaultStage) -> list[str]:
-    await do.within(WATCH_S, lambda: do.connections)
+    await do.within(TIMEOUT_S, lambda: do.connections)
     early = await do.within(0.8, lambda: do.connections > 1)
     return [await do.connects(), "too early" if early else "after that second"]
 
@@ -76,7 +76,7 @@ async def overloaded(do: FaultStage) -> list[str]:
     faults=(RejectHandshake("invalid_api_key", "Incorrect API key provided.", 3000, times=FOREVER),),
 )
 async def closed_after_the_end(do: FaultStage) -> list[str]:
-    await do.within(WATCH_S, lambda: do.final)
+    await do.within(TIMEOUT_S, lambda: do.final)
     try:
         await asyncio.wait_for(do.session.aclose(), 1.0)
     except Exception as exc:
@@ -104,12 +104,12 @@ MANUAL = {"turn_detection": None}
 async def dropped_in_mid_utterance(do: FaultStage) -> list[str]:
     await do.configured()
     do.push(1.0)
-    await do.within(WATCH_S, lambda: len(arrived(do.server.sessions[0])) == 50)
+    await do.within(TIMEOUT_S, lambda: len(arrived(do.server.sessions[0])) == 50)
     do.cut()
     await do.told("session_reconnected")
     do.push(1.0)
     do.session.commit_audio()
-    await do.server.wait_received("input_audio_buffer.commit")
+    await do.server.wait_received("input_audio_buffer.commit", timeout=TIMEOUT_S)
     return [do.audio(do.server.sessions[-1])]
 
 
@@ -121,7 +121,7 @@ async def dropped_in_this_moment(do: FaultStage) -> list[str]:
     do.push(1.0)
     await do.told("session_reconnected")
     do.session.commit_audio()
-    await do.within(WATCH_S, lambda: do.server.received("input_audio_buffer.commit"))
+    await do.within(TIMEOUT_S, lambda: do.server.received("input_audio_buffer.commit"))
     return [do.audio(do.server.sessions[-1])]
 
 
@@ -139,7 +139,7 @@ async def away_for_long(do: FaultStage) -> list[str]:
     await do.proxy.accept()
     await do.told("session_reconnected")
     do.session.commit_audio()
-    await do.server.wait_received("input_audio_buffer.commit")
+    await do.server.wait_received("input_audio_buffer.commit", timeout=TIMEOUT_S)
     there = arrived(do.server.sessions[-1])
     if there == do.pushed:
         return ["all 60 s are sent at once"]
@@ -161,7 +161,7 @@ async def replaced_in_mid_utterance(do: FaultStage) -> list[str]:
     await do.within(1.3, lambda: do.events("session_reconnected"))
     do.push(1.0)
     do.pause(0.5)
-    await do.server.wait_sent("input_audio_buffer.committed")
+    await do.server.wait_sent("input_audio_buffer.committed", timeout=TIMEOUT_S)
     sessions = [s for s in do.server.sessions if any(e["type"] == "input_audio_buffer.committed" for e in s.sent)]
     return [do.audio(sessions[0])]
 
@@ -244,8 +244,8 @@ async def dropped_before_the_transcript(do: FaultStage) -> list[str]:
     await do.configured()
     do.push(1.0)
     do.session.commit_audio()
-    await do.server.wait_sent("conversation.item.added")
-    await do.within(WATCH_S, lambda: do.events("remote_item_added"))
+    await do.server.wait_sent("conversation.item.added", timeout=TIMEOUT_S)
+    await do.within(TIMEOUT_S, lambda: do.events("remote_item_added"))
     do.cut()
     await do.told("session_reconnected")
     kept = await do.within(0.5, lambda: any(item["role"] == "user" for item in do.server.sessions[-1].items))
@@ -261,10 +261,10 @@ async def dropped_before_the_transcript(do: FaultStage) -> list[str]:
 )
 async def dropped_in_a_reply(do: FaultStage) -> list[str]:
     await do.session.generate_reply()
-    await do.within(WATCH_S, lambda: do.heard and do.heard[0].audio_s > 0.4)
+    await do.within(TIMEOUT_S, lambda: do.heard and do.heard[0].audio_s > 0.4)
     do.cut()
     await do.told("session_reconnected")
-    ended = await do.within(WATCH_S, lambda: do.reading[0].done())
+    ended = await do.within(TIMEOUT_S, lambda: do.reading[0].done())
     said = do.heard[0].text.strip()
     assert said
     kept = await do.within(0.5, lambda: said in str(do.server.sessions[-1].items))

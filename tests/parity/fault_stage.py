@@ -22,7 +22,7 @@ from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.realtime import shell
 
 from ..faults.proxy import TcpProxy
-from .stage import OPTIONS, PLUGINS, Scene, SessionStage, frames
+from .stage import OPTIONS, PLUGINS, TIMEOUT_S, Scene, SessionStage, frames
 
 FOREVER = 1000
 MANY = 10
@@ -119,11 +119,24 @@ class FaultStage(SessionStage):
 
     async def configured(self) -> None:
         """The first connection has its configuration."""
-        await self.server.wait_sent("session.updated")
+        await self.server.wait_sent("session.updated", timeout=TIMEOUT_S)
 
-    async def says(self, text: str, seconds: float = WATCH_S) -> bool:
-        """Whether a reply says all of it in time."""
-        return await self.within(seconds, lambda: any(text in reply.text for reply in self.heard))
+    def said(self, text: str) -> int:
+        """How many replies have said all of it."""
+        return sum(text in reply.text for reply in self.heard)
+
+    async def says(self, text: str) -> bool:
+        """Whether a reply says all of it before every reply has ended, or soon after that."""
+        await self.within(TIMEOUT_S, lambda: self.said(text) or (self.reading and self.all_read()))
+        return await self.within(1.0, lambda: self.said(text))
+
+    def all_read(self) -> bool:
+        """Whether every reply that began has ended."""
+        return all(task.done() for task in self.reading)
+
+    async def read(self) -> None:
+        """Wait until a reply has begun and ended."""
+        await self.until(lambda: self.reading and self.all_read())
 
     def cut(self) -> None:
         """The connection breaks."""
@@ -160,12 +173,12 @@ class FaultStage(SessionStage):
 
     async def ending(self) -> str:
         """How the session ends, or that it does not."""
-        await self.within(WATCH_S, lambda: self.final or self.connections > MANY)
+        await self.within(TIMEOUT_S, lambda: self.final or self.connections > MANY)
         if self.final:
             return f"over after {counted(self.connections, 'connection')}, error {code(self.final)}"
         if self.connections > MANY:
-            return f"connects again and again (more than {MANY} times in {WATCH_S:g} s), no final error"
-        return f"no final error within {WATCH_S:g} s"
+            return f"connects again and again (more than {MANY} times), no final error"
+        return "no final error"
 
     async def becomes(self, future: asyncio.Future[Any]) -> str:
         """What becomes of a reply that was asked for."""

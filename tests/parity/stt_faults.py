@@ -10,7 +10,7 @@ from livekit_plugins_openai_ga.emulator.faults import CloseOn, FailTranscription
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 from .fault_stage import WATCH_S, Rows, arrived, audio, marked
-from .stage import frames
+from .stage import TIMEOUT_S, frames
 from .stt_stage import Kind, STTStage
 
 ROWS = Rows()
@@ -26,9 +26,9 @@ async def transcribed(do: STTStage) -> list[str]:
     return [*(await sentence(do)), *(["the stream raises"] if do.events("the stream raises") else [])]
 
 
-async def sentence(do: STTStage) -> list[str]:
+async def sentence(do: STTStage, seconds: float = TIMEOUT_S) -> list[str]:
     with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(do.until(lambda: finals(do) or do.events("the stream raises")), WATCH_S)
+        await asyncio.wait_for(do.until(lambda: finals(do) or do.events("the stream raises")), seconds)
     return ["the sentence comes" if finals(do) == [ONE] else "the sentence is lost"]
 
 
@@ -62,12 +62,14 @@ async def dropped(do: STTStage) -> list[str]:
 
     do.listen()
     speak()
-    await do.server.wait_until(lambda: bool(do.server.sessions) and len(arrived(do.server.sessions[0])) == 50)
+    await do.server.wait_until(
+        lambda: bool(do.server.sessions) and len(arrived(do.server.sessions[0])) == 50, timeout=TIMEOUT_S
+    )
     await do.server.drop()
     await do.told("error")
     speak()
     await do.say(frames(bytes(48 * 900)))
-    await do.server.wait_sent("input_audio_buffer.committed")
+    await do.server.wait_sent("input_audio_buffer.committed", timeout=TIMEOUT_S)
     return [audio(pushed, arrived(do.server.sessions[-1]))]
 
 
@@ -79,10 +81,10 @@ async def dropped(do: STTStage) -> list[str]:
 )
 async def dead(do: STTStage) -> list[str]:
     do.listen()
-    await do.server.wait_sent("session.updated")
+    await do.server.wait_sent("session.updated", timeout=TIMEOUT_S)
     await do.server.freeze()
     await do.say(ONE)
-    return await sentence(do)
+    return await sentence(do, 2 * WATCH_S)
 
 
 @ROWS(
@@ -91,7 +93,7 @@ async def dead(do: STTStage) -> list[str]:
 async def not_transcribed(do: STTStage) -> list[str]:
     do.listen()
     await do.say(ONE)
-    await do.server.wait_sent("conversation.item.input_audio_transcription.failed")
+    await do.server.wait_sent("conversation.item.input_audio_transcription.failed", timeout=TIMEOUT_S)
     await do.over(1.0)
     return ["an error event" if do.events("error") else "nothing is told"]
 
