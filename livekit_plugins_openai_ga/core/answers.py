@@ -205,6 +205,8 @@ class Answers:
         metadata = event.response.metadata
         aside = event.response.conversation_id is None
         key = self.replies.nameless() if metadata is None and not aside else (metadata or {}).get(CORRELATION)
+        if self.replies.is_shown(event.response.id, key):
+            return before  # an id that a server uses twice would end the one that has it
         reply = self.replies.created(event.response.id, key if isinstance(key, str) else None, aside, now)
         if reply.discarded:
             return [*before, fx.Noticed("reply discarded", "it began after it was given up"), *self._cancel(reply)]

@@ -117,6 +117,15 @@ class Replies:
         """The live reply with this id."""
         return self._live.get(response_id)
 
+    def is_shown(self, response_id: str, key: object) -> bool:
+        """Whether a reply other than that of the request `key` is told, or held, under this id."""
+        held = (
+            (request.shown_as, request.key)
+            for request in (*self._sent.values(), *self._resting.values(), *self._queued)
+        )
+        live = ((reply.shown_id, reply.key) for reply in self._live.values())
+        return any(shown == response_id and of != key for shown, of in (*held, *live))
+
     def asked_as(self, key: str) -> Reply | None:
         """The live reply of the request `key`."""
         return next((reply for reply in self._live.values() if reply.key == key), None)

@@ -344,6 +344,17 @@ def test_a_reply_that_called_a_function_is_not_asked_for_again(talk: Any) -> Non
     assert keys(talk) == ["k1"]
 
 
+def test_an_id_used_twice_does_not_end_the_reply_that_has_it(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.loses_connection()
+    talk.ready()
+    talk.begins("r1")
+    assert talk.told.count("ReplyStarted") == 1
+    talk.begins("r1", "k1")
+    assert talk.all(fx.ReplyResumed) == [fx.ReplyResumed("r1", "k1")]
+
+
 def test_an_aside_that_was_not_heard_is_asked_for_again_as_one(talk: Any) -> None:
     talk.asks("k1", aside=True)
     talk.begins("r1", "k1", aside=True)
