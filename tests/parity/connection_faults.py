@@ -144,7 +144,9 @@ async def away_for_long(do: FaultStage) -> list[str]:
     if there == do.pushed:
         return ["all 60 s are sent at once"]
     newest = "the newest" if there == do.pushed[-len(there) :] else "some"
-    return [f"{newest} {len(there) / 50:.0f} s are sent at once, the rest is dropped"]
+    dropped = round((len(do.pushed) - len(there)) / 50, 1)
+    counted = " and counted" if do.session.info.audio_dropped == dropped else ""
+    return [f"{newest} {len(there) / 50:.0f} s are sent at once, the rest is dropped{counted}"]
 
 
 @ROWS(
