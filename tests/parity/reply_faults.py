@@ -46,7 +46,6 @@ async def comes(do: FaultStage, future: Any, text: str) -> list[str]:
     turns=(Turn(say=HELLO),),
     faults=(DropOn("response.create"),),
     options=MANUAL,
-    quoted=True,
 )
 async def dropped_when_asked(do: FaultStage) -> list[str]:
     return await comes(do, do.session.generate_reply(), HELLO)
@@ -195,7 +194,7 @@ CONFIGURED = "Configuration"
 BAD = RejectOn("session.update", "unknown_parameter", "Unknown parameter: 'session.x'.", "session.x", nth=2)
 
 
-@ROWS(CONFIGURED, "OpenAI refuses new instructions", options=MANUAL, faults=(BAD,), quoted=True)
+@ROWS(CONFIGURED, "OpenAI refuses new instructions", options=MANUAL, faults=(BAD,))
 async def instructions_refused(do: FaultStage) -> list[str]:
     await do.configured()
     try:
