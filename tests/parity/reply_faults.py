@@ -208,6 +208,21 @@ async def instructions_refused(do: FaultStage) -> list[str]:
 
 @ROWS(
     CONFIGURED,
+    "the instructions change when the server is dead and the connection open",
+    options=MANUAL,
+    ours={"request_timeout": 0.5},
+)
+async def changed_on_a_dead_server(do: FaultStage) -> list[str]:
+    await do.configured()
+    await do.server.freeze()
+    await asyncio.wait_for(do.session.update_instructions("Be kind."), TIMEOUT_S)
+    if await do.within(WATCH_S, lambda: do.server.sessions[-1].config["instructions"] == "Be kind."):
+        return ["changed on a new connection"]
+    return ["`update_instructions` returns as if they held"]
+
+
+@ROWS(
+    CONFIGURED,
     "OpenAI refuses the first configuration",
     turns=(Turn(say=HELLO),),
     options=MANUAL,
