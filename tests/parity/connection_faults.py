@@ -144,7 +144,9 @@ async def away_for_long(do: FaultStage) -> list[str]:
     if there == do.pushed:
         return ["all 60 s are sent at once"]
     newest = "the newest" if there == do.pushed[-len(there) :] else "some"
-    return [f"{newest} {len(there) / 50:.0f} s are sent at once, the rest is dropped"]
+    dropped = round((len(do.pushed) - len(there)) / 50, 1)
+    counted = " and counted" if do.session.info.audio_dropped == dropped else ""
+    return [f"{newest} {len(there) / 50:.0f} s are sent at once, the rest is dropped{counted}"]
 
 
 @ROWS(
@@ -152,7 +154,6 @@ async def away_for_long(do: FaultStage) -> list[str]:
     "a planned change of connection is due while the user speaks",
     turns=(Turn(heard="I speak.", say=HELLO),),
     options={"turn_detection": SERVER_VAD, "max_session_duration": 1},
-    quoted=True,
 )
 async def replaced_in_mid_utterance(do: FaultStage) -> list[str]:
     await do.configured()
@@ -207,7 +208,7 @@ async def dropped_again(do: FaultStage) -> list[str]:
     return ["the history is whole" if left == len(MESSAGES) else f"{left} of {len(MESSAGES)} messages are left"]
 
 
-@ROWS(LOST, "the connection drops three times within 10 s (with two retries)", options=MANUAL)
+@ROWS(LOST, "the connection drops three times within 10 s (with two retries)", options=MANUAL, quoted=True)
 async def dropped_three_times(do: FaultStage) -> list[str]:
     for number in range(1, 4):
         await do.connects(number)

@@ -46,7 +46,6 @@ async def comes(do: FaultStage, future: Any, text: str) -> list[str]:
     turns=(Turn(say=HELLO),),
     faults=(DropOn("response.create"),),
     options=MANUAL,
-    quoted=True,
 )
 async def dropped_when_asked(do: FaultStage) -> list[str]:
     return await comes(do, do.session.generate_reply(), HELLO)
@@ -195,7 +194,7 @@ CONFIGURED = "Configuration"
 BAD = RejectOn("session.update", "unknown_parameter", "Unknown parameter: 'session.x'.", "session.x", nth=2)
 
 
-@ROWS(CONFIGURED, "OpenAI refuses new instructions", options=MANUAL, faults=(BAD,), quoted=True)
+@ROWS(CONFIGURED, "OpenAI refuses new instructions", options=MANUAL, faults=(BAD,))
 async def instructions_refused(do: FaultStage) -> list[str]:
     await do.configured()
     try:
@@ -205,6 +204,21 @@ async def instructions_refused(do: FaultStage) -> list[str]:
         return [f"`update_instructions` raises {code(exc)} and {named} the field"]
     await do.told("error")
     return ["`update_instructions` returns as if they held", "an error event"]
+
+
+@ROWS(
+    CONFIGURED,
+    "the instructions change when the server is dead and the connection open",
+    options=MANUAL,
+    ours={"request_timeout": 0.5},
+)
+async def changed_on_a_dead_server(do: FaultStage) -> list[str]:
+    await do.configured()
+    await do.server.freeze()
+    await asyncio.wait_for(do.session.update_instructions("Be kind."), TIMEOUT_S)
+    if await do.within(WATCH_S, lambda: do.server.sessions[-1].config["instructions"] == "Be kind."):
+        return ["changed on a new connection"]
+    return ["`update_instructions` returns as if they held"]
 
 
 @ROWS(
