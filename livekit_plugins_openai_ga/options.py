@@ -185,6 +185,18 @@ class Options:
         values = {name: boxes[f.box][f.wire] for name, f in FIELDS.items() if f.wire in boxes[f.box]}
         return replace(self, values=values)
 
+    def without_values(self, refused: Options, restored: Options) -> Options:
+        """These options where a value of `refused` that they share fell back to the one of `restored`."""
+        values = dict(self.values)
+        for name in refused.values.keys() | restored.values.keys():
+            before = refused.values.get(name)
+            if before == restored.values.get(name) or values.get(name) != before:
+                continue
+            values.pop(name, None)
+            if name in restored.values:
+                values[name] = restored.values[name]
+        return replace(self, values=values)
+
     @property
     def audio_output(self) -> bool:
         """Whether replies are spoken."""

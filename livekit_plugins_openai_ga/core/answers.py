@@ -69,6 +69,14 @@ class Answers:
         """An event with this id leaves; returns whether it asks for a reply that somebody wants."""
         return self.replies.left(key)
 
+    def waits_again(self, key: str) -> bool:
+        """Whether the request `key`, which had left, has to leave again: on another connection, or behind a reply.
+
+        A server that says it is busy, although no reply is known here, is not waited for without end.
+        """
+        busy = any(not reply.aside for reply in self.replies)
+        return not self.replies.knows(key) and (busy or self._setup.phase is not Phase.READY)
+
     def rested(self, key: str) -> Effects:
         """The delay of a `ReplyAgain` is over."""
         self.replies.rested(key)

@@ -329,6 +329,10 @@ class RealtimeModel(llm.RealtimeModel):
         if self._options.model == model:
             self._options = self._options.without_model() or self._options
 
+    def taken_back(self, refused: opts.Options, restored: opts.Options) -> None:
+        """A session was refused what `update_options` had changed here, too: those made from now on do without it."""
+        self._options = self._options.without_values(refused, restored)
+
     def session(self, *, turn_detection_disabled: bool = False) -> RealtimeSession:
         """Open a session. Needs a running event loop; connecting goes on in the background.
 

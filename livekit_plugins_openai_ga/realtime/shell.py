@@ -37,10 +37,14 @@ from ..wire.server_events import Malformed
 from . import events, mapping
 from .events import OwnEvents
 from .streams import ReplyStreams, Requests, refusal
+from .timers import Timers
 from .tools import Tools
 
 if TYPE_CHECKING:
     from .model import RealtimeModel
+
+CONFIRMATION = "confirmation"
+"""The timer of the first configuration."""
 
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
@@ -64,7 +68,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
         )
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
         self._untranscribed: dict[str, list[llm.ChatContent]] = {}
@@ -72,7 +76,6 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
-        self._confirmation: asyncio.TimerHandle | None = None
 
         connection = self._options.connection
         self._outbox = Outbox(keep_ms=self._options.max_replay_audio * 1000, dead_for=2 * connection.heartbeat)
@@ -116,7 +119,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             fx.TranscriptionBilled: self._transcription_billed,
             fx.ReplyAgain: self._reply_again,
             fx.ReplyStarted: self._reply_started,
-            fx.ReplyResumed: lambda effect: self._stop_timer(effect.key),
+            fx.ReplyResumed: lambda effect: self._timers.stop(effect.key),
             fx.MessageStarted: self._streams.message_started,
             fx.MessageText: self._streams.text,
             fx.MessageAudio: self._streams.audio,
@@ -137,10 +140,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _end(self, failure: Failure) -> None:
         self._over = failure
         self._counters.closed()
-        self._stop_waiting_for_confirmation()
         self._do(self._conversation.abandon(failure, time.time()))
-        for key in list(self._timers):
-            self._stop_timer(key)
+        self._timers.clear()
 
     # -- the connection (transport.supervisor.Peer) --------------------------------------------------------------
 
@@ -167,7 +168,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         # A gateway that never confirms would leave the agent silent for ever.
         timeout = self._options.connection.conn_options.timeout
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
-        self._confirmation = asyncio.get_running_loop().call_later(timeout, self._supervisor.hang_up, overdue)
+        self._timers.start(CONFIRMATION, timeout, lambda _: self._supervisor.hang_up(overdue))
 
     def link_received(self, payload: dict[str, Any] | Malformed) -> None:
         """Handle one frame. An application's listener that raises must not end the call."""
@@ -186,13 +187,13 @@ class Shell(llm.RealtimeSession[OwnEvents]):
                 )
                 return True
             if self._conversation.answers.left(key):
-                self._start_timer(key, self._options.reply_timeout, self._reply_overdue)
+                self._timers.start(key, self._options.reply_timeout, self._reply_overdue)
         self.emit("openai_client_event_queued", event)
         return False
 
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
-        self._stop_waiting_for_confirmation()
+        self._timers.stop(CONFIRMATION)
         self._trail.lost()
         if failure is not None:
             self._counters.lost()
@@ -258,13 +259,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._outbox.put(effect.event, in_turn=effect.in_turn)
         self._supervisor.wake()
 
-    def _stop_waiting_for_confirmation(self) -> None:
-        if self._confirmation is not None:
-            self._confirmation.cancel()
-            self._confirmation = None
-
     def _ready(self, effect: fx.Ready) -> None:
-        self._stop_waiting_for_confirmation()
+        self._timers.stop(CONFIRMATION)
         self._counters.ready()
         self._outbox.configured()
         self._supervisor.confirmed()
@@ -273,7 +269,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self.emit("session_reconnected", llm.RealtimeSessionReconnectedEvent())
 
     def _settled(self, effect: fx.Settled) -> None:
-        self._stop_timer(effect.key)
+        self._timers.stop(effect.key)
         failure = effect.failure
         if failure is not None and self._over is None:
             # LiveKit only logs what a refused reply or handoff raises; its error event is what an application hears.
@@ -283,8 +279,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             self._streams.fail(effect.key, refusal(failure))
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
-        wanted = self._conversation.config.wanted
-        self._use(self._options.restored(wanted))
+        wanted, refused = self._conversation.config.wanted, self._options
+        self._use(refused.restored(wanted))
+        self._model.taken_back(refused, self._options)
         self._instructions = wanted.get("instructions")
         self._tools.restore(wanted.get("tools") or [])
         self._listen()
@@ -329,6 +326,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _audio_taken(self, effect: fx.AudioTaken) -> None:
         self._conversation.took(effect.item_id, self._outbox.taken(effect.until_ms, effect.since_ms))
         self._listen()
+        self._listen()
 
     def _input_timeout(self, effect: fx.InputTimeout) -> None:
         start, end = map(self._outbox.session_ms, (effect.start_ms, effect.end_ms))
@@ -365,17 +363,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     # -- replies -------------------------------------------------------------------------------------------------
 
-    def _start_timer(self, key: str, delay: float, over: Callable[[str], None]) -> None:
-        """A request has one timer at a time: until it is asked again, or for as long as its reply may take to begin."""
-        self._stop_timer(key)
-        self._timers[key] = asyncio.get_running_loop().call_later(delay, over, key)
-
-    def _stop_timer(self, key: str) -> None:
-        if (timer := self._timers.pop(key, None)) is not None:
-            timer.cancel()
-
     def _reply_overdue(self, key: str) -> None:
-        del self._timers[key]
+        if self._conversation.answers.waits_again(key):  # it has the whole time when it leaves
+            self._timers.start(key, self._options.reply_timeout, self._reply_overdue)
+            return
         self._streams.fail(key, make(llm.RealtimeError, "generate_reply timed out.", code="timeout"))
         self._do(self._conversation.answers.give_up(key, time.time(), "failed"))
 
@@ -383,19 +374,18 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._counters.asked_again()
         self._log.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
         if effect.delay:
-            self._start_timer(effect.key, effect.delay, self._reply_rested)
+            self._timers.start(effect.key, effect.delay, self._reply_rested)
 
     def _reply_rested(self, key: str) -> None:
-        del self._timers[key]
         self._do(self._conversation.answers.rested(key))
 
     def _reply_started(self, effect: fx.ReplyStarted) -> None:
         if effect.key is not None:
-            self._stop_timer(effect.key)
+            self._timers.stop(effect.key)
         self._streams.started(effect)
 
     def _withdraw(self, effect: fx.Withdraw) -> None:
-        self._stop_timer(effect.event_id)
+        self._timers.stop(effect.event_id)
         if self._outbox.withdraw(effect.event_id):
             self._do(self._conversation.answers.withdrawn(effect.event_id))
 

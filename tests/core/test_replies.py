@@ -247,6 +247,20 @@ def test_a_pending_request_survives_a_reconnect_and_is_sent_once(talk: Any) -> N
     assert "Settled" not in talk.told
 
 
+def test_a_request_that_left_and_waits_again_is_not_overdue(talk: Any) -> None:
+    answers = talk.conversation.answers
+    talk.asks("k1")
+    assert not answers.waits_again("k1")
+    talk.refuses({"event_id": "k1"}, "conversation_already_has_active_response")
+    assert not answers.waits_again("k1")  # for what? No reply is known
+    talk.begins("r0")
+    assert answers.waits_again("k1")
+    talk.ends("r0")
+    assert not answers.waits_again("k1")
+    talk.loses_connection()
+    assert answers.waits_again("k1")
+
+
 def test_a_busy_server_is_forgotten_with_its_connection(talk: Any) -> None:
     talk.asks("k1")
     talk.refuses({"event_id": "k1"}, "conversation_already_has_active_response")

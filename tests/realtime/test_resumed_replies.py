@@ -11,7 +11,7 @@ from livekit import rtc
 from livekit.agents import llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, SwallowOn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RejectOn, SwallowOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 BUSY = "conversation_already_has_active_response"
@@ -208,3 +208,26 @@ async def test_a_request_that_crosses_the_servers_own_reply_is_made_behind_it(op
         assert texts(await reading(reply)) == ["Two."]
         assert [event["error"]["code"] for event in server.sent("error")] in ([], [BUSY])
         assert call.errors == []
+
+
+async def test_a_request_that_waits_behind_a_long_reply_again_has_its_time_when_it_leaves(open_session, reading):
+    script = Script([Turn(heard="Hello?", say="One two three four five six."), Turn(say="Two.")])
+    busy = RejectOn("response.create", BUSY, "busy", error_type="invalid_request_error")
+    async with Emulator(script, knobs=Knobs(pace=2.0), faults=[busy]) as server:
+        call = open_session(server, turn_detection=VAD, reply_timeout=0.3)
+        await call.session.update_instructions("Be brief.")
+        say(call, "Hello?", 700)
+        await server.wait_sent("input_audio_buffer.committed")
+        reply = await call.session.generate_reply()
+        assert texts(await reading(reply)) == ["Two."]
+
+
+async def test_a_refused_change_of_the_models_options_does_not_return_with_its_next_session(open_session):
+    reject = RejectOn("session.update", "invalid_value", "No.", param="session.audio.output.speed", nth=2)
+    async with Emulator(faults=[reject]) as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        model = call.session.realtime_model
+        model.update_options(speed=1.4)
+        await call.first("error")
+        assert model.options.values["speed"] == 1.0
