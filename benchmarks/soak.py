@@ -35,6 +35,7 @@ from livekit.agents import APIConnectOptions, function_tool, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn, speak
+from livekit_plugins_openai_ga.transport.supervisor import PROVEN_AFTER_S
 
 sys.path.insert(0, str(File(__file__).resolve().parents[1] / "tests" / "faults"))
 from proxy import Path, Plan, TcpProxy
@@ -43,8 +44,9 @@ QUESTION, ANSWER = "What is the weather in Rome?", "It is sunny in Rome, with a 
 HEARTBEAT_S = 3.0
 ANSWER_S = 30.0
 """A turn without an answer after so long is lost. A dead peer may go unnoticed for two heartbeats."""
-CALM_S = (4.0, 12.0)
-"""Seconds between two faults of one call, at least and at most."""
+CALM_S = (PROVEN_AFTER_S + 2.0, PROVEN_AFTER_S + 8.0)
+"""Seconds between two faults of one call, at least and at most. A call that breaks more often waits longer each time,
+up to 30 s, and what is lost by that says nothing. All calls together have a fault about every second."""
 DEAD_S = 3 * HEARTBEAT_S
 """A half-open connection is given up by the network, too, after so long."""
 KEPT_ITEMS = 12

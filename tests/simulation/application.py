@@ -44,10 +44,16 @@ class Heard:
 
 
 def listen(session: RealtimeSession, event: Any, listener: Callable[[Any], None]) -> None:
-    """Hear of an event. LiveKit reads the signature of every listener at every event; one written down is read fast."""
+    """Hear of an event. LiveKit reads the signature of every listener at every event; one written down is read fast.
+
+    LiveKit only logs what a listener raises; here it is a violation.
+    """
 
     def call(*args: Any) -> None:
-        listener(*args)
+        try:
+            listener(*args)
+        except Exception as exc:
+            asyncio.get_running_loop().call_exception_handler({"message": f"on {event}", "exception": exc})
 
     call.__signature__ = inspect.signature(call)  # type: ignore[attr-defined]
     session.on(event, call)

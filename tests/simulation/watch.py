@@ -102,7 +102,7 @@ class Watch:
             "ms waiting": (outbox.waiting_ms, KEEP_MS + CHUNK_MS),
             "ms of turns": (conversation.spoken.ms, KEPT_MS),
             "events": (len(outbox._turn), MAX_EVENTS + MAX_QUEUED + (KEEP_MS + CHUNK_MS) // CHUNK_MS),
-            "requests": (len(conversation.replies.pending(lambda request: True)), MAX_QUEUED + 2),
+            "requests": (len(conversation.answers.replies.pending(lambda request: True)), MAX_QUEUED + 2),
         }
         self.broken += [f"a queue holds {held} {what}" for what, (held, limit) in holds.items() if held > limit]
 
