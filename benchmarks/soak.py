@@ -35,7 +35,6 @@ from livekit.agents import APIConnectOptions, function_tool, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.transport.supervisor import PROVEN_AFTER_S
 
 sys.path.insert(0, str(File(__file__).resolve().parents[1] / "tests" / "faults"))
 from proxy import Path, Plan, TcpProxy
@@ -44,16 +43,15 @@ QUESTION, ANSWER = "What is the weather in Rome?", "It is sunny in Rome, with a 
 HEARTBEAT_S = 3.0
 ANSWER_S = 30.0
 """A turn without an answer after so long is lost. A dead peer may go unnoticed for two heartbeats."""
-CALM_S = (PROVEN_AFTER_S + 2.0, PROVEN_AFTER_S + 8.0)
-"""Seconds between two faults of one call, at least and at most. A call that breaks more often waits longer each time,
-up to 30 s, and what is lost by that says nothing. All calls together have a fault about every second."""
+CALM_S = (4.0, 12.0)
+"""Seconds between two faults of one call, at least and at most: all calls together have some every second."""
 DEAD_S = 3 * HEARTBEAT_S
 """A half-open connection is given up by the network, too, after so long."""
 KEPT_ITEMS = 12
 SAMPLES = 40
 """How often memory is looked at."""
 GROWTH = 0.05
-PATIENT = APIConnectOptions(max_retry=30, retry_interval=0.2, timeout=5.0)
+PATIENT = APIConnectOptions(max_retry=1_000, retry_interval=0.2, timeout=5.0)
 FRAME_BYTES = 960
 THIS = File(__file__).resolve()
 

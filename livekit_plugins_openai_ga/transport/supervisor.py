@@ -25,6 +25,8 @@ MAX_ASKED_WAIT_S = 60.0
 
 PROVEN_AFTER_S = 10.0
 """A confirmed session that lived this long gives the whole budget back."""
+STEADY_AFTER_S = 1.0
+"""One that lived this long makes the next attempt prompt again: what broke it was the network, not a refusal."""
 
 
 class Budget:
@@ -35,14 +37,15 @@ class Budget:
         self._retry_interval = retry_interval
         self._jitter = jitter
         self._failures = 0
+        self._backing_off = 0  # failures since the last session that was steady
         self._confirmed_at: float | None = None
 
     def attempt(self, now: float) -> int:
         """Retries in a row so far."""
-        return 0 if self._proven(now) else self._failures
+        return 0 if self._lived(PROVEN_AFTER_S, now) else self._failures
 
-    def _proven(self, now: float) -> bool:
-        return self._confirmed_at is not None and now - self._confirmed_at >= PROVEN_AFTER_S
+    def _lived(self, seconds: float, now: float) -> bool:
+        return self._confirmed_at is not None and now - self._confirmed_at >= seconds
 
     def confirmed(self, now: float) -> None:
         """The server confirmed the configuration."""
@@ -50,16 +53,19 @@ class Budget:
 
     def failed(self, failure: Failure, now: float) -> float | None:
         """A connection failed. Returns the seconds to wait before the next one; None when it is time to stop."""
-        if self._proven(now):
+        if self._lived(PROVEN_AFTER_S, now):
             self._failures = 0
+        if self._lived(STEADY_AFTER_S, now):
+            self._backing_off = 0
         self._confirmed_at = None
         asked = failure.retry_after or 0.0
         if failure.kind is Kind.FATAL or self._failures >= self._max_retry or asked > MAX_ASKED_WAIT_S:
             return None
         self._failures += 1
+        self._backing_off += 1
         delay = FIRST_RETRY_S
-        if self._failures > 1:
-            backoff = self._retry_interval * 2.0 ** (self._failures - 2)
+        if self._backing_off > 1:
+            backoff = self._retry_interval * 2.0 ** (self._backing_off - 2)
             delay = min(MAX_RETRY_DELAY_S, backoff * (0.75 + 0.5 * self._jitter()))
         return max(delay, asked)
 

@@ -18,6 +18,7 @@ from livekit_plugins_openai_ga.transport.supervisor import (
     MAX_ASKED_WAIT_S,
     MAX_RETRY_DELAY_S,
     PROVEN_AFTER_S,
+    STEADY_AFTER_S,
     Budget,
     Supervisor,
 )
@@ -78,6 +79,17 @@ def test_a_handshake_gives_nothing_back() -> None:
         budget.confirmed(now)
         now += PROVEN_AFTER_S - 0.1
         delays.append(budget.failed(LOST, now))
+    assert delays[-1] is None
+
+
+def test_a_session_that_was_steady_makes_the_next_attempt_prompt_within_the_budget() -> None:
+    budget = Budget(3, 2.0)
+    now, delays = 0.0, []
+    for lived in (STEADY_AFTER_S / 2, STEADY_AFTER_S / 2, STEADY_AFTER_S, STEADY_AFTER_S):
+        budget.confirmed(now)
+        now += lived
+        delays.append(budget.failed(LOST, now))
+    assert [delay == FIRST_RETRY_S for delay in delays] == [True, False, True, False]
     assert delays[-1] is None
 
 
