@@ -326,7 +326,6 @@ class Shell(llm.RealtimeSession[OwnEvents]):
     def _audio_taken(self, effect: fx.AudioTaken) -> None:
         self._conversation.took(effect.item_id, self._outbox.taken(effect.until_ms, effect.since_ms))
         self._listen()
-        self._listen()
 
     def _input_timeout(self, effect: fx.InputTimeout) -> None:
         start, end = map(self._outbox.session_ms, (effect.start_ms, effect.end_ms))
