@@ -20,6 +20,9 @@ from typing import Any
 from ..wire import client_events
 from ..wire.session import BYTES_PER_MS
 
+WAIT_MS = 10_000
+"""What may wait for a connection that works, at least: a slow line, or a loop that was held up."""
+
 IDLE_KEEP_MS = 2_000
 """When speech is detected and nobody speaks, this much is kept: speech that nobody has told of yet."""
 
@@ -90,7 +93,7 @@ class Outbox:
             self._control.append(event)
 
     def put_foreign(self, event: Event) -> None:
-        """Queue an event of the application's own. It keeps its place behind earlier audio and survives a reconnect.
+        """Queue an event of the application's own. It keeps its place behind earlier audio, until it has left.
 
         Raises TypeError or ValueError for what JSON cannot hold: here the caller sees it, later it would end the call.
         """
@@ -140,7 +143,8 @@ class Outbox:
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
-        while self._waiting > self._keep:
+        limit = max(self._keep, WAIT_MS * BYTES_PER_MS) if self._open else self._keep
+        while self._waiting > limit:
             index = next(index for index, entry in enumerate(self._turn) if entry.kind == "audio")
             size = self._turn[index].size
             del self._turn[index]
