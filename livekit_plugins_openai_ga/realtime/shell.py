@@ -32,7 +32,6 @@ from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
-from ..wire.endpoint import Service
 from ..wire.server_events import Malformed
 from . import events, mapping
 from .events import OwnEvents
@@ -154,7 +153,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     async def _dial(self) -> Link:
         started = time.perf_counter()
-        link = await self._options.connection.open(Service.REALTIME, model=self._options.model)
+        link = await self._model.dial(self._options)
         report_acquired(self, time.perf_counter() - started)
         return link
 
