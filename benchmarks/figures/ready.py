@@ -3,7 +3,8 @@
 Configured is when the answer to the last of these reaches the client: one way after the server has it. Counted in round
 trips after the upgrade, which takes as long for both plugins; and in ms from `session()` on.
 
-The official plugin sends the instructions as soon as the socket is open, waits for the history, and sends the tools then.
+The official plugin sends the instructions as soon as the socket is open, waits for the history, and sends the tools
+then.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ whoever waits for it then gets the next one under the first one's id.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,7 +102,7 @@ class Replies:
 
     def __init__(self) -> None:
         self.owed = False  # the server ended a turn of the user, and has to answer it by itself
-        self._queued: deque[Request] = deque()
+        self._queued: list[Request] = []
         self._resting: dict[str, Request] = {}  # until the server has recovered
         self._sent: dict[str, Request] = {}
         self._given_up: set[str] = set()  # sent, and not wanted any more
@@ -229,7 +228,7 @@ class Replies:
             return None
         if busy:
             self._blocked = True
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
             return None
         return request
 
@@ -268,7 +267,7 @@ class Replies:
     def rested(self, key: str) -> None:
         """The time has come; a request that was given up meanwhile stays so."""
         if (request := self._resting.pop(key, None)) is not None:
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
 
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
@@ -277,7 +276,7 @@ class Replies:
         sent = [request for key, request in self._sent.items() if key not in self._given_up]
         for request in reversed([*begun, *sent]):
             request.left = False
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
         self._sent.clear()
         self._given_up.clear()
 
