@@ -61,8 +61,8 @@ class AudioCount:
 
 
 class Outbox:
-    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect, `wait_ms` (or that, when it
-    is more) what waits while there is a connection.
+    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect, `wait_ms` (or that, when
+    it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
     kept although it seems that nobody speaks.
