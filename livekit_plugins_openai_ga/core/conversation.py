@@ -182,7 +182,8 @@ class Conversation:
         effects: Effects = [fx.SpeechStopped(event.item_id)] if cut_short else []
         if turn.end_ms is not None:  # the server ended the turn, and answers it if it was told to
             detection = self._turn_detection
-            self.answers.replies.owed = detection is not None and detection.get("create_response") is not False
+            answers = detection is not None and detection.get("create_response") is not False
+            self.answers.replies.owed_since = now if answers else None
         return [*effects, fx.AudioTaken(turn.end_ms, event.item_id, turn.start_ms)]
 
     def took(self, item_id: str, chunks: Sequence[str]) -> None:

@@ -93,6 +93,8 @@ class Output:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
             reply.messages.setdefault(event.item.id, Message())
+        elif reply is not None and event.item.type == "function_call":
+            reply.calls.setdefault(event.item.id, False)
         return []
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
@@ -159,8 +161,8 @@ class Output:
             message = reply.messages.get(event.item.id)
             whole = event.item.status in ("", "completed")
             return self._close(reply, event.item.id, message, whole=whole) if message is not None else []
-        if event.item.type != "function_call":
-            return []
+        if event.item.type != "function_call" or reply.calls.get(event.item.id):
+            return []  # a call that is told twice would run twice
         # The item arrived without its arguments; a replay needs them.
         self._mirror.revise(event.item.id, lambda record: replace(record, item=event.item))
         if reply.discarded:
@@ -168,7 +170,7 @@ class Output:
         if event.item.status not in ("", "completed"):
             # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
-        reply.told = True
+        reply.told = reply.calls[event.item.id] = True
         return [fx.FunctionCalled(reply.shown_id, event.item)]
 
 

@@ -137,7 +137,9 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._timers.start(CONFIRMATION, timeout, lambda _: self._supervisor.hang_up(overdue))
 
     def link_received(self, payload: dict[str, Any] | Malformed) -> None:
-        """Handle one frame. An application's listener that raises must not end the call."""
+        """Handle one frame."""
+        if self._over is not None:
+            return  # what was read in the step in which the session was closed would begin a reply that never ends
         event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
         if not isinstance(payload, Malformed):
             self.emit("openai_server_event_received", payload)
@@ -154,6 +156,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
                 return True
             if self._conversation.answers.left(key):
                 self._timers.start(key, self._options.reply_timeout, self._reply_overdue)
+        elif event.get("type") == "response.cancel":
+            self._timers.start(str(event.get("event_id")), self._options.request_timeout, self._cancel_overdue)
         self.emit("openai_client_event_queued", event)
         return False
 
@@ -213,6 +217,13 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             if not self._setups and self._untold is not None:
                 failure, self._untold = self._untold, None
                 asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
+
+    def emit(self, event: Any, *args: Any) -> None:
+        """Tell the listeners. One that raises must not end the call, but LiveKit lets a TypeError through."""
+        try:
+            super().emit(event, *args)
+        except TypeError:
+            self._log.exception("a listener of %s raised an error", event)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -334,6 +345,13 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             return
         self._streams.fail(key, make(llm.RealtimeError, "generate_reply timed out.", code="timeout"))
         self._do(self._conversation.answers.give_up(key, time.time(), "failed"))
+
+    def _cancel_overdue(self, key: str) -> None:
+        effects = self._conversation.answers.unended(key, time.time())
+        if effects is None:
+            self._timers.start(key, self._options.request_timeout, self._cancel_overdue)
+        else:
+            self._do(effects)
 
     def _reply_again(self, effect: fx.ReplyAgain) -> None:
         self._counters.asked_again()

@@ -616,13 +616,11 @@ async def test_a_stuck_send_ends_when_the_heartbeat_gives_up() -> None:
             await asyncio.sleep(0.02)
 
     async with served(deaf) as server:
-        link = await opened(server, heartbeat=0.2)
-        started = time.monotonic()
-        await asyncio.wait_for(link.send({"type": "x", "data": "a" * 30_000_000}), 5)
-        assert time.monotonic() - started < 2.0
+        link = await opened(server, heartbeat=0.5)
+        await asyncio.wait_for(link.send({"type": "x", "data": "a" * 12_000_000}), 5)
         failure = await read_to_the_end(link)
         assert (failure.kind, failure.code) == (Kind.RECONNECT, "timeout")
-        assert "took no data for 0.2 s" in failure.sentence()
+        assert "took no data for 0.5 s" in failure.sentence()
         await link.close()
 
 
