@@ -22,7 +22,7 @@ from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
-from ..framework import make
+from ..framework import make, sets_up_in_steps
 from ..info import SessionInfo
 from ..wire import client_events
 from . import mapping
@@ -103,6 +103,10 @@ class RealtimeSession(Shell):
             self._instructions = instructions
         if is_given(tools):
             self._tools.take(tools)
+        if sets_up_in_steps() and not self._conversation.config.was_confirmed:
+            # LiveKit would wait a round trip for each, and only logs what they raise; a refusal is an `error` event.
+            self._do(self._conversation.configure(self._payload()))
+            return
         key = utils.shortuuid("config_")
         failure = await self._request(key, lambda: self._conversation.configure(self._payload(), key))
         if failure is not None:
