@@ -35,6 +35,7 @@ from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
 from .events import OwnEvents
+from .shared import SharedContent
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -70,8 +71,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._timers = Timers()
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
-        self._untranscribed: dict[str, list[llm.ChatContent]] = {}
-        self._picture: list[llm.ChatContent] = []  # of the newest frame of video, as LiveKit has it
+        self._shared = SharedContent()
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
@@ -168,7 +168,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         if failure is not None:
             self._counters.lost()
         self._do(self._conversation.closed(time.time()))
-        self._untranscribed.clear()
+        self._shared.lost()
         self._listen()
 
     def instead(self, failure: Failure) -> bool:
@@ -279,12 +279,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)
-        awaits_text = self._options.transcribes and effect.record.is_user_speech
-        if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
-            self._untranscribed[item.id] = item.content
-        if effect.record.is_frame and isinstance(item, llm.ChatMessage) and effect.record.origin is None:
-            self._picture.clear()  # LiveKit's copies of an item share this list, and keep every frame
-            self._picture = item.content
+        self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
         if item is not None:
             self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 
@@ -309,10 +304,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self.emit("input_audio_timeout_triggered", events.InputAudioTimeoutTriggered(effect.item_id, start, end))
 
     def _transcript(self, effect: fx.Transcript) -> None:
-        if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
-            # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
-            # does not update.
-            content.append(effect.text)
+        if effect.final:
+            self._shared.transcribed(effect.item_id, effect.text)
         event = make(
             llm.InputTranscriptionCompleted,
             item_id=effect.item_id,
@@ -327,7 +320,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         failure = self._trail.failed(effect.failure, "transcription_failed")
         extra = {"item_id": effect.item_id, **failure.fields()}
         self._log.error("a user turn was not transcribed: %s", failure, extra=extra)
-        self._untranscribed.pop(effect.item_id, None)
+        self._shared.give_up(effect.item_id)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")
