@@ -12,10 +12,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import is_
 from typing import Generic, TypeVar
 
-from .order import Order
+from .order import Order, beginning
 
 T = TypeVar("T")
 
@@ -90,7 +89,7 @@ class Mirror(Generic[T]):
     def values(self) -> list[T]:
         """All items in order. The same list as long as nothing changes; not to be changed."""
         if self._row is None:
-            self._row = [self._values[item_id] for item_id in self._arranged]
+            self._row = list(map(self._values.__getitem__, self._arranged.ids))
         return self._row
 
     def get(self, item_id: str) -> T | None:
@@ -140,8 +139,7 @@ class Mirror(Generic[T]):
 
     def beginning(self, target: Sequence[T]) -> int:
         """How many items at the beginning of `target` are the very ones that stand here."""
-        same = list(map(is_, self.values, target))
-        return len(same) if all(same) else same.index(False)
+        return beginning(self.values, target)
 
     def sync(
         self,
@@ -268,7 +266,7 @@ class Mirror(Generic[T]):
                 # A refused creation only marks a place; not that of an item which the server has after all.
                 if change.item_id not in self._server or change in self._open.get(change.item_id, ()):
                     self._step(self._order, change)
-            for item_id in [item_id for item_id in self._order if item_id not in self._values]:
+            for item_id in [item_id for item_id in self._order.ids if item_id not in self._values]:
                 self._order.take(item_id)
             self._stale = False
         return self._order

@@ -5,7 +5,14 @@ Putting one in, taking one out and asking for a neighbour cost the same in a row
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from operator import is_
+
+
+def beginning(old: Sequence[object], new: Sequence[object]) -> int:
+    """How many things at the beginning of `new` are the very ones at the beginning of `old`."""
+    same = list(map(is_, old, new))
+    return len(same) if all(same) else same.index(False)
 
 
 class Order:
@@ -14,20 +21,26 @@ class Order:
     def __init__(self) -> None:
         self._next: dict[str | None, str | None] = {None: None}
         self._before: dict[str | None, str | None] = {None: None}
+        self._ids: list[str] | None = []  # None: something has changed but the end
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._next
 
-    def __iter__(self) -> Iterator[str]:
-        item_id = self._next[None]
-        while item_id is not None:
-            yield item_id
-            item_id = self._next[item_id]
+    @property
+    def ids(self) -> list[str]:
+        """All ids in order; not to be changed."""
+        if self._ids is None:
+            self._ids = []
+            item_id = self._next[None]
+            while item_id is not None:
+                self._ids.append(item_id)
+                item_id = self._next[item_id]
+        return self._ids
 
     def copy(self) -> Order:
         """Another row of the same ids."""
         other = Order()
-        other._next, other._before = self._next.copy(), self._before.copy()
+        other._next, other._before, other._ids = self._next.copy(), self._before.copy(), None
         return other
 
     @property
@@ -46,9 +59,14 @@ class Order:
         following = self._next[previous_id]
         self._next[previous_id] = self._before[following] = item_id
         self._next[item_id], self._before[item_id] = following, previous_id
+        if following is None and self._ids is not None:
+            self._ids.append(item_id)
+        else:
+            self._ids = None
 
     def take(self, item_id: str) -> None:
         """Take an id out; nothing happens when it is not here."""
         if item_id in self._next:
             before, following = self._before.pop(item_id), self._next.pop(item_id)
             self._next[before], self._before[following] = following, before
+            self._ids = None
