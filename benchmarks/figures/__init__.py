@@ -1,0 +1,125 @@
+"""What a figure is made of. Every module beside this one measures one thing and says so in its `FIGURE`.
+
+    async def measure(subject: Subject) -> dict[str, float]: ...
+    FIGURE = Figure(name=..., title=..., measure=measure, rows=(Row(...), ...))
+
+`measure` runs in a child process that plays one plugin, against a server in another process. The runner imports these
+modules, too, so a figure imports neither plugin by itself: `subject.model()` and `subject.stt()` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from benchmarks import plugins
+from benchmarks.control import Server
+
+Plugin = Literal["ours", "ours_fast", "official"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who is measured, and what against.
+
+    Attributes:
+        plugin: `ours` (without what the extra `fast` brings), `ours_fast`, or `official`.
+        url: The counting server's base URL, for example `ws://127.0.0.1:4711/v1`.
+        seconds: How long to measure, after a warm-up.
+        quick: Only a trial that everything works: few sessions, no numbers worth anything.
+        server: Tells the counting server how to behave, and asks it what it saw.
+        closing: What it closes at the end; a figure may add its own.
+    """
+
+    plugin: Plugin
+    url: str
+    seconds: float
+    quick: bool
+    server: Server
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def model(self, **options: Any) -> Any:
+        """The plugin's `RealtimeModel` on the counting server. Options: what both constructors take."""
+        return plugins.realtime_model(self.plugin, self.url, self.closing, options)
+
+    def stt(self, **options: Any) -> Any:
+        """The plugin's `STT` on the counting server, over a socket. Options: what both constructors take."""
+        return plugins.stt(self.plugin, self.url, self.closing, options)
+
+    def count(self, sessions: int) -> int:
+        """So many sessions, or a few in a quick trial."""
+        return min(sessions, 3) if self.quick else sessions
+
+    async def warm_up(self) -> None:
+        """Wait until what only happens at the beginning is over: 1 s."""
+        await asyncio.sleep(0.1 if self.quick else 1.0)
+
+    async def cpu(self) -> float:
+        """CPU seconds that this process uses per second, over the next `seconds`."""
+        began, used = time.monotonic(), time.process_time()
+        await asyncio.sleep(self.seconds)
+        return (time.process_time() - used) / (time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. Less is better in all of them.
+
+    Attributes:
+        title: What it says.
+        key: The number of `measure` that it shows.
+        unit: Of that number.
+        target: At most so much; None: shown only.
+        compare: What the target is for: `ours`, the number itself, or `ratio`, ours divided by the official plugin's.
+        plugin: Which of ours it shows.
+    """
+
+    title: str
+    key: str
+    unit: str
+    target: float | None = None
+    compare: Literal["ours", "ratio"] = "ratio"
+    plugin: Literal["ours", "ours_fast"] = "ours"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: what is measured, how often, and the rows that come of it.
+
+    Attributes:
+        name: The module's name; `--only` takes it.
+        title: For people.
+        measure: Gives named numbers.
+        rows: What is shown of them.
+        seconds: How long each measurement takes, without its warm-up.
+        rounds: How often each plugin is measured, in turn.
+        plugins: Who is measured, in the order of a round.
+        fresh: A new process for each measurement; else one for each plugin, which waits while the others are measured.
+            Importing LiveKit takes longer than most measurements.
+    """
+
+    name: str
+    title: str
+    measure: Callable[[Subject], Awaitable[dict[str, float]]]
+    rows: tuple[Row, ...]
+    seconds: float = 5.0
+    rounds: int = 5
+    plugins: tuple[Plugin, ...] = ("ours", "official")
+    fresh: bool = True
+
+
+def load(name: str) -> Figure:
+    """The figure of that name. Raises ModuleNotFoundError."""
+    figure: Figure = importlib.import_module(f"{__name__}.{name}").FIGURE
+    return figure
+
+
+def names() -> list[str]:
+    """All figures there are."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))

@@ -1,0 +1,84 @@
+"""Many microphones in real time, and how old their audio is when it reaches the server."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from livekit import rtc
+
+from benchmarks.figures import Subject
+
+WIRE_RATE = 24000
+
+Push = Callable[[rtc.AudioFrame], None]
+
+
+class Microphones:
+    """One for each session, `frame_ms` of audio at a time. They do not tick together, as those of a room do not."""
+
+    def __init__(self, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> None:
+        """Start at once. `pushes`: where the frames of each go; `rate`: Hz."""
+        self._pushes = pushes
+        self._period = frame_ms / 1000
+        self._samples_on_wire = WIRE_RATE * frame_ms // 1000
+        samples = rate * frame_ms // 1000
+        self._frame = rtc.AudioFrame(self._sound(samples), rate, 1, samples)
+        self._loop = asyncio.get_running_loop()
+        self.pushed: list[list[float]] = [[] for _ in pushes]
+        now = self._loop.time()
+        self._timers = [
+            self._loop.call_at(
+                now + self._period * i / len(pushes), self._tick, i, now + self._period * i / len(pushes)
+            )
+            for i in range(len(pushes))
+        ]
+
+    @staticmethod
+    def _sound(samples: int) -> bytes:
+        wave = (round(8000 * math.sin(2 * math.pi * 5 * i / samples)) for i in range(samples))
+        return b"".join(value.to_bytes(2, "little", signed=True) for value in wave)
+
+    def _tick(self, number: int, due: float) -> None:
+        self._timers[number] = self._loop.call_at(due + self._period, self._tick, number, due + self._period)
+        self.pushed[number].append(time.monotonic())
+        self._pushes[number](self._frame)
+
+    def stop(self) -> None:
+        """No frames any more."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def ages_ms(self, stats: Iterable[dict[str, Any]], since: float) -> list[float]:
+        """How old the oldest sample of each message was when the server had it, in ms since its frame was pushed.
+
+        `stats`: of the server, in the order of the sessions; `since`: only messages that came after that time.
+        """
+        ages = []
+        for pushed, seen in zip(self.pushed, stats, strict=True):
+            samples = 0
+            for arrived, size in seen["appends"]:
+                if arrived >= since:
+                    ages.append((arrived - pushed[samples // self._samples_on_wire]) * 1000)
+                samples += size // 2
+        return ages
+
+
+async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> float:
+    """CPU seconds that the clockwork of so many microphones takes per second when nobody listens: about 50 us a frame.
+
+    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin.
+    """
+    microphones = Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms)
+    used = await subject.cpu()
+    microphones.stop()
+    return used
+
+
+def mean_and_p99(numbers: list[float]) -> tuple[float, float]:
+    """Of some numbers."""
+    return statistics.fmean(numbers), statistics.quantiles(numbers, n=100)[98]
