@@ -36,6 +36,7 @@ from ..wire.server_events import Malformed
 from . import events, mapping
 from .events import OwnEvents
 from .shared import SharedContent
+from .shown import Shown
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -64,6 +65,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._tools = Tools()
 
         self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
+        self._shown = Shown(self._conversation.mirror)
         self._requests = Requests()
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
