@@ -197,11 +197,15 @@ class RealtimeSession(Shell):
             self._supervisor.wake()
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
-        """Show the model one frame, as a user item. Dropped while there is no connection: it would be stale.
+        """Show the model one frame, as a user item. Dropped, and counted, when it would be stale: without a
+        connection, or while what was sent before has not left yet.
 
         The model keeps them all. Here, and in LiveKit's copies, only the newest keeps its picture, and a reconnect
         brings back that one only.
         """
+        if not self._supervisor.flushed:  # the line is slower than the video: audio comes first
+            self._notices.noticed(fx.Noticed("video frame not sent", "what was sent before has not left yet"))
+            return
         self._do(self._conversation.show(mapping.video_item(frame)))
 
     def commit_audio(self) -> None:

@@ -91,9 +91,10 @@ class Line:
         self._renewal.clear()
         self.served += 1
         self._tell_dropped(link)
-        self._line_peer.link_opened(link)
-        tasks = [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
+        tasks: list[asyncio.Future[None]] = []
         try:
+            self._line_peer.link_opened(link)
+            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
             done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
             problems = [exc for task in done if (exc := task.exception()) is not None]
             for exc in problems:
@@ -105,11 +106,13 @@ class Line:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             if self._hangup.done():
                 self._hangup.exception()
             self._hangup = None
-            await link.close()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:  # a session that is closed right now must not leave its socket behind
+                await link.close()
 
     def _tell_dropped(self, link: Link) -> None:
         dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped

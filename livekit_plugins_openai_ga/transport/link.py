@@ -12,7 +12,6 @@ import json
 import math
 import ssl
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -128,24 +127,29 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
 
 
 class Link:
-    """An open session socket. `session` is the payload of `session.created`."""
+    """An open session socket.
+
+    Attributes:
+        session_id: OpenAI's id of the session; "" before it began.
+        request_id: The `x-request-id` of the handshake; "" when there was none.
+        expires_at: When the server ends the session, in s since 1970; None when it did not say.
+    """
 
     def __init__(self, socket: _Connection, secrets: Iterable[str] = ()) -> None:
         self._socket = socket
         self._secrets = tuple(secrets)
-        self._early: deque[Payload | Malformed] = deque()
+        self._early: list[Payload | Malformed] = []
         self._last_error: tuple[float, Failure] | None = None
         self._dead: Failure | None = None
         self._watch: asyncio.Task[None] | None = None
-        self.session: Mapping[str, Any] = {}
-        told = "" if socket.response is None else socket.response.headers.get("x-request-id", "")
-        self.request_id = hide(told, self._secrets)[:MAX_ID]
-
-    @property
-    def session_id(self) -> str:
-        """OpenAI's id of the session; "" before it began."""
-        session_id = self.session.get("id")
-        return hide(session_id, self._secrets)[:MAX_ID] if isinstance(session_id, str) else ""
+        self._began = False
+        self.session_id = ""
+        self.expires_at: float | None = None
+        self.request_id = ""
+        if socket.response is not None:
+            self.request_id = hide(socket.response.headers.get("x-request-id", ""), self._secrets)[:MAX_ID]
+            socket.response.headers.clear()  # nobody reads the handshake any more: 3 KiB, and the key is in the request
+        socket.request = None
 
     def named(self, failure: Failure) -> Failure:
         """The failure, with the ids by which OpenAI or a gateway finds this connection."""
@@ -214,10 +218,17 @@ class Link:
                 raise LinkFailed(self._unanswered()) from None
             waiting.append(payload)
             if not isinstance(payload, Malformed) and payload.get("type") == "session.created":
-                session = payload.get("session")
-                self.session = session if isinstance(session, dict) else {}
-                self._early.extend(waiting)
+                self._begin(payload.get("session"))
+                self._early = waiting
                 return
+
+    def _begin(self, session: Any) -> None:
+        """There is a session. Its payload says what it is set to, which is changed at once: not worth keeping."""
+        told = session if isinstance(session, dict) else {}
+        session_id, expires_at = told.get("id"), told.get("expires_at")
+        self._began = True
+        self.session_id = hide(session_id, self._secrets)[:MAX_ID] if isinstance(session_id, str) else ""
+        self.expires_at = float(expires_at) if isinstance(expires_at, (int, float)) and expires_at > 0 else None
 
     def _unanswered(self) -> Failure:
         """Why a session did not begin on an open socket: the server's error if it sent one."""
@@ -228,7 +239,7 @@ class Link:
     async def receive(self) -> Payload | Malformed:
         """The next frame, parsed. Raises `LinkFailed` when the socket is gone, also after a clean close."""
         if self._early:
-            return self._early.popleft()
+            return self._early.pop(0)
         try:
             frame = await self._socket.recv()
         except ConnectionClosed as exc:
@@ -258,7 +269,7 @@ class Link:
             close.code if close is not None else None,
             hide(close.reason, self._secrets) if close is not None else "",
             last_error=recent[1] if recent is not None else None,
-            connecting=not self.session,
+            connecting=not self._began,
         )
         return self.named(failure)
 
