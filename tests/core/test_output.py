@@ -199,6 +199,17 @@ def test_a_call_of_a_discarded_reply_is_not_made(talk: Any) -> None:
     assert "FunctionCalled" not in talk.told
 
 
+def test_a_call_of_a_discarded_reply_leaves_the_conversation(talk: Any) -> None:
+    """Nobody will ever give its output, and GA wants one."""
+    talk.asks("k1")
+    talk.gives_up("k1")
+    talk.begins("r1", "k1")
+    call(talk, "r1", "f1", "completed")
+    talk.ends("r1", "cancelled")
+    assert [event["item_id"] for event in talk.sent_of("conversation.item.delete")] == ["f1"]
+    assert talk.sent_of("conversation.item.create") == []
+
+
 def test_an_out_of_band_reply_leaves_no_item(talk: Any) -> None:
     talk.begins("r1", aside=True)
     talk.message("r1", "a1", aside=True)
