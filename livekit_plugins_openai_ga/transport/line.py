@@ -14,6 +14,7 @@ from ..log import logger
 from ..wire.server_events import Malformed
 from .link import Link, LinkFailed, Payload
 from .outbox import Event, Outbox
+from .term import Term
 
 IN_A_ROW = 16
 """Events that are read or written before others on the loop get their turn: about 1 ms. Nothing else makes a line
@@ -45,13 +46,10 @@ class Line:
         self._outbox = outbox
         self._recycle_after = recycle_after
         self._recycle_patience = recycle_patience
-        self._patience = recycle_patience
-        self._renewal = asyncio.Event()
+        self._term = Term(lambda: self.hang_up(None))
         self._link: Link | None = None  # the one that may be written to
         self._sending = False
         self._held_up = asyncio.Event()
-        self._calm = asyncio.Event()
-        self._calm.set()
         self._hangup: asyncio.Future[None] | None = None
         self._told_dropped = 0.0
         self.served = 0
@@ -85,15 +83,11 @@ class Line:
 
     def set_calm(self, calm: bool) -> None:
         """Tell whether this is a good moment to change links: nobody speaks, nothing is being made."""
-        if calm:
-            self._calm.set()
-        else:
-            self._calm.clear()
+        self._term.set_calm(calm)
 
     def renew(self, patience: float) -> None:
         """Give the current link up as planned, at the next calm moment or `patience` (s) from now."""
-        self._patience = patience
-        self._renewal.set()
+        self._term.expire(patience)
 
     def hang_up(self, failure: Failure | None) -> None:
         """Give the current link up: with this reason, or (None) as planned."""
@@ -120,8 +114,7 @@ class Line:
 
     async def _serve(self, link: Link) -> Failure | None:
         self._hangup = asyncio.get_running_loop().create_future()
-        self._patience = self._recycle_patience
-        self._renewal.clear()
+        self._term.begin(self._recycle_after, self._recycle_patience)
         self._held_up.clear()
         self.served += 1
         self._tell_dropped(link)
@@ -130,7 +123,7 @@ class Line:
             self._link = link
             self._line_peer.link_opened(link)
             self.wake()
-            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
+            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link))]
             done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
             problems = [exc for task in done if (exc := task.exception()) is not None]
             for exc in problems:
@@ -140,6 +133,7 @@ class Line:
             return link.named(min(known, key=lambda failure: failure.kind is not Kind.FATAL)) if known else None
         finally:
             self._link = None
+            self._term.end()
             for task in tasks:
                 task.cancel()
             if self._hangup.done():
@@ -170,13 +164,6 @@ class Line:
             await link.room()
             self._held_up.clear()
             self.wake()
-
-    async def _due(self) -> None:
-        await first_of(self._renewal, timeout=self._recycle_after)
-        if not self._renewal.is_set():  # old
-            await first_of(self._calm, self._renewal, timeout=self._recycle_patience)
-        if self._renewal.is_set():
-            await first_of(self._calm, timeout=self._patience)
 
 
 async def first_of(*events: asyncio.Event, timeout: float | None) -> None:
