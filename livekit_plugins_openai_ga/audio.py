@@ -136,7 +136,7 @@ class InputAudio:
     what the server hears together, which costs half as much as one by one.
     """
 
-    def __init__(self, *, chunk_ms: int = CHUNK_MS) -> None:
+    def __init__(self, *, chunk_ms: float = CHUNK_MS) -> None:
         """Start empty.
 
         Args:
