@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -65,8 +66,9 @@ def test_every_figure_can_be_measured(tmp_path):
     assert [(row["figure"], row["plugin"], row["name"]) for row in made["rows"]] == names
     assert [row.title for _, row in shown if row.title not in done.stdout] == []
     for row in made["rows"]:
-        assert row["ours"] > 0
-        assert row["official"] is None or row["official"] > 0
+        # Not more than 0: with a trial's few sessions, what a plugin takes can drown in what else the process does.
+        assert math.isfinite(row["ours"])
+        assert row["official"] is None or math.isfinite(row["official"])
         assert row["met"] in (True, False, None)
         assert {"ratio", "target", "unit", "verdict", "spread"} <= row.keys()
 
