@@ -49,6 +49,11 @@ class Config:
         """What the server will have once every update on its way is accepted."""
         return self._on_top_of(self.confirmed or {})
 
+    @property
+    def was_confirmed(self) -> bool:
+        """Whether a server confirmed a whole configuration, on any connection."""
+        return self._proven is not None
+
     def _on_top_of(self, base: session.Payload) -> session.Payload:
         for update in self._flying:
             base = session.merge(base, update.change)

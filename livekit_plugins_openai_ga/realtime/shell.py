@@ -34,7 +34,9 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
-from .events import OwnEvents
+from .listening import Listening
+from .shared import SharedContent
+from .shown import Shown
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -49,7 +51,7 @@ RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 
-class Shell(llm.RealtimeSession[OwnEvents]):
+class Shell(Listening):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -63,6 +65,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._tools = Tools()
 
         self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
+        self._shown = Shown(self._conversation.mirror)
         self._requests = Requests()
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
@@ -70,8 +73,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._timers = Timers()
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
-        self._untranscribed: dict[str, list[llm.ChatContent]] = {}
-        self._picture: list[llm.ChatContent] = []  # of the newest frame of video, as LiveKit has it
+        self._shared = SharedContent()
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
@@ -168,7 +170,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         if failure is not None:
             self._counters.lost()
         self._do(self._conversation.closed(time.time()))
-        self._untranscribed.clear()
+        self._shared.lost()
         self._listen()
 
     def instead(self, failure: Failure) -> bool:
@@ -217,13 +219,6 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             if not self._setups and self._untold is not None:
                 failure, self._untold = self._untold, None
                 asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
-
-    def emit(self, event: Any, *args: Any) -> None:
-        """Tell the listeners. One that raises must not end the call, but LiveKit lets a TypeError through."""
-        try:
-            super().emit(event, *args)
-        except TypeError:
-            self._log.exception("a listener of %s raised an error", event)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -279,12 +274,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)
-        awaits_text = self._options.transcribes and effect.record.is_user_speech
-        if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
-            self._untranscribed[item.id] = item.content
-        if effect.record.is_frame and isinstance(item, llm.ChatMessage) and effect.record.origin is None:
-            self._picture.clear()  # LiveKit's copies of an item share this list, and keep every frame
-            self._picture = item.content
+        self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
         if item is not None:
             self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 
@@ -309,10 +299,8 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self.emit("input_audio_timeout_triggered", events.InputAudioTimeoutTriggered(effect.item_id, start, end))
 
     def _transcript(self, effect: fx.Transcript) -> None:
-        if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
-            # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
-            # does not update.
-            content.append(effect.text)
+        if effect.final:
+            self._shared.transcribed(effect.item_id, effect.text)
         event = make(
             llm.InputTranscriptionCompleted,
             item_id=effect.item_id,
@@ -327,7 +315,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         failure = self._trail.failed(effect.failure, "transcription_failed")
         extra = {"item_id": effect.item_id, **failure.fields()}
         self._log.error("a user turn was not transcribed: %s", failure, extra=extra)
-        self._untranscribed.pop(effect.item_id, None)
+        self._shared.give_up(effect.item_id)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")

@@ -31,6 +31,7 @@ from ..version import __version__
 from ..wire import server_events
 from ..wire.endpoint import Endpoint
 from ..wire.server_events import Malformed
+from .pulse import Pulse
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Larger frames close the socket with 1009. The server echoes images and audio items (BerriAI/litellm#15747)."""
@@ -141,7 +142,7 @@ class Link:
         self._early: list[Payload | Malformed] = []
         self._last_error: tuple[float, Failure] | None = None
         self._dead: Failure | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._pulse: Pulse | None = None
         self._began = False
         self.session_id = ""
         self.expires_at: float | None = None
@@ -172,8 +173,7 @@ class Link:
                 compression=None,  # 65 us per 100 ms of audio for a ratio of 0.77
                 max_size=MAX_FRAME_BYTES,
                 open_timeout=timeout,
-                ping_interval=heartbeat,
-                ping_timeout=None,  # see `_watch`
+                ping_interval=None,  # `Pulse` does it
                 close_timeout=CLOSE_TIMEOUT_S,
                 write_limit=WRITE_LIMIT_BYTES,
                 logger=socket_logger,
@@ -197,7 +197,8 @@ class Link:
             await link.close()
             raise
         if heartbeat is not None:
-            link._watch = asyncio.ensure_future(link._watch_peer(heartbeat))
+            much = WRITE_LIMIT_BYTES // 4
+            link._pulse = Pulse(link._socket, heartbeat, much=much, dead=link._peer_is_dead)
         return link
 
     @property
@@ -280,31 +281,14 @@ class Link:
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
-    async def _watch_peer(self, heartbeat: float) -> None:
-        """End a link whose peer is dead: nothing came for twice the `heartbeat` (s), so a ping was not answered, or
-        the send buffer holds up what is sent and does not move for one `heartbeat`.
-
-        The library's own time limit takes only a pong for life, and waits for room in that buffer.
-        """
-        silence, before, moved_at = 2 * heartbeat, 0, time.monotonic()
-        while self._dead is None:
-            left = self._socket.heard_at + silence - time.monotonic()
-            # Not less than a clock can show: what is left may be the rounding of a sum.
-            await asyncio.sleep(min(heartbeat / 2, max(left, 0.001)))
-            now, waiting = time.monotonic(), self._socket.transport.get_write_buffer_size()
-            if waiting <= WRITE_LIMIT_BYTES // 4 or waiting != before:
-                before, moved_at = waiting, now
-            if now - moved_at >= heartbeat:
-                self._dead = errors.from_exception(TimeoutError(f"The peer took no data for {heartbeat:g} s."))
-            elif now - self._socket.heard_at >= silence:
-                silent = f"The peer sent nothing for {silence:g} s and did not answer a ping."
-                self._dead = errors.from_exception(TimeoutError(silent))
+    def _peer_is_dead(self, why: str) -> None:
+        self._dead = errors.from_exception(TimeoutError(why))
         self._socket.transport.abort()
 
     async def close(self) -> None:
         """Close the socket; returns within about a second even when the peer is frozen."""
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._pulse is not None:
+            self._pulse.stop()
         closing = asyncio.ensure_future(self._socket.close())
         try:
             await asyncio.wait({closing}, timeout=1.5 * CLOSE_TIMEOUT_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import APIConnectOptions, function_tool, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
@@ -53,6 +53,26 @@ async def test_the_first_session_takes_the_warm_connection_and_the_next_dials(ma
         assert len(server.handshakes) == 2
         await session.aclose()
         await other.aclose()
+
+
+async def test_everything_an_agent_starts_with_goes_out_in_one_update_on_a_warm_connection(make_model):
+    history = llm.ChatContext()
+    history.add_message(role="user", content="My name is Ada.")
+
+    @function_tool
+    async def look_up(name: str) -> str:
+        """Look something up."""
+        return name
+
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        session = model.session()
+        await session._update_session(instructions="Be brief.", chat_ctx=history, tools=[look_up])
+        (update,) = server.received("session.update")
+        assert (update["session"]["instructions"], len(update["session"]["tools"])) == ("Be brief.", 1)
+        assert len(server.received("conversation.item.create")) == 1
+        await session.aclose()
 
 
 async def test_nothing_is_told_to_the_server_before_there_is_a_session(make_model):
