@@ -10,12 +10,11 @@ Every event is a dataclass whose fields are the fields we read; `reader` makes t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from . import renames
+from . import codec, renames
 from .items import Item, Part
 from .reader import Unreadable, reader
 
@@ -369,7 +368,7 @@ def parse(frame: str | bytes) -> dict[str, Any] | Malformed:
     if isinstance(frame, bytes):
         return Malformed("", "a binary frame; GA sends text frames only")
     try:
-        payload = json.loads(frame)
+        payload = codec.loads(frame)
     except (ValueError, RecursionError):
         return Malformed("", "not valid JSON")
     if not isinstance(payload, dict):
