@@ -172,8 +172,10 @@ class Shell(llm.RealtimeSession[OwnEvents]):
 
     def link_received(self, payload: dict[str, Any] | Malformed) -> None:
         """Handle one frame. An application's listener that raises must not end the call."""
-        event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
-        if not isinstance(payload, Malformed):
+        if isinstance(payload, Malformed):
+            event: server_events.ServerEvent = payload
+        else:
+            event = server_events.from_payload(payload)
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 
