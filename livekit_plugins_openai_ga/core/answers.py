@@ -33,6 +33,7 @@ _LOST = replace(
     kind=Kind.REPLY_FAILED,
     remedy="Ask again.",
 )
+_UNENDED = replace(from_exception(TimeoutError()), message="The server did not end a reply that was cancelled.")
 _TOO_MANY = Failure(
     Kind.REQUEST_FAILED,
     "too_many_requests",
@@ -51,11 +52,6 @@ class Answers:
         self._setup = setup
         self._history = history
         self._event_id = event_id
-        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.ResponseCreated: self._response_created,
-            ev.ResponseDone: self._response_done,
-            **self.output.handlers,
-        }
 
     def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False) -> Effects:
         """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation."""
@@ -124,7 +120,7 @@ class Answers:
                 effects += self.output.end(reply, "lost", "connection lost", now)
             else:
                 begun.append(request)
-        if resume and self.replies.owed and not speaking:
+        if resume and self.replies.owes(now) and not speaking:
             begun.append(self._owed())
         self.replies.lost(begun)
         return effects + [fx.ReplyAgain(request.key, "connection lost") for request in begun]
@@ -143,6 +139,8 @@ class Answers:
         """The server refused something; None when it was no request for a reply."""
         busy = failure.code == BUSY
         key = self.replies.nameless() if busy and event_id is None else event_id
+        if busy and event_id is None and key is None:
+            self.replies.owed_since = None  # it was the server itself that could not answer
         if key is None or not self.replies.knows(key):
             return None
         request = self.replies.refused(key, busy=busy)
@@ -190,6 +188,19 @@ class Answers:
         reply.over = True
         return self.release()
 
+    def unended(self, cancel_id: str, now: float) -> Effects | None:
+        """The server had time to end the reply that this `response.cancel` was for. When it has not, it ends here, or
+        (when nothing was said to the cancel at all) with the connection.
+
+        None: it still comes in, over a slow line, so it deserves as much time again.
+        """
+        if (reply := self.replies.cancelled_by(cancel_id)) is None:
+            return []
+        if reply.over:
+            return self._end_those_over(now)
+        before, reply.size_seen = reply.size_seen, reply.size
+        return None if reply.size != before else [fx.Disconnect(_UNENDED)]
+
     def _end_those_over(self, now: float) -> Effects:
         effects: Effects = []
         for reply in self.replies:
@@ -199,11 +210,13 @@ class Answers:
         return effects
 
     def _unsay(self, reply: Reply) -> Effects:
-        """What nobody heard was not said: the messages of a reply of which nothing was told leave the conversation."""
-        unheard = [] if reply.aside else [i for i, message in reply.messages.items() if not message.told]
+        """What nobody heard was not said: messages and calls of which nothing was told leave the conversation."""
+        if reply.aside:
+            return []
+        unheard = [*(i for i, message in reply.messages.items() if not message.told), *reply.calls_untold]
         records = [record for item_id in unheard if (record := self._history.mirror.get(item_id)) is not None]
         connected = self._setup.phase is not Phase.CLOSED
-        empty = [record.with_item(record.item.with_text("")) for record in records if record.origin is None]
+        empty = [record.with_item(record.item.unsaid()) for record in records if record.origin is None]
         return [effect for record in empty for effect in self._history.rewrite(record, connected=connected)]
 
     def _response_created(self, event: ev.ResponseCreated, now: float) -> Effects:
@@ -216,6 +229,9 @@ class Answers:
         if self.replies.is_shown(event.response.id, key):
             return before  # an id that a server uses twice would end the one that has it
         reply = self.replies.created(event.response.id, key if isinstance(key, str) else None, aside, now)
+        if reply.request is None and not aside:  # it answers all that was said so far, also what is asked for again
+            for pending in self.replies.pending(lambda request: not request.own):
+                before += self.give_up(pending, now)
         if reply.discarded:
             return [*before, fx.Noticed("reply discarded", "it began after it was given up"), *self._cancel(reply)]
         if reply.request is not None and reply.request.shown_as is not None:
@@ -253,3 +269,9 @@ class Answers:
         self.replies.rest(request)
         delay = max(RETRY_DELAYS_S[request.again - 1], failure.retry_after or 0.0)
         return [*self._unsay(reply), fx.ReplyAgain(request.key, failure.sentence(), delay)]
+
+
+HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Answers, Any, float], Effects]] = {
+    ev.ResponseCreated: Answers._response_created,
+    ev.ResponseDone: Answers._response_done,
+}

@@ -35,14 +35,6 @@ class Output:
     def __init__(self, replies: Replies, mirror: Mirror[Record]) -> None:
         self._replies = replies
         self._mirror = mirror
-        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.OutputItemAdded: self._item_added,
-            ev.OutputItemDone: self._item_done,
-            ev.ContentPartAdded: self._part_added,
-            ev.TextDelta: self._written,
-            ev.AudioTranscriptDelta: self._said,
-            ev.AudioDelta: self._audio,
-        }
 
     def live(self, item_id: str) -> Message | None:
         """The message that is this item, while its reply is being made."""
@@ -101,6 +93,8 @@ class Output:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
             reply.messages.setdefault(event.item.id, Message())
+        elif reply is not None and event.item.type == "function_call":
+            reply.calls.setdefault(event.item.id, False)
         return []
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
@@ -141,7 +135,8 @@ class Output:
             return []
         return [] if reply.discarded else [text]
 
-    def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
+    def audio(self, event: ev.AudioDelta, now: float) -> Effects:
+        """A piece of speech; plays to whoever hears the reply."""
         found = self._find(event)
         if found is None:
             return []
@@ -166,8 +161,8 @@ class Output:
             message = reply.messages.get(event.item.id)
             whole = event.item.status in ("", "completed")
             return self._close(reply, event.item.id, message, whole=whole) if message is not None else []
-        if event.item.type != "function_call":
-            return []
+        if event.item.type != "function_call" or reply.calls.get(event.item.id):
+            return []  # a call that is told twice would run twice
         # The item arrived without its arguments; a replay needs them.
         self._mirror.revise(event.item.id, lambda record: replace(record, item=event.item))
         if reply.discarded:
@@ -175,5 +170,15 @@ class Output:
         if event.item.status not in ("", "completed"):
             # A call cut off half-way must never run (pipecat-ai/pipecat#2461).
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
-        reply.told = True
+        reply.told = reply.calls[event.item.id] = True
         return [fx.FunctionCalled(reply.shown_id, event.item)]
+
+
+HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Output, Any, float], Effects]] = {
+    ev.OutputItemAdded: Output._item_added,
+    ev.OutputItemDone: Output._item_done,
+    ev.ContentPartAdded: Output._part_added,
+    ev.TextDelta: Output._written,
+    ev.AudioTranscriptDelta: Output._said,
+    ev.AudioDelta: Output.audio,
+}

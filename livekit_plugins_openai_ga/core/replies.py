@@ -10,7 +10,6 @@ whoever waits for it then gets the next one under the first one's id.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,10 @@ CORRELATION = "client_event_id"
 
 MAX_QUEUED = 100
 """Requests that may wait; an application that asks for more without an answer is stuck in a loop."""
+
+OWED_FOR_S = 60.0
+"""How long after a turn of the user a lost connection means that its reply was lost. One that the server has not begun
+by then was never meant to be."""
 
 MAX_AGAIN = 3
 """How often one reply is asked for again after it had begun."""
@@ -78,6 +81,7 @@ class Reply:
     `shown_id` is the id it is told under: its own, or that of the first attempt. `told` says that a message or a
     function call of it was. `cancel_id` is the event id of the `response.cancel` that was sent for it, None before.
     `over` says that the server had nothing to cancel: it has ended, and its `response.done` is late or lost.
+    `calls` are its function calls by item id, and whether each was told; `size_seen` the `size` of the last look at it.
     """
 
     response_id: str
@@ -91,6 +95,18 @@ class Reply:
     told: bool = False
     first_output_at: float | None = None
     messages: dict[str, Message] = field(default_factory=dict)
+    calls: dict[str, bool] = field(default_factory=dict)
+    size_seen: int = 0
+
+    @property
+    def size(self) -> int:
+        """Grows with all that comes of it."""
+        return sum(message.audio_bytes + len(message.text) for message in self.messages.values())
+
+    @property
+    def calls_untold(self) -> list[str]:
+        """Function calls nobody knows of: not complete, or of a reply that is not shown."""
+        return [item_id for item_id, told in self.calls.items() if not told]
 
     @property
     def key(self) -> str | None:
@@ -102,8 +118,8 @@ class Replies:
     """Every reply from request to end."""
 
     def __init__(self) -> None:
-        self.owed = False  # the server ended a turn of the user, and has to answer it by itself
-        self._queued: deque[Request] = deque()
+        self.owed_since: float | None = None  # the server ended a turn of the user then, and answers it by itself
+        self._queued: list[Request] = []
         self._resting: dict[str, Request] = {}  # until the server has recovered
         self._sent: dict[str, Request] = {}
         self._given_up: set[str] = set()  # sent, and not wanted any more
@@ -112,6 +128,10 @@ class Replies:
 
     def __iter__(self) -> Iterator[Reply]:
         return iter(list(self._live.values()))
+
+    def owes(self, now: float) -> bool:
+        """Whether the server has to begin a reply by itself."""
+        return self.owed_since is not None and now - self.owed_since < OWED_FOR_S
 
     def get(self, response_id: str) -> Reply | None:
         """The live reply with this id."""
@@ -201,13 +221,13 @@ class Replies:
         Only when there is one on its way, and the server does not owe a reply of its own.
         """
         sent = [key for key, request in self._sent.items() if request.left and not request.aside]
-        return sent[0] if len(sent) == 1 and not self.owed else None
+        return sent[0] if len(sent) == 1 and self.owed_since is None else None
 
     def created(self, response_id: str, key: str | None, aside: bool, now: float) -> Reply:
         """The server began a reply."""
         request = self._sent.pop(key, None) if key is not None else None
         if not aside:  # whoever asked for it: it answers all that was said so far
-            self.owed = False
+            self.owed_since = None
         reply = Reply(
             response_id,
             (request.shown_as if request is not None else None) or response_id,
@@ -229,7 +249,7 @@ class Replies:
             return None
         if busy:
             self._blocked = True
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
             return None
         return request
 
@@ -268,16 +288,16 @@ class Replies:
     def rested(self, key: str) -> None:
         """The time has come; a request that was given up meanwhile stays so."""
         if (request := self._resting.pop(key, None)) is not None:
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
 
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
         self._live.clear()
-        self._blocked = self.owed = False
+        self._blocked, self.owed_since = False, None
         sent = [request for key, request in self._sent.items() if key not in self._given_up]
         for request in reversed([*begun, *sent]):
             request.left = False
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
         self._sent.clear()
         self._given_up.clear()
 

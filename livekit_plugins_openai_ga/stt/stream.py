@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 VAD_LAG_STEPS = 4
 """Audio that comes faster than real time waits for the detector, so that segments end where speech does."""
 
-VAD_PATIENCE_S = 0.5
-"""How long it waits for one sign of life of the detector."""
+VAD_PATIENCE_S = 3.0
+"""How long it waits for one sign of life of the detector. A busy machine is slow; sentences that it hears too late
+become one segment."""
 
 
 class SpeechStream(stt.RecognizeStream):

@@ -20,6 +20,9 @@ from ..wire import client_events
 from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
+WAIT_MS = 10_000.0
+"""What may wait for a connection that works, at least: a slow line, or a loop that was held up."""
+
 IDLE_KEEP_MS = 2_000
 """When speech is detected and nobody speaks, this much is kept: speech that nobody has told of yet."""
 
@@ -58,16 +61,18 @@ class AudioCount:
 
 
 class Outbox:
-    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect.
+    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect, `wait_ms` (or that, when
+    it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
     kept although it seems that nobody speaks.
     """
 
-    def __init__(self, *, keep_ms: float = 30_000, dead_for: float = 0.0) -> None:
+    def __init__(self, *, keep_ms: float = 30_000, wait_ms: float = WAIT_MS, dead_for: float = 0.0) -> None:
         self.audio = AudioCount()
         self.events_dropped = 0
         self._keep = int(keep_ms * BYTES_PER_MS)
+        self._wait = max(self._keep, int(wait_ms * BYTES_PER_MS))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
         self._control: deque[Event] = deque()
         self._turn: deque[_Entry] = deque()
@@ -90,7 +95,7 @@ class Outbox:
             self._control.append(event)
 
     def put_foreign(self, event: Event) -> None:
-        """Queue an event of the application's own. It keeps its place behind earlier audio and survives a reconnect.
+        """Queue an event of the application's own. It keeps its place behind earlier audio, until it has left.
 
         Raises TypeError or ValueError for what JSON cannot hold: here the caller sees it, later it would end the call.
         """
@@ -140,7 +145,8 @@ class Outbox:
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
-        while self._waiting > self._keep:
+        limit = self._wait if self._open else self._keep
+        while self._waiting > limit:
             index = next(index for index, entry in enumerate(self._turn) if entry.kind == "audio")
             size = self._turn[index].size
             del self._turn[index]

@@ -58,6 +58,10 @@ class Item:
         kind = "output_text" if self.role == "assistant" else "input_text"
         return replace(self, content=({"type": kind, "text": text},) if text else ())
 
+    def unsaid(self) -> Item:
+        """The same item without anything that could be brought back."""
+        return replace(self, content=(), status="incomplete")
+
     def with_transcript(self, content_index: int, transcript: str) -> Item:
         """The same user message with the transcript of one audio part filled in."""
         content = [dict(part) for part in self.content]

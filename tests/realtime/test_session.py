@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from livekit import rtc
 from livekit.agents import function_tool, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RefuseHandshake, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RefuseHandshake, RejectOn, RepeatOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -51,6 +52,40 @@ async def test_everything_an_agent_starts_with_goes_out_in_one_update(open_sessi
         assert types == ["session.update", "conversation.item.create", "conversation.item.create"]
         assert [i.text_content for i in call.session.chat_ctx.items] == ["My name is Ada.", "Hello, Ada."]
         assert list(call.session.tools.function_tools) == ["look_up"]
+
+
+@pytest.fixture
+def in_steps(monkeypatch):
+    """LiveKit before 1.5.17."""
+    monkeypatch.delattr(llm.RealtimeSession, "_update_session", raising=False)
+
+
+@pytest.mark.parametrize("history", [0, 2])
+async def test_an_agent_that_is_set_up_in_steps_waits_for_its_history_only(open_session, in_steps, history):
+    past = llm.ChatContext()
+    for number in range(history):
+        past.add_message(role="user", content=f"Sentence {number}.")
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        await call.session.update_chat_ctx(past)
+        await call.session.update_tools([tool("look_up")])
+        await server.wait_until(lambda: "look_up" in str(server.received("session.update")))
+        updates = [update["session"] for update in server.received("session.update")]
+        assert len(updates) == (2 if history else 1)
+        assert updates[0]["instructions"] == "Be brief."
+        assert len(server.received("conversation.item.create")) == history
+        await call.session.update_instructions("Be kind.")  # confirmed: waited for
+        assert server.received("session.update")[-1]["session"]["instructions"] == "Be kind."
+
+
+async def test_what_is_refused_while_an_agent_is_set_up_in_steps_is_told(open_session, in_steps):
+    fault = RejectOn("session.update", "string_above_max_length", "Too long.", "session.instructions")
+    async with Emulator(faults=[fault]) as server:
+        call = open_session(server)
+        await call.session.update_instructions("x" * 100)
+        error = await call.first("error")
+        assert "Too long." in str(error.error)
 
 
 async def test_no_reply_is_asked_for_before_the_configuration_is_confirmed(open_session):
@@ -653,6 +688,34 @@ async def test_audio_that_no_item_has_yet_is_sent_again(open_session):
         await server.wait_received("input_audio_buffer.commit")
         again = [e for e in server.sessions[1].received if e["type"] == "input_audio_buffer.append"]
         assert b"".join(base64.b64decode(e["audio"]) for e in again) == spoken
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+async def test_live_audio_leaves_although_little_or_none_is_kept_for_a_reconnect(open_session, seconds):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None, max_replay_audio=seconds)
+        await call.session.update_instructions("Be brief.")
+        spoken = speak("All of this is heard.", "alloy", 1.3)
+        for frame in frames(spoken):
+            call.session.push_audio(frame)
+        call.session.commit_audio()
+        await server.wait_sent("input_audio_buffer.committed")
+        got = b"".join(base64.b64decode(event["audio"]) for event in server.received("input_audio_buffer.append"))
+        assert got == spoken
+        assert call.session.info.audio_dropped == 0
+
+
+async def test_a_function_call_that_is_told_twice_runs_once(open_session):
+    turn = Turn(tools=(ToolCall("good", {"n": 1}), ToolCall("good", {"n": 2})))
+    async with Emulator(Script([turn]), faults=[RepeatOn("response.output_item.done", times=2)]) as server:
+        call = open_session(server)
+        await call.session.update_tools([GOOD])
+        reply = await call.session.generate_reply()
+        calls = [each.arguments async for each in reply.function_stream]
+        assert [json.loads(arguments)["n"] for arguments in calls] == [1, 2]
+        assert [event["type"] for event in call.events["openai_server_event_received"]].count(
+            "response.output_item.done"
+        ) == 4
 
 
 async def test_a_planned_change_of_connection_waits_for_the_reply_to_end(open_session, reading):

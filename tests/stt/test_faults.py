@@ -407,10 +407,10 @@ async def test_a_server_that_accepts_and_never_answers_is_given_up_in_bounded_ti
 @pytest.mark.parametrize("missing", ["session.created", "session.updated"])
 async def test_a_session_that_does_not_begin_is_given_up_in_bounded_time(listen, missing):
     async with Emulator(faults=[SwallowOn(missing, times=9)]) as server:
-        options = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=0.3)
+        options = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=0.8)
         listener = listen(server, conn_options=options)
         with pytest.raises(APIConnectionError):
-            await listener.ended(3.0)
+            await listener.ended(8.0)
         assert len(server.handshakes) == 3
 
 

@@ -162,7 +162,10 @@ def test_a_call_with_every_keyword_of_the_official_plugin_works_unchanged():
 
 async def test_two_sentences_are_told_alike(recording):
     official, ours = await scene(recording(ONE, TWO))
-    assert ours.kinds == official.kinds
+    # On a busy machine a text may come before or after the next start of speech.
+    assert sorted(ours.kinds) == sorted(official.kinds)
+    speech = {Kind.START_OF_SPEECH, Kind.END_OF_SPEECH}
+    assert [k for k in ours.kinds if k in speech] == [k for k in official.kinds if k in speech]
     assert ours.texts == official.texts == [ONE, TWO]
     assert [d.language for d in ours.finals] == [d.language for d in official.finals] == ["en", "en"]
     ids = [[event.request_id for event in heard.of(Kind.FINAL_TRANSCRIPT)] for heard in (official, ours)]

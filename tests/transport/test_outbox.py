@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, MAX_EVENTS, Outbox
+from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, MAX_EVENTS, WAIT_MS, Outbox
 
 
 def pcm(ms: float, mark: int = 0) -> bytes:
@@ -285,11 +285,24 @@ def test_kept_and_waiting_audio_share_one_bound_after_a_loss() -> None:
 
 
 @pytest.mark.parametrize("keep_ms", [0, 5])
-def test_a_bound_below_one_chunk_keeps_nothing_and_ends(keep_ms: float) -> None:
+def test_a_bound_below_one_chunk_keeps_nothing_for_the_next_connection_and_ends(keep_ms: float) -> None:
     outbox = ready(keep_ms=keep_ms)
     outbox.put_audio(pcm(20, 1))
+    assert drain(outbox) == ["audio 1"]
+    outbox.lost()
+    outbox.put_audio(pcm(20, 2))
+    outbox.configured()
     assert drain(outbox) == []
-    assert outbox.audio.dropped == 20.0
+    assert outbox.audio.dropped == 40.0
+
+
+def test_the_bound_of_what_is_kept_is_not_the_bound_of_what_waits_for_a_slow_line() -> None:
+    outbox = ready(keep_ms=60)
+    for mark in range(1, 102):
+        outbox.put_audio(pcm(100, mark))
+    assert (outbox.waiting_ms, outbox.audio.dropped) == (WAIT_MS, 100.0)
+    outbox.lost()
+    assert outbox.waiting_ms == 0.0  # chunks of 100 ms do not fit into 60
 
 
 def test_in_silence_a_short_tail_is_kept_and_the_rest_is_no_loss() -> None:
@@ -424,7 +437,7 @@ class AudioNeverGoesMissing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(keep_ms=10)
+        self.outbox = Outbox(keep_ms=10, wait_ms=10)
         self.sizes: list[int] = []
         self.on_this_connection: list[int] = []
         self.confirmed: set[int] = set()
@@ -540,7 +553,7 @@ def test_a_place_of_a_later_connection_counts_from_the_audio_it_began_with() -> 
 
 
 def test_a_place_behind_audio_that_was_dropped_counts_the_gap() -> None:
-    outbox = ready(keep_ms=300)
+    outbox = ready(keep_ms=300, wait_ms=300)
     for mark in (1, 2):
         outbox.put_audio(pcm(100, mark))
     drain(outbox)
