@@ -247,7 +247,8 @@ class Link:
             raise LinkFailed(self._closed(exc)) from None
         payload = server_events.parse(frame)
         if not isinstance(payload, Malformed):
-            _hide_in_errors(payload, self._secrets)
+            if "error" in payload or "response" in payload:
+                _hide_in_errors(payload, self._secrets)
             if payload.get("type") == "error":
                 self._remember(payload)
         return payload

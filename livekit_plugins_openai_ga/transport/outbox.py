@@ -12,12 +12,12 @@ add up exactly. The server counts the audio of one connection; `session_ms` turn
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..wire import client_events
+from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
 WAIT_MS = 10_000.0
@@ -105,7 +105,7 @@ class Outbox:
 
     def put_audio(self, pcm: bytes) -> None:
         """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
-        event = client_events.audio_append(b64encode(pcm).decode("ascii"))
+        event = client_events.audio_append(b64encode(pcm))
         self._turn.append(_Entry(event, "audio", len(pcm), self._put))
         self._put += len(pcm)
         self._waiting += len(pcm)
