@@ -1,4 +1,4 @@
-"""An hour-long call in virtual time, and what a session holds at any moment of it."""
+"""An hour-long call, and an hour of dictation, in virtual time; and what a session holds at any moment of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import asyncio
 import gc
 from collections import Counter, deque
 from collections.abc import Iterator
+from typing import Any
 
+from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
+from livekit.agents import stt as lk
 
-from livekit_plugins_openai_ga import RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession
 from livekit_plugins_openai_ga.emulator import Emulator, Script
 from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
 from livekit_plugins_openai_ga.emulator.script import ToolCall, Turn
 
-from .application import Application
+from .application import CHUNK_MS, Application
+from .listening import STREAMING
 from .network import Network
 from .run import Outcome, simulate
 from .schedule import HEARTBEAT_S, speak
@@ -48,7 +52,7 @@ def _inside(thing: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", getattr(thing, name)) for name in names if hasattr(thing, name))
 
 
-def held(session: RealtimeSession) -> Held:
+def held(session: RealtimeSession | lk.RecognizeStream) -> Held:
     """How many elements are in each container that a session holds, by the way to it; and how many objects of each of
     the package's classes there are anywhere."""
     found: Held = Counter()
@@ -164,5 +168,51 @@ def hour(*, rough: bool, transcribes: bool, turns: int = TURNS) -> tuple[Outcome
                     "errors": caller.errors,
                 }
                 await session.aclose()
+
+    return simulate(1, network, call), looks
+
+
+async def _dictate(stream: lk.RecognizeStream, *, whole: bool) -> None:
+    """A sentence: 0.8 s of speech and a pause. `whole`: it is ended here."""
+    for is_loud in [True] * 8 + [False] * 6:
+        pcm = (b"\x00\x20" if is_loud else b"\x00\x00") * (24 * CHUNK_MS)
+        stream.push_frame(rtc.AudioFrame(pcm, 24000, 1, 24 * CHUNK_MS))
+        await asyncio.sleep(CHUNK_MS / 1000)
+    if whole:
+        stream.flush()
+
+
+def dictation(model: str, *, rough: bool, turns: int = TURNS) -> tuple[Outcome, list[Held]]:
+    """The same for speech to text."""
+    looks: list[Held] = []
+    network = Network()
+
+    async def call(outcome: Outcome) -> None:
+        faults: list[fl.Fault] = [fl.DropOn(on="input_audio_buffer.committed", nth=nth) for nth in range(5, turns, 9)]
+        knobs = Knobs(speak=speak, lifetime=7200.0)
+        script = Script([Turn(heard=f"heard {number}") for number in range(2 * turns)])
+        async with Emulator(script, knobs=knobs, faults=faults if rough else []) as server:
+            recycled = 600.0 if rough else None
+            options: dict[str, Any] = {"model": model, "vad": None, "max_session_duration": recycled}
+            stt = STT(api_key="sk-simulated", base_url=server.base_url, heartbeat=HEARTBEAT_S, **options)
+            stream = stt.stream(conn_options=APIConnectOptions(max_retry=3, retry_interval=0.5, timeout=5.0))
+            finals = 0
+
+            async def read() -> None:
+                nonlocal finals
+                async for event in stream:
+                    finals += event.type == lk.SpeechEventType.FINAL_TRANSCRIPT
+
+            reading = asyncio.ensure_future(read())
+            for number in range(1, turns + 1):
+                await _dictate(stream, whole=model == STREAMING)
+                await asyncio.sleep(BETWEEN_S)
+                if number % (turns // LOOKS) == 0:
+                    network.clients.clear()
+                    looks.append(held(stream))
+            await stream.aclose()
+            await reading
+            await stt.aclose()
+            outcome.facts = {"connections": len(server.sessions), "finals": finals}
 
     return simulate(1, network, call), looks
