@@ -129,24 +129,27 @@ class RealtimeSession(Shell):
         has one. Returns why it was refused, or None.
 
         A connection on which no answer comes for `request_timeout` is given up: the peer is dead, or an event was lost,
-        and the next connection is told everything anew. Raises RealtimeError when that does not answer either.
+        and the next connection is told everything anew. Raises RealtimeError when that does not answer either. A long
+        history has as many answers as changes, and the whole time for each.
         """
         if self._over is not None:
             return self._over
         future = self._requests.open(key)
         self._do(start())
-        limit, line = self._options.request_timeout, self._supervisor
+        limit, line, history = self._options.request_timeout, self._supervisor, self._conversation.history
+        left = history.waiting(key)
         asked_on = line.served if self._conversation.phase is Phase.READY else None
         given_up: int | None = None
         while True:
             await asyncio.wait({future}, timeout=limit)
             if future.done():
                 return future.result()
+            before, left = left, history.waiting(key)
             on = line.served if self._conversation.phase is Phase.READY else None
             if on is None or on != asked_on:  # it has the whole time on each connection
                 asked_on = on
-            elif on == given_up or not line.flushed:
-                continue  # it is being closed; or the request is on its way: pictures over a slow line
+            elif on == given_up or not line.flushed or left < before:
+                continue  # it is being closed; on its way: pictures over a slow line; or being answered, item by item
             elif given_up is not None:
                 self._requests.settle(key, None)
                 late = f"OpenAI did not answer within {limit:g} s, on two connections in a row."
