@@ -34,8 +34,10 @@ room: livekit-server
 livekit-server: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.livekit_server
 
+# Most tests wait for a real network most of the time, so two processes are twice as fast; JOBS=0 for one.
+JOBS ?= 2
 test: $(STAMP) $(GATEWAY_STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
 matrix: $(STAMP)

@@ -34,8 +34,9 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
-from .events import OwnEvents
+from .listening import Listening
 from .shared import SharedContent
+from .shown import Shown
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -50,7 +51,7 @@ RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 
-class Shell(llm.RealtimeSession[OwnEvents]):
+class Shell(Listening):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -64,6 +65,7 @@ class Shell(llm.RealtimeSession[OwnEvents]):
         self._tools = Tools()
 
         self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
+        self._shown = Shown(self._conversation.mirror)
         self._requests = Requests()
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
@@ -217,13 +219,6 @@ class Shell(llm.RealtimeSession[OwnEvents]):
             if not self._setups and self._untold is not None:
                 failure, self._untold = self._untold, None
                 asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
-
-    def emit(self, event: Any, *args: Any) -> None:
-        """Tell the listeners. One that raises must not end the call, but LiveKit lets a TypeError through."""
-        try:
-            super().emit(event, *args)
-        except TypeError:
-            self._log.exception("a listener of %s raised an error", event)
 
     # -- effects -------------------------------------------------------------------------------------------------
 

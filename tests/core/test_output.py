@@ -147,12 +147,67 @@ def test_a_call_cut_off_half_way_is_never_made_nor_replayed(talk: Any, status: s
     assert talk.sent_of("conversation.item.create") == []
 
 
+def test_a_call_that_is_told_twice_is_made_once(talk: Any) -> None:
+    talk.begins("r1")
+    call(talk, "r1", "f1", "completed")
+    done = {**CALL, "id": "f1", "status": "completed", "arguments": '{"a": 1}'}
+    talk.says("response.output_item.done", response_id="r1", item=done)
+    assert len(talk.all(fx.FunctionCalled)) == 1
+
+
+def test_two_calls_of_one_reply_are_both_made(talk: Any) -> None:
+    talk.begins("r1")
+    call(talk, "r1", "f1", "completed")
+    call(talk, "r1", "f2", "completed")
+    assert [called.item.id for called in talk.all(fx.FunctionCalled)] == ["f1", "f2"]
+
+
+@pytest.mark.parametrize("how", ["failed", "lost", "cancelled"])
+def test_a_call_that_was_half_made_leaves_the_conversation_with_its_reply(talk: Any, how: str) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    item = {**CALL, "id": "f1"}
+    talk.says("response.output_item.added", response_id="r1", item=item)
+    talk.added(item)
+    if how == "failed":
+        talk.fails("r1", "server_error")
+        assert talk.all(fx.ReplyAgain)
+    elif how == "cancelled":
+        talk.ends("r1", "cancelled")
+    else:
+        talk.loses_connection()
+        talk.ready()
+    deleted = [event["item_id"] for event in talk.sent_of("conversation.item.delete")]
+    assert deleted == ([] if how == "lost" else ["f1"])
+    assert talk.sent_of("conversation.item.create") == []
+    assert talk.texts == {}
+
+
+def test_a_call_that_was_made_stays_when_its_reply_does_not_complete(talk: Any) -> None:
+    talk.begins("r1")
+    call(talk, "r1", "f1", "completed")
+    talk.ends("r1", "cancelled")
+    assert talk.sent_of("conversation.item.delete") == []
+    assert [record.item.call_id for record in talk.conversation.mirror] == ["call_1"]
+
+
 def test_a_call_of_a_discarded_reply_is_not_made(talk: Any) -> None:
     talk.asks("k1")
     talk.gives_up("k1")
     talk.begins("r1", "k1")
     call(talk, "r1", "f1", "completed")
     assert "FunctionCalled" not in talk.told
+
+
+def test_a_call_of_a_discarded_reply_leaves_the_conversation(talk: Any) -> None:
+    """Nobody will ever give its output, and GA wants one."""
+    talk.asks("k1")
+    talk.gives_up("k1")
+    talk.begins("r1", "k1")
+    call(talk, "r1", "f1", "completed")
+    talk.ends("r1", "cancelled")
+    assert [event["item_id"] for event in talk.sent_of("conversation.item.delete")] == ["f1"]
+    assert talk.sent_of("conversation.item.create") == []
 
 
 def test_an_out_of_band_reply_leaves_no_item(talk: Any) -> None:

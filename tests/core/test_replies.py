@@ -8,7 +8,7 @@ import pytest
 
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.conversation import Conversation
-from livekit_plugins_openai_ga.core.replies import MAX_AGAIN, MAX_QUEUED
+from livekit_plugins_openai_ga.core.replies import MAX_AGAIN, MAX_QUEUED, OWED_FOR_S
 from livekit_plugins_openai_ga.errors import Failure, Kind
 
 from .conftest import WANTED
@@ -571,6 +571,119 @@ def test_a_request_refused_when_it_is_asked_again_ends_the_reply_and_is_reported
     talk.refuses({"event_id": "k1"}, "invalid_value")
     assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r1", "failed")]
     assert [e.failure.code for e in talk.all(fx.Report)] == ["invalid_value"]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_the_servers_answer_to_what_was_said_in_the_gap_is_the_answer_to_all(talk: Any, begun: bool) -> None:
+    """Who goes on speaking while the connection is down is answered once, although both turns had no answer yet."""
+    turn_answered_by_the_server(talk)
+    if begun:
+        talk.begins("r1")
+    talk.loses_connection()
+    talk.ready()
+    (request,) = talk.sent_of("response.create")
+    talk.begins("r2")  # the server's own, to the audio that was sent again
+    assert talk.all(fx.Withdraw) == [fx.Withdraw(request["event_id"])]
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r1", "cancelled")] * begun
+    talk.forget()
+    talk.ends("r2")
+    talk.begins("r3", request["event_id"])  # it had left all the same
+    assert "ReplyStarted" not in talk.told
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r3"]
+
+
+def test_a_reply_that_was_asked_for_by_name_outlives_the_servers_own(talk: Any) -> None:
+    talk.asks("k1")
+    talk.begins("r1", "k1")
+    talk.loses_connection()
+    talk.ready()
+    talk.begins("r2")
+    assert not {"Withdraw", "ReplyEnded"} & set(talk.told)
+
+
+def test_a_server_that_could_not_answer_a_turn_owes_nothing(talk: Any) -> None:
+    talk.begins("r0")
+    turn_answered_by_the_server(talk)
+    talk.refuses({}, "conversation_already_has_active_response")
+    talk.ends("r0")
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == []
+
+
+@pytest.mark.parametrize(("later", "asked"), [(OWED_FOR_S - 1, 1), (OWED_FOR_S + 1, 0)])
+def test_an_answer_that_did_not_begin_for_long_was_not_lost_with_the_connection(
+    talk: Any, later: float, asked: int
+) -> None:
+    turn_answered_by_the_server(talk)
+    talk.now += later
+    talk.loses_connection()
+    talk.ready()
+    assert len(keys(talk)) == asked
+
+
+def test_what_was_owed_is_asked_for_after_one_loss_and_not_after_the_next(talk: Any) -> None:
+    turn_answered_by_the_server(talk)
+    talk.loses_connection()
+    talk.ready()
+    (request,) = talk.sent_of("response.create")
+    talk.gives_up(request["event_id"])
+    talk.loses_connection()
+    talk.ready()
+    assert keys(talk) == [request["event_id"]]
+
+
+# -- a cancelled reply that does not end -----------------------------------------------------------------------------
+
+
+def cancelled(talk: Any) -> str:
+    """The id of the `response.cancel` that was sent for the reply that is being made."""
+    talk.note(talk.conversation.answers.interrupt(talk.now))
+    (event,) = talk.sent_of("response.cancel")
+    return str(event["event_id"])
+
+
+def test_a_cancel_that_nothing_was_said_to_gives_the_connection_up(talk: Any) -> None:
+    talk.reply_told("r0", "a1")
+    cancel = cancelled(talk)
+    talk.asks("k1")
+    assert talk.conversation.answers.unended(cancel, talk.now) is None  # what had come of it was not looked at before
+    (disconnect,) = talk.conversation.answers.unended(cancel, talk.now)
+    assert isinstance(disconnect, fx.Disconnect)
+    assert disconnect.failure.kind is Kind.RECONNECT
+    assert "did not end a reply that was cancelled" in disconnect.failure.message
+
+
+def test_a_cancelled_reply_that_still_comes_in_is_given_as_much_time_again(talk: Any) -> None:
+    talk.reply_told("r0", "a1")
+    cancel = cancelled(talk)
+    for _ in range(3):
+        talk.speaks("r0", "a1", " more")
+        assert talk.conversation.answers.unended(cancel, talk.now) is None
+    assert talk.conversation.answers.unended(cancel, talk.now)
+
+
+def test_a_cancelled_reply_whose_end_was_lost_ends_in_time(talk: Any) -> None:
+    talk.reply_told("r0", "a1")
+    cancel = cancelled(talk)
+    talk.refuses({"event_id": cancel}, "response_cancel_not_active")
+    talk.forget()
+    talk.note(talk.conversation.answers.unended(cancel, talk.now))
+    assert talk.told == ["MessageEnded", "ReplyEnded"]
+    assert talk.all(fx.ReplyEnded)[0].status == "cancelled"
+    assert talk.conversation.answers.unended(cancel, talk.now) == []
+
+
+@pytest.mark.parametrize("how", ["ended", "lost"])
+def test_a_cancelled_reply_that_is_over_is_not_waited_for(talk: Any, how: str) -> None:
+    talk.reply_told("r0", "a1")
+    cancel = cancelled(talk)
+    if how == "ended":
+        talk.ends("r0", "cancelled")
+    else:
+        talk.loses_connection()
+        talk.ready()
+    assert talk.conversation.answers.unended(cancel, talk.now) == []
 
 
 # -- bounds and gateways ---------------------------------------------------------------------------------------------

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
+import sys
+import weakref
 
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectOptions, APIStatusError, llm
 
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import (
     AlterOn,
     CloseOn,
@@ -20,6 +26,8 @@ from livekit_plugins_openai_ga.emulator.faults import (
     RejectOn,
     SwallowOn,
 )
+
+from .conftest import EVENTS, QUICK, Watched
 
 FOREVER = 1000
 
@@ -273,3 +281,86 @@ async def test_an_applications_listener_that_raises_does_not_end_the_call(open_s
         call.session.on("openai_server_event_received", broken)
         call.session.on("generation_created", broken)
         assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+
+
+def broken(event: object) -> None:
+    len(None)  # a TypeError, which LiveKit does not catch
+
+
+async def test_no_listener_that_raises_a_type_error_ends_the_call_or_keeps_others_from_hearing(open_session, reading):
+    names = (*EVENTS, "session_created", "rate_limits_updated")
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")])) as server:
+        session = RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=QUICK).session()
+        for name in names:
+            session.on(name, broken)
+        call = Watched(session)  # hears behind them
+        try:
+            await session.update_instructions("Be brief.")
+            assert (await reading(await session.generate_reply()))[0][0] == "One."
+            await server.wait_sent("rate_limits.updated")
+            await server.drop()
+            await call.first("session_reconnected")
+            assert (await reading(await session.generate_reply()))[0][0] == "Two."
+            assert session.info.state == "ready"
+            assert len(server.handshakes) == 2
+            assert [error.recoverable for error in call.errors] == [True]
+        finally:
+            await session.aclose()
+
+
+async def test_a_listener_can_be_taken_away_again(open_session, reading):
+    async with Emulator(Script([Turn(say="One.")])) as server:
+        call = open_session(server)
+        heard: list[object] = []
+        call.session.on("generation_created", heard.append)
+        call.session.off("generation_created", heard.append)
+        once = call.session.once("generation_created", lambda event, *more: heard.append("once"))
+        assert callable(once)
+
+        @call.session.on("generation_created")
+        def without_arguments() -> None:
+            heard.append("told")
+
+        await call.session.generate_reply()
+        assert heard == ["once", "told"]
+
+
+async def test_a_session_closes_although_a_listener_raises_a_type_error(open_session):
+    async with Emulator(Script([Turn(say="A reply that stalls.", stall=True)])) as server:
+        call = open_session(server)
+        await call.session.generate_reply()
+        call.session.on("metrics_collected", broken)
+        asked = call.session.generate_reply()
+        await call.session.aclose()
+        assert call.session.info.state == "over"
+        with pytest.raises(llm.RealtimeError, match="closed"):
+            await asked
+        await server.wait_until(lambda: server.sessions[0].closed is not None)
+
+
+async def test_a_closed_session_is_let_go_of(open_session):
+    """Nothing waits any more on its behalf: each session would be held for as long as its longest time limit."""
+    options = APIConnectOptions(max_retry=0, retry_interval=0.05, timeout=600.0)
+    async with Emulator(faults=[SwallowOn("session.updated")]) as server:
+        session = RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=options).session()
+        await server.wait_received("session.update")
+        await session.aclose()
+        gone = weakref.ref(session)
+        del session
+        await asyncio.sleep(0)
+        gc.collect()
+        assert gone() is None
+
+
+async def test_what_waited_for_a_transcript_is_let_go_of_with_its_connection(open_session):
+    async with Emulator(knobs=Knobs(transcription_latency=60.0)) as server:
+        call = open_session(server, turn_detection=None)
+        await call.session.update_instructions("Be brief.")
+        pcm = speak("My name is Ada.", "alloy", 1.3)
+        call.session.push_audio(rtc.AudioFrame(pcm, 24000, 1, len(pcm) // 2))
+        call.session.commit_audio()
+        content = (await call.first("remote_item_added")).item.content
+        held = sys.getrefcount(content)
+        call.session.restart()
+        await call.first("session_reconnected")
+        assert sys.getrefcount(content) == held - 1

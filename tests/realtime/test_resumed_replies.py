@@ -110,6 +110,53 @@ async def test_a_request_given_up_behind_audio_never_leaves(open_session):
         assert server.received("response.create") == []
 
 
+@pytest.mark.parametrize("last", ["input_audio_buffer.committed", "response.created"])
+async def test_a_caller_who_goes_on_while_the_connection_is_down_is_answered_once(open_session, reading, last):
+    script = Script([Turn(heard="What is the weather?", say="Rain.")] * 4)
+    async with Emulator(script, knobs=Knobs(transcription_latency=5.0), faults=[DropOn(last)]) as server:
+        call = open_session(server, turn_detection=VAD)
+        await call.session.update_instructions("Be brief.")
+        call.session.once("error", lambda error: say(call, "And tomorrow?", 800))
+        say(call, "What is the weather?", 800)
+        await call.first("session_reconnected")
+        await server.wait_until(lambda: "response.done" in [event["type"] for event in server.sessions[-1].sent])
+        for _ in range(2):  # whatever waited for that has left, and was begun
+            await call.session.update_instructions("Be kind.")
+            await call.session.update_instructions("Be brief.")
+        told = [texts(await reading(reply)) for reply in call.events["generation_created"]]
+        assert [messages for messages in told if messages] == [["Rain."]]
+        assert [event["type"] for event in server.sessions[-1].sent].count("response.created") == 1
+
+
+async def test_a_cancelled_reply_whose_end_never_comes_does_not_hold_the_next_for_ever(open_session, reading):
+    faults = [SwallowOn("response.done"), SwallowOn("response.cancel")]
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")]), faults=faults) as server:
+        call = open_session(server, request_timeout=0.2)
+        await call.session.update_instructions("Be brief.")
+        first = asyncio.ensure_future(reading(await call.session.generate_reply()))
+        await server.wait_until(lambda: "response.output_item.done" in [e["type"] for e in server.sessions[0].sent])
+        second = call.session.generate_reply()
+        call.session.interrupt()
+        assert texts(await reading(await asyncio.wait_for(second, 10))) == ["Two."]
+        assert texts(await first) == ["One."]
+        (error,) = call.errors
+        assert error.recoverable
+        assert "did not end a reply that was cancelled" in str(error.error)
+
+
+async def test_a_cancelled_reply_that_ends_as_it_should_costs_no_connection(open_session, reading):
+    async with Emulator(Script([Turn(say="One two three four five six."), Turn(say="Two.")])) as server:
+        call = open_session(server, request_timeout=0.1)
+        await call.session.update_instructions("Be brief.")
+        await call.session.generate_reply()
+        await server.wait_sent("response.output_audio.delta")
+        call.session.interrupt()
+        assert texts(await reading(await call.session.generate_reply())) == ["Two."]
+        await asyncio.sleep(0.3)  # longer than the cancel had
+        assert len(server.handshakes) == 1
+        assert call.errors == []
+
+
 # -- turns of the user -----------------------------------------------------------------------------------------------
 
 

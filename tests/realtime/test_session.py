@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from livekit import rtc
 from livekit.agents import function_tool, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
-from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RefuseHandshake, RejectOn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, DropOn, FailResponse, RefuseHandshake, RejectOn, RepeatOn
 
 VAD = {"type": "server_vad", "silence_duration_ms": 300}
 
@@ -687,6 +688,34 @@ async def test_audio_that_no_item_has_yet_is_sent_again(open_session):
         await server.wait_received("input_audio_buffer.commit")
         again = [e for e in server.sessions[1].received if e["type"] == "input_audio_buffer.append"]
         assert b"".join(base64.b64decode(e["audio"]) for e in again) == spoken
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05])
+async def test_live_audio_leaves_although_little_or_none_is_kept_for_a_reconnect(open_session, seconds):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None, max_replay_audio=seconds)
+        await call.session.update_instructions("Be brief.")
+        spoken = speak("All of this is heard.", "alloy", 1.3)
+        for frame in frames(spoken):
+            call.session.push_audio(frame)
+        call.session.commit_audio()
+        await server.wait_sent("input_audio_buffer.committed")
+        got = b"".join(base64.b64decode(event["audio"]) for event in server.received("input_audio_buffer.append"))
+        assert got == spoken
+        assert call.session.info.audio_dropped == 0
+
+
+async def test_a_function_call_that_is_told_twice_runs_once(open_session):
+    turn = Turn(tools=(ToolCall("good", {"n": 1}), ToolCall("good", {"n": 2})))
+    async with Emulator(Script([turn]), faults=[RepeatOn("response.output_item.done", times=2)]) as server:
+        call = open_session(server)
+        await call.session.update_tools([GOOD])
+        reply = await call.session.generate_reply()
+        calls = [each.arguments async for each in reply.function_stream]
+        assert [json.loads(arguments)["n"] for arguments in calls] == [1, 2]
+        assert [event["type"] for event in call.events["openai_server_event_received"]].count(
+            "response.output_item.done"
+        ) == 4
 
 
 async def test_a_planned_change_of_connection_waits_for_the_reply_to_end(open_session, reading):
