@@ -1,7 +1,8 @@
 """Memory of an idle session: open and configured, nobody speaks, no TLS. 100 of them in one process.
 
-Twice: what the process took from the system for them (RSS), which is what a machine needs; and, for as many others, what
-Python allocated (`tracemalloc`), without the buffers of libraries in C, which the official plugin's HTTP library has.
+Twice: what the process took from the system for them (RSS), which is what a machine needs; and, for as many others,
+what Python allocated (`tracemalloc`), without the buffers of libraries in C, which the official plugin's HTTP library
+has.
 """
 
 from __future__ import annotations
