@@ -228,17 +228,16 @@ class Shell(Listening):
         for effect in effects:
             HANDLERS[type(effect)](self, effect)
         self._supervisor.set_calm(not self._conversation.turns.open and not self._streams.active)
+        self._supervisor.wake()
 
     def _send(self, effect: fx.Send) -> None:
         self._outbox.put(effect.event, in_turn=effect.in_turn)
-        self._supervisor.wake()
 
     def _ready(self, effect: fx.Ready) -> None:
         self._timers.stop(CONFIRMATION)
         self._counters.ready()
         self._outbox.configured()
         self._supervisor.confirmed()
-        self._supervisor.wake()
         if effect.again:
             self.emit("session_reconnected", llm.RealtimeSessionReconnectedEvent())
 
