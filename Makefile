@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 DEMO_STAMP := $(VENV)/.demo-ready
+BENCH_STAMP := $(VENV)/.bench-ready
 
 GATEWAY := $(VENV)/litellm
 GATEWAY_STAMP := $(GATEWAY)/.ready
@@ -19,7 +20,7 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test matrix simulate fuzz soak lint format clean
+.PHONY: demo room livekit-server test matrix simulate fuzz soak bench lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -33,8 +34,10 @@ room: livekit-server
 livekit-server: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.livekit_server
 
+# Most tests wait for a real network most of the time, so two processes are twice as fast; JOBS=0 for one.
+JOBS ?= 2
 test: $(STAMP) $(GATEWAY_STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
 matrix: $(STAMP)
@@ -57,6 +60,11 @@ MINUTES ?= 10
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
+# This plugin and the official one, measured in turn: one table, benchmarks/results.json, a plot for each figure.
+# ONLY="uplink duplex" for some of them; QUICK=1 tries whether all of them work.
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,6 +81,10 @@ $(BIN)/python:
 # The demo needs the package and its emulator; the tests need the development tools as well.
 $(DEMO_STAMP): pyproject.toml | $(BIN)/python
 	$(call INSTALL,$(VENV)) -e ".[emulator]"
+	touch $@
+
+$(BENCH_STAMP): pyproject.toml | $(BIN)/python
+	$(call INSTALL,$(VENV)) -e ".[bench]"
 	touch $@
 
 $(STAMP): pyproject.toml | $(BIN)/python

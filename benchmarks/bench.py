@@ -7,8 +7,8 @@ what else the machine does meets all of them, and the ratio of two numbers of on
 The table shows medians of all rounds and, in brackets, the least and the most. A target that lies between them is
 neither met nor missed: `unclear`.
 
-Writes `results.json` and a plot for each figure into DIR (default: `benchmarks`). Exit code 1: a figure could not be
-measured.
+Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR (default: `benchmarks`). Exit code 1:
+a figure could not be measured.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ from benchmarks.figures import Figure, Plugin
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 120.0
 """A measurement that takes longer, beyond its `seconds`, has failed."""
-QUICK_S = 1.0
-QUICK_JOBS = 2
-"""A trial measures nothing, so figures may disturb each other."""
+QUICK_S = 0.3
 LIBRARIES = ("livekit", "livekit-agents", "livekit-plugins-openai", "websockets", "aiohttp", "numpy")
+
+
+Rounds = dict[str, list[report.Round]]
+"""By figure."""
 
 
 class Failed(Exception):
@@ -47,13 +49,9 @@ class Failed(Exception):
 async def process(module: str, *arguments: str) -> AsyncIterator[Process]:
     """A process that ends when its input does, or else is ended."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", module, *arguments),
-        stdin=PIPE,
-        stdout=PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = (sys.executable, "-m", module, *arguments)
+    started = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment)
     assert started.stdin is not None
     try:
         yield started
@@ -69,91 +67,101 @@ async def process(module: str, *arguments: str) -> AsyncIterator[Process]:
 class Measured:
     """One plugin's process, and its server's."""
 
-    def __init__(self, child: Process, figure: Figure, plugin: Plugin) -> None:
-        self.child, self.figure, self.plugin = child, figure, plugin
+    def __init__(self, child: Process, plugin: Plugin, *, quick: bool) -> None:
+        self.child, self.plugin, self.quick = child, plugin, quick
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def running(cls, figure: Figure, plugin: Plugin, *, quick: bool) -> AsyncIterator[Measured]:
+    async def running(cls, plugin: Plugin, *, quick: bool) -> AsyncIterator[Measured]:
         """Ready to measure."""
         async with process("benchmarks.server") as server:
             assert server.stdout is not None
             url = f"ws://127.0.0.1:{int(await server.stdout.readline())}/v1"
-            seconds = QUICK_S if quick else figure.seconds
-            arguments = [figure.name, plugin, url, str(seconds), *(["--quick"] if quick else [])]
-            async with process("benchmarks.child", *arguments) as child:
-                yield cls(child, figure, plugin)
+            async with process("benchmarks.child", plugin, url, *(["--quick"] if quick else [])) as child:
+                yield cls(child, plugin, quick=quick)
 
-    async def measure(self) -> dict[str, float]:
+    async def measure(self, figure: Figure) -> dict[str, float]:
         """Once. Raises `Failed`."""
         assert self.child.stdin is not None
         assert self.child.stdout is not None
-        self.child.stdin.write(b"\n")
+        seconds = QUICK_S if self.quick else figure.seconds
+        self.child.stdin.write(f"{figure.name} {seconds}\n".encode())
         try:
-            line = await asyncio.wait_for(self.child.stdout.readline(), LIMIT_S + self.figure.seconds)
+            line = await asyncio.wait_for(self.child.stdout.readline(), LIMIT_S + seconds)
         except asyncio.TimeoutError:
             self.child.kill()
-            raise Failed(f"{self.figure.name}, {self.plugin}: no answer") from None
+            raise Failed(f"{figure.name}, {self.plugin}: no answer") from None
         if not line:
-            raise Failed(f"{self.figure.name}, {self.plugin}: it ended; see above")
+            raise Failed(f"{figure.name}, {self.plugin}: its process ended; its last words are above")
         numbers: dict[str, float] = json.loads(line)
         return numbers
 
 
-async def measure(figure: Figure, *, quick: bool) -> list[report.Round]:
+async def measure(figure: Figure, who: Sequence[Plugin]) -> list[report.Round]:
     """All rounds of a figure. Raises `Failed`."""
     rounds: list[report.Round] = []
     async with contextlib.AsyncExitStack() as kept:
         running: dict[Plugin, Measured] = {}
-        for _ in range(1 if quick else figure.rounds):
+        for _ in range(figure.rounds):
             numbers: dict[Plugin, dict[str, float]] = {}
-            for plugin in figure.plugins:
+            for plugin in who:
                 if figure.fresh:
-                    async with Measured.running(figure, plugin, quick=quick) as once:
-                        numbers[plugin] = await once.measure()
+                    async with Measured.running(plugin, quick=False) as once:
+                        numbers[plugin] = await once.measure(figure)
                     continue
                 if plugin not in running:
-                    running[plugin] = await kept.enter_async_context(Measured.running(figure, plugin, quick=quick))
-                numbers[plugin] = await running[plugin].measure()
+                    running[plugin] = await kept.enter_async_context(Measured.running(plugin, quick=False))
+                numbers[plugin] = await running[plugin].measure(figure)
             rounds.append(numbers)
     return rounds
 
 
+async def measure_all(chosen: Sequence[Figure], there: Sequence[Plugin]) -> tuple[Rounds, list[str]]:
+    """Every figure's rounds, and what failed."""
+    rounds: Rounds = {}
+    failed = []
+    for figure in chosen:
+        print(f"measuring: {figure.title}", file=sys.stderr, flush=True)
+        try:
+            rounds[figure.name] = await measure(figure, [plugin for plugin in figure.plugins if plugin in there])
+        except Failed as problem:
+            failed.append(str(problem))
+    return rounds, failed
+
+
+async def try_all(chosen: Sequence[Figure], there: Sequence[Plugin]) -> tuple[Rounds, list[str]]:
+    """The same with one short round, all plugins at once, each in one process: whether everything works."""
+    numbers: dict[str, dict[Plugin, dict[str, float]]] = {figure.name: {} for figure in chosen}
+
+    async def one(plugin: Plugin) -> None:
+        async with Measured.running(plugin, quick=True) as measured:
+            for figure in chosen:
+                if plugin in figure.plugins:
+                    numbers[figure.name][plugin] = await measured.measure(figure)
+
+    ends = await asyncio.gather(*map(one, there), return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, Failed):
+            raise end
+    return {name: [each] for name, each in numbers.items()}, [str(end) for end in ends if end is not None]
+
+
+def who_is_there() -> list[Plugin]:
+    """`ours_fast` is left out when the extra is not installed: it would be `ours` under another name."""
+    fast: list[Plugin] = ["ours_fast"] if fast_versions() else []
+    return ["ours", *fast, "official"]
+
+
+def fast_versions() -> dict[str, str]:
+    """What is installed of the extra `fast`."""
+    return {name: importlib.metadata.version(name) for name in plugins.FAST_MODULES if importlib.util.find_spec(name)}
+
+
 def where() -> dict[str, Any]:
     """What the numbers were measured with."""
-    fast = {name: importlib.metadata.version(name) for name in plugins.FAST_MODULES if importlib.util.find_spec(name)}
     libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}
     machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}
-    return {"python": platform.python_version(), **machine, "libraries": libraries, "fast": fast}
-
-
-async def run(names: Sequence[str], out: Path, *, quick: bool) -> bool:
-    """Measure, print, write; returns whether all went well."""
-    limit = asyncio.Semaphore(QUICK_JOBS if quick else 1)
-    found: list[report.Result] = []
-    failed: list[str] = []
-
-    async def one(name: str) -> None:
-        async with limit:
-            figure = figures.load(name)
-            print(f"measuring: {figure.title}", file=sys.stderr, flush=True)
-            try:
-                rounds = await measure(figure, quick=quick)
-            except Failed as problem:
-                failed.append(str(problem))
-                return
-            results = report.results(figure, rounds)
-            found.extend(results)
-            plots.draw(results, out)
-
-    await asyncio.gather(*map(one, names))
-    found.sort(key=lambda result: names.index(result.figure.name))
-    print(report.table(found))
-    made = {"measured_with": where(), "quick": quick, "rows": [result.as_json() for result in found]}
-    (out / "results.json").write_text(json.dumps(made, indent=1) + "\n")
-    for problem in failed:
-        print(f"failed: {problem}", file=sys.stderr)
-    return not failed
+    return {"python": platform.python_version(), **machine, "libraries": libraries, "fast": fast_versions()}
 
 
 def main() -> None:
@@ -161,11 +169,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = figures.names()
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
-    parser.add_argument("--quick", action="store_true", help="a trial: 1 s each, one round; its numbers mean nothing")
+    parser.add_argument("--quick", action="store_true", help="a trial, 0.3 s each: its numbers mean nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks", metavar="DIR", help="where results go")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    sys.exit(not asyncio.run(run(options.only, options.out, quick=options.quick)))
+
+    chosen, there = [figures.load(name) for name in options.only], who_is_there()
+    if "ours_fast" not in there:
+        print("without the extra `fast`: its rows are left out", file=sys.stderr)
+    rounds, failed = asyncio.run((try_all if options.quick else measure_all)(chosen, there))
+    found = {figure.name: report.results(figure, rounds.get(figure.name, [])) for figure in chosen}
+    rows = [result for results in found.values() for result in results]
+    print(report.table(rows))
+    made = {"measured_with": where(), "quick": options.quick, "rows": [result.as_json() for result in rows]}
+    (options.out / "results.json").write_text(json.dumps(made, indent=1) + "\n")
+    for results in found.values():
+        plots.draw(results, options.out)
+    for problem in failed:
+        print(f"failed: {problem}", file=sys.stderr)
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
     Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin.
     """
     microphones = Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms)
-    used = await subject.cpu()
+    used = await subject.cpu(subject.seconds / 2)
     microphones.stop()
     return used
 

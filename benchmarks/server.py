@@ -97,7 +97,6 @@ class Connection:
 
     async def run(self, query: dict[str, list[str]]) -> None:
         """Serve it until it ends."""
-        await asyncio.sleep(self.server.behaviour.delay_ms / 1000)
         self.transcribing = "transcription" in query.get("intent", [])
         self.session = {
             "type": "transcription" if self.transcribing else "realtime",
@@ -108,7 +107,9 @@ class Connection:
         }
         helpers = [asyncio.create_task(self._send_later())]
         try:
-            await self.send("session.created", session=self.session)
+            # It comes right behind the answer to the upgrade, whose way is in `handshake_trips`.
+            created = {"type": "session.created", "event_id": self.new_id("event"), "session": self.session}
+            await self.socket.send(json.dumps(created))
             if self.server.behaviour.delay_ms:
                 await self._receive_later()
             else:

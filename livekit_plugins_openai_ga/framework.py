@@ -12,6 +12,7 @@ The rest of the package is written for the newest release. What it needs and old
 | `RemoteItemAddedEvent` | 1.5.17 | the same, and nobody listens |
 | `LanguageCode` | 1.5.17 | the same, without names such as `german` |
 | `_report_connection_acquired` | 1.5.17 | not told: `report_acquired` |
+| `_update_session` | 1.5.17 | three calls, each waited for: `sets_up_in_steps` |
 | errors that cannot get better end a stream | 1.6.10 | `fair_retries`, `real_reason` |
 | `inference.VAD` | 1.6.10 | livekit-plugins-silero: `voice_detector` |
 | a long attempt gives a stream its retries back | 1.8.9 | `fair_retries` |
@@ -110,6 +111,11 @@ def report_acquired(owner: llm.RealtimeSession[Any] | stt.RecognizeStream, *meas
     report = getattr(owner, "_report_connection_acquired", None)
     if report is not None:
         report(*measured)
+
+
+def sets_up_in_steps() -> bool:
+    """Whether LiveKit gives a new session its instructions, history and tools in three calls, one after the other."""
+    return not hasattr(llm.RealtimeSession, "_update_session")
 
 
 def job_attributes() -> dict[str, str]:

@@ -74,12 +74,6 @@ class SessionInfo:
     malformed_events: int
 
 
-def expires_at(link: Link) -> float | None:
-    """When the server ends this session, in s since 1970; None when it did not say."""
-    told = link.session.get("expires_at")
-    return float(told) if isinstance(told, (int, float)) and told > 0 else None
-
-
 class Trail:
     """Where a session has been: its current or last connection, and the last failures.
 
@@ -142,7 +136,7 @@ class Trail:
             model=self._model(),
             attempt=self._attempt(),
             age=0.0 if self._opened_at is None else time.monotonic() - self._opened_at,
-            expires_at=None if link is None else expires_at(link),
+            expires_at=None if link is None else link.expires_at,
             connections=connections,
             reconnects=max(0, connections - 1),
             close_code=None if failure is None else failure.close_code,

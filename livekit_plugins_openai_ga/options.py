@@ -20,6 +20,7 @@ from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
+from .transport.link import Link
 from .wire import session
 from .wire.endpoint import Endpoint, Service
 
@@ -93,6 +94,15 @@ class Options:
     def endpoint(self) -> Endpoint:
         """Where the socket goes, with its headers. Raises ValueError when `extra_query` asks for something else."""
         return self.connection.endpoint(Service.REALTIME, model=self.model)
+
+    @property
+    def place(self) -> object:
+        """What a socket is for: it serves all options with an equal place."""
+        return self.connection, self.model
+
+    async def open(self, timeout: float) -> Link:
+        """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
+        return await self.connection.open(Service.REALTIME, model=self.model, timeout=timeout)
 
     @property
     def is_native(self) -> bool:

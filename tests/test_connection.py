@@ -19,6 +19,7 @@ from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.wire.endpoint import Service
+from livekit_plugins_openai_ga.wire.server_events import Malformed
 
 GATEWAY = "https://gw.example/prefix/v1?team=a"
 MODEL = "gpt-realtime-2.1"
@@ -141,7 +142,9 @@ async def test_one_connection_opens_every_kind_of_socket(server: Emulator) -> No
     asked = [(Service.REALTIME, MODEL, "realtime"), (Service.TRANSCRIPTION, "gpt-transcribe", "transcription")]
     for service, model, kind in asked:
         link = await made.open(service, model=model)
-        assert link.session["type"] == kind
+        created = await link.receive()
+        assert not isinstance(created, Malformed)
+        assert created["session"]["type"] == kind
         await link.close()
     for shake in server.handshakes:
         assert shake.query["team"] == "a"

@@ -57,13 +57,13 @@ class Subject:
         return min(sessions, 3) if self.quick else sessions
 
     async def warm_up(self) -> None:
-        """Wait until what only happens at the beginning is over: 1 s."""
-        await asyncio.sleep(0.1 if self.quick else 1.0)
+        """Wait until what only happens at the beginning is over: 0.5 s."""
+        await asyncio.sleep(0.1 if self.quick else 0.5)
 
-    async def cpu(self) -> float:
-        """CPU seconds that this process uses per second, over the next `seconds`."""
+    async def cpu(self, seconds: float | None = None) -> float:
+        """CPU seconds that this process uses per second, over the next `seconds`; default the subject's."""
         began, used = time.monotonic(), time.process_time()
-        await asyncio.sleep(self.seconds)
+        await asyncio.sleep(self.seconds if seconds is None else seconds)
         return (time.process_time() - used) / (time.monotonic() - began)
 
 

@@ -2,8 +2,8 @@
 
 40 sessions in real time, each with a microphone of its own, first as a room delivers by default (24 kHz, frames of
 50 ms), then at 48 kHz in frames of 10 ms. A message is as old as its oldest sample when it reaches the server, counted
-from the moment in which its frame was pushed. CPU is that of the process per second of audio, without what
-the microphones take by themselves.
+from the moment in which the frame that holds it was pushed. CPU is that of the process per second of audio, without
+what the microphones take by themselves.
 
 The official plugin sends 100 ms at a time, so the oldest sample waits for the rest; its resampler withholds 27-40 ms.
 """
@@ -51,7 +51,7 @@ FIGURE = Figure(
     name="uplink",
     title="Uplink, 40 sessions",
     measure=measure,
-    seconds=3.0,
+    seconds=2.0,
     rounds=5,
     plugins=("ours", "ours_fast", "official"),
     fresh=False,

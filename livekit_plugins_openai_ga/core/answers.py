@@ -52,11 +52,6 @@ class Answers:
         self._setup = setup
         self._history = history
         self._event_id = event_id
-        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.ResponseCreated: self._response_created,
-            ev.ResponseDone: self._response_done,
-            **self.output.handlers,
-        }
 
     def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False) -> Effects:
         """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation."""
@@ -274,3 +269,9 @@ class Answers:
         self.replies.rest(request)
         delay = max(RETRY_DELAYS_S[request.again - 1], failure.retry_after or 0.0)
         return [*self._unsay(reply), fx.ReplyAgain(request.key, failure.sentence(), delay)]
+
+
+HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Answers, Any, float], Effects]] = {
+    ev.ResponseCreated: Answers._response_created,
+    ev.ResponseDone: Answers._response_done,
+}

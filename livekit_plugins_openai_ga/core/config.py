@@ -9,7 +9,6 @@ So from then on a new voice is held back until the next connection.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,12 +42,17 @@ class Config:
         self.held: session.Payload = {}  # the part of `wanted` that waits for the next connection
         self._proven: session.Payload | None = None  # the newest that a server confirmed, on any connection
         self._waiting: list[str] = []  # requests made while there was no connection
-        self._flying: deque[Update] = deque()
+        self._flying: list[Update] = []  # oldest first
 
     @property
     def sent(self) -> session.Payload:
         """What the server will have once every update on its way is accepted."""
         return self._on_top_of(self.confirmed or {})
+
+    @property
+    def was_confirmed(self) -> bool:
+        """Whether a server confirmed a whole configuration, on any connection."""
+        return self._proven is not None
 
     def _on_top_of(self, base: session.Payload) -> session.Payload:
         for update in self._flying:
@@ -96,8 +100,8 @@ class Config:
         """The server confirmed the oldest update; None when it confirms one that is not ours."""
         if not self._flying:
             return None
-        update = self._flying.popleft()
-        self.confirmed = session.merge(self.confirmed or {}, update.change)
+        update = self._flying.pop(0)
+        self.confirmed = update.change if self.confirmed is None else session.merge(self.confirmed, update.change)
         self.complete = self.complete or update.whole
         if self.complete:
             self._proven = self.confirmed

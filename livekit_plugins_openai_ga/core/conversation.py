@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
 from ..wire.items import Item
+from . import answers, output, passing
 from . import effects as fx
-from . import passing
 from .answers import Answers
 from .cuts import Cuts
 from .effects import Effects
@@ -49,22 +49,6 @@ class Conversation:
         self.cuts = Cuts(self.history, self.answers.output, self._event_id)
         self.turns = Turns()
         self._serial = 0
-        self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.SessionUpdated: self._session_updated,
-            ev.Error: self._error,
-            ev.ItemAdded: self.history.added,
-            ev.ItemDeleted: self._item_deleted,
-            ev.TranscriptionDelta: self._transcription_delta,
-            ev.TranscriptionCompleted: self._transcription_completed,
-            ev.TranscriptionFailed: self._transcription_failed,
-            ev.AudioCommitted: self._audio_committed,
-            ev.SpeechStarted: self._speech_started,
-            ev.SpeechStopped: self._speech_stopped,
-            **self.answers.handlers,
-            ev.AudioDelta: self._audio,
-            **passing.PASSED_ON,
-            **passing.NOTICED,
-        }
 
     # -- what happens on the wire -------------------------------------------------------------------------------
 
@@ -74,7 +58,7 @@ class Conversation:
 
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
-        return self._handlers[type(event)](event, now)
+        return HANDLERS[type(event)](self, event, now)
 
     def closed(self, now: float) -> Effects:
         """The connection is gone. What was told of live replies ends here; turns with a partial text become final with
@@ -175,7 +159,7 @@ class Conversation:
 
     def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
         self.setup.spoke()  # also by a reply that nobody is shown
-        return self.answers.output.handlers[ev.AudioDelta](event, now)
+        return self.answers.output.audio(event, now)
 
     # -- user turns ----------------------------------------------------------------------------------------------
 
@@ -245,3 +229,39 @@ class Conversation:
             self._transcribed(event.item_id, event.content_index, partial, None)
             effects.append(fx.Transcript(event.item_id, partial, True, None, started_at))
         return effects
+
+
+Part = TypeVar("Part")
+Handlers = Mapping[type[ev.ServerEvent], Callable[[Conversation, Any, float], Effects]]
+
+
+def _of(
+    part: Callable[[Conversation], Part],
+    handlers: Mapping[type[ev.ServerEvent], Callable[[Part, Any, float], Effects]],
+) -> Handlers:
+    """What a part of the conversation does with its events."""
+
+    def at(handle: Callable[[Part, Any, float], Effects]) -> Callable[[Conversation, Any, float], Effects]:
+        return lambda conversation, event, now: handle(part(conversation), event, now)
+
+    return {kind: at(handle) for kind, handle in handlers.items()}
+
+
+HANDLERS: Handlers = {
+    **passing.PASSED_ON,
+    **passing.NOTICED,
+    **_of(lambda conversation: conversation.history, {ev.ItemAdded: History.added}),
+    **_of(lambda conversation: conversation.answers, answers.HANDLERS),
+    **_of(lambda conversation: conversation.answers.output, output.HANDLERS),
+    ev.SessionUpdated: Conversation._session_updated,
+    ev.Error: Conversation._error,
+    ev.ItemDeleted: Conversation._item_deleted,
+    ev.TranscriptionDelta: Conversation._transcription_delta,
+    ev.TranscriptionCompleted: Conversation._transcription_completed,
+    ev.TranscriptionFailed: Conversation._transcription_failed,
+    ev.AudioCommitted: Conversation._audio_committed,
+    ev.SpeechStarted: Conversation._speech_started,
+    ev.SpeechStopped: Conversation._speech_stopped,
+    ev.AudioDelta: Conversation._audio,
+}
+"""What happens on each event; nothing but the conversation is different from one session to another."""

@@ -68,17 +68,6 @@ class Hearing:
         self._again_ms = 0.0  # up to here speech without a text is sent again
         self._finishing = False
         self._finished = False
-        self._handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.SessionUpdated: self._session_updated,
-            ev.Error: self._error,
-            ev.SpeechStarted: self._speech_started,
-            ev.SpeechStopped: self._speech_stopped,
-            ev.AudioCommitted: self._audio_committed,
-            ev.TranscriptionDelta: self._delta,
-            ev.TranscriptionCompleted: self._completed,
-            ev.TranscriptionFailed: self._failed,
-            **passing.NOTICED,
-        }
 
     @property
     def quiet(self) -> bool:
@@ -129,10 +118,10 @@ class Hearing:
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""
         self._now = now
-        handler = self._handlers.get(type(event))
+        handler = HANDLERS.get(type(event))
         if handler is None or self._finished:
             return []
-        effects = handler(event, now)
+        effects = handler(self, event, now)
         if any(isinstance(effect, fx.Ready) for effect in effects) and self._speaking and not self._local_vad:
             self._resume_by = now + RESUME_S
         return self._then(effects)
@@ -393,3 +382,16 @@ def _turn_detection(payload: Mapping[str, Any]) -> Mapping[str, Any]:
 def _ms(settings: Mapping[str, Any], name: str) -> float:
     value = settings.get(name)
     return float(value) if isinstance(value, (int, float)) and 0 <= value < 60_000 else 0.0
+
+
+HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Hearing, Any, float], Effects]] = {
+    ev.SessionUpdated: Hearing._session_updated,
+    ev.Error: Hearing._error,
+    ev.SpeechStarted: Hearing._speech_started,
+    ev.SpeechStopped: Hearing._speech_stopped,
+    ev.AudioCommitted: Hearing._audio_committed,
+    ev.TranscriptionDelta: Hearing._delta,
+    ev.TranscriptionCompleted: Hearing._completed,
+    ev.TranscriptionFailed: Hearing._failed,
+    **passing.NOTICED,
+}

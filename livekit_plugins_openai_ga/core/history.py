@@ -29,6 +29,7 @@ _SHOWN = frozenset({"message", "function_call", "function_call_output"})
 class _Sent:
     """A change on its way, and the key of the request it belongs to."""
 
+    event_id: str
     change: Change[Record]
     key: str
 
@@ -67,21 +68,23 @@ class History:
         self._audio_of = audio_of
         self.mirror: Mirror[Record] = Mirror(identify)
         self._serial = 0
-        self._sent: dict[str, _Sent] = {}  # by event id, in the order in which the server answers
-        self._waits: dict[str, set[str]] = {}  # request key -> event ids not answered yet
+        self._sent: dict[str, _Sent] = {}  # by event id
+        self._open: dict[str, list[_Sent]] = {}  # the same by item, in the order in which the server answers
+        self._waits: dict[str, int] = {}  # request key -> changes not answered yet
         self._frame: str | None = None  # the newest frame of video
 
     def opened(self) -> Effects:
         """A new connection, whose session has no items: creates all that can be created."""
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
         self._sent.clear()
-        self._waits = {key: set() for key in self._waits}
+        self._open.clear()
+        self._waits = dict.fromkeys(self._waits, 0)
         stale = sum(record.is_frame and self._payload(record) is None for record in self.mirror)
         effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
         for change in self.mirror.restart(lambda record: self._payload(record) is not None):
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
-        return effects + self._settle()
+        return effects + self._done(*self._waits)
 
     @property
     def pending(self) -> int:
@@ -90,16 +93,17 @@ class History:
 
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
-        wanted = [record for record in map(self._already_known, target) if self._can_be(record)]
-        changes = self.mirror.sync(wanted, same_text, _stays_put)
-        self._waits[key] = set()
+        start = self.mirror.beginning(target)
+        wanted = [record for record in map(self._already_known, target[start:]) if self._can_be(record)]
+        changes = self.mirror.sync(wanted, same_text, _stays_put, start=start)
+        self._waits[key] = 0
         effects: Effects = []
         for change in changes:
             if connected:
                 effects.append(self._send(change, key))
             elif change.value is not None:  # sent by `opened`
                 self._expect(change, key)
-        return effects + self._settle()
+        return effects + self._done(key)
 
     def rewrite(self, record: Record, *, connected: bool) -> Effects:
         """Replace an item by `record`, or take it out when that has nothing to show."""
@@ -115,6 +119,7 @@ class History:
         keys = list(self._waits)
         self._waits.clear()
         self._sent.clear()
+        self._open.clear()
         return keys
 
     # -- what the server says ------------------------------------------------------------------------------------
@@ -132,49 +137,49 @@ class History:
         if sent is None and (there or item.type not in _SHOWN):
             return []  # a gateway can send conversation.item.created as well as .added
         record = known or Record(item, now)
-        behind = self.mirror.added(record, event.previous_item_id, sent.change if sent is not None else None)
+        self.mirror.added(record, event.previous_item_id, sent.change if sent is not None else None)
         if record.is_frame and record.id != self._frame:
             self._forget_picture()
             self._frame = record.id
         shown = sent is None or (known is not None and sent.key != _NOBODY)
-        told: Effects = [fx.ItemPlaced(behind, record)] if shown else []
-        return told + self._settle()
+        told: Effects = [fx.ItemPlaced(self.mirror.before(item.id), record)] if shown else []
+        return told + self._settle(sent)
 
     def deleted(self, item_id: str) -> Effects:
         """An item is gone."""
         sent = self._answered(item_id, created=False)
         self.mirror.removed(item_id, sent.change if sent is not None else None)
-        return self._settle()
+        return self._settle(sent)
 
     def refused(self, event_id: str, failure: Failure) -> Effects:
         """The server refused a change. The request goes on without it: an item is not worth failing a turn over."""
-        sent = self._sent.pop(event_id)
-        self._waits.get(sent.key, set()).discard(event_id)
+        sent = self._sent[event_id]
+        self._forget(sent)
         change, anchor = sent.change, sent.change.previous_id
-        record, before = self.mirror.get(change.item_id), self.mirror.before(change.item_id)
         if change.value is None:
             if _is_gone(failure):
                 self.mirror.removed(change.item_id, change)
-                return self._settle()
+                return self._settle(sent)
             self.mirror.refused(change)
-            return [fx.Report(failure), *self._settle()]
+            return [fx.Report(failure), *self._settle(sent)]
         if failure.kind is Kind.BENIGN:  # it is there
             if self.mirror.hidden(change.item_id) is not None:  # but not as it was wanted: its deletion was refused
                 self.mirror.refused(change)
                 # The caller may have edited the very object that the old one was made from.
                 self.mirror.revise(change.item_id, lambda record: replace(record, origin=None))
             else:
-                self.mirror.added(change.value, before, change)
-            return self._settle()
+                self.mirror.added(change.value, self.mirror.before(change.item_id), change)
+            return self._settle(sent)
+        record, before = self.mirror.get(change.item_id), self.mirror.before(change.item_id)
         self.mirror.refused(change)
         if anchor is not None and (anchor not in self.mirror or self.mirror.is_pending(anchor)):
             # The refused one is the anchor, or an anchor of the anchor. This one goes behind what is left.
             if record is None:
-                return self._settle()
+                return self._settle(sent)
             again = Change(record.id, record, before)
             self.mirror.change(again)
             return [self._send(again, sent.key)]
-        return [fx.Report(failure), *self._settle()]
+        return [fx.Report(failure), *self._settle(sent)]
 
     def _forget_picture(self) -> None:
         """An hour of video would be hundreds of megabytes, and no model needs to see it again after a reconnect."""
@@ -197,33 +202,46 @@ class History:
 
     def _expect(self, change: Change[Record], key: str) -> str:
         self._serial += 1
-        event_id = f"item_{self._serial}"
-        self._sent[event_id] = _Sent(change, key)
+        sent = _Sent(f"item_{self._serial}", change, key)
+        self._sent[sent.event_id] = sent
+        self._open.setdefault(change.item_id, []).append(sent)
         if key in self._waits:
-            self._waits[key].add(event_id)
-        return event_id
+            self._waits[key] += 1
+        return sent.event_id
 
     def _send(self, change: Change[Record], key: str, *, append: bool = False) -> fx.Send:
         event_id = self._expect(change, key)
         if change.value is None:
             return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
-        # Whatever it was, it is made as text, so there is no speech to cut any more.
-        self.mirror.update(replace(change.value, audio_ms=None))
+        if change.value.audio_ms is not None:  # whatever it was, it is made as text: there is no speech to cut any more
+            self.mirror.update(replace(change.value, audio_ms=None))
         payload = self._payload(change.value) or {}
         previous = None if append else change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
 
     def _answered(self, item_id: str, *, created: bool) -> _Sent | None:
         """The server answered the oldest change of this item, if there is one."""
-        for event_id, sent in self._sent.items():
-            if sent.change.item_id == item_id and (sent.change.value is not None) == created:
-                del self._sent[event_id]
-                self._waits.get(sent.key, set()).discard(event_id)
+        for sent in self._open.get(item_id, ()):
+            if (sent.change.value is not None) == created:
+                self._forget(sent)
                 return sent
         return None
 
-    def _settle(self) -> Effects:
-        done = [key for key, open_events in self._waits.items() if not open_events]
+    def _forget(self, sent: _Sent) -> None:
+        del self._sent[sent.event_id]
+        of_item = self._open[sent.change.item_id]
+        of_item.remove(sent)
+        if not of_item:
+            del self._open[sent.change.item_id]
+        if sent.key in self._waits:
+            self._waits[sent.key] -= 1
+
+    def _settle(self, sent: _Sent | None) -> Effects:
+        """A change was answered, and nothing was sent in its place: its request may wait for nothing more."""
+        return self._done(sent.key) if sent is not None else []
+
+    def _done(self, *keys: str) -> Effects:
+        done = [key for key in keys if self._waits.get(key) == 0]
         for key in done:
             del self._waits[key]
         return [fx.Settled(key) for key in done]

@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from .order import Order, beginning
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Change(Generic[T]):
-    """One change the server has to be told: delete `item_id`, or create `value` behind `previous_id` (None: first)."""
+    """One change the server has to be told: delete `item_id`, or create `value` behind `previous_id` (None: first).
+
+    Two that say the same are two changes.
+    """
 
     item_id: str
     value: T | None
@@ -50,36 +55,42 @@ def _kept(old: Sequence[str], new: Sequence[str]) -> set[str]:
     return kept
 
 
-def _insert(order: list[str], item_id: str, previous_id: str | None) -> None:
-    if previous_id is None:
-        order.insert(0, item_id)
-    elif order[-1:] == [previous_id] or previous_id not in order:
-        order.append(item_id)
-    else:
-        order.insert(order.index(previous_id) + 1, item_id)
-
-
 class Mirror(Generic[T]):
-    """Ordered items by id. `identify(value)` gives the id."""
+    """Ordered items by id. `identify(value)` gives the id.
+
+    No call costs more in a long conversation, except those that look at all of it: `values`, `sync` (only what is
+    behind the unchanged beginning costs more than a glance), and the first look after the server did something of its
+    own while changes were on their way, which arranges everything anew.
+    """
 
     def __init__(self, identify: Callable[[T], str]) -> None:
         self._identify = identify
         self._values: dict[str, T] = {}
-        self._order: list[str] = []
-        self._server: list[str] = []  # what the server has said so far
-        self._there: set[str] = set()  # the same, unordered
+        self._order = Order()  # what is shown; asked for by `_arranged`
+        self._stale = False  # whether it has to be arranged anew
+        self._row: list[T] | None = []  # the values in this order; None when something has changed
+        self._server = Order()  # what the server has said so far
         self._hidden: dict[str, T] = {}  # what the server has of items that changes on their way take out or make anew
-        self._pending: list[Change[T]] = []  # what it has not answered, in the order in which it will
-        self._changing: dict[str, int] = {}  # how many of them each item has
+        # The changes that stand between the two, in the order in which the server answers: those on their way, and the
+        # refused creations that others on their way may be anchored to.
+        self._steps: dict[Change[T], None] = {}
+        self._open: dict[str, list[Change[T]]] = {}  # those on their way, by item, oldest first
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._values)
 
     def __iter__(self) -> Iterator[T]:
-        return (self._values[item_id] for item_id in self._order)
+        return iter(self.values)
 
     def __contains__(self, item_id: object) -> bool:
         return item_id in self._values
+
+    @property
+    def values(self) -> list[T]:
+        """All items in order. The same list as long as nothing changes; not to be changed."""
+        if self._row is None:
+            self._row = list(map(self._values.__getitem__, self._arranged.ids))
+        return self._row
 
     def get(self, item_id: str) -> T | None:
         """The item with this id, or None."""
@@ -92,56 +103,68 @@ class Mirror(Generic[T]):
     @property
     def last_id(self) -> str | None:
         """The id of the last item, or None."""
-        return self._order[-1] if self._order else None
+        return self._arranged.last
 
     def before(self, item_id: str) -> str | None:
         """The id an item stands behind; None when it is the first, or not here."""
-        at = self._order.index(item_id) if item_id in self._values else 0
-        return self._order[at - 1] if at else None
+        return self._arranged.before(item_id)
 
     def update(self, value: T) -> None:
         """Replace an item's value where it stands; nothing happens when it is not here."""
         item_id = self._identify(value)
         if item_id in self._values:
             self._values[item_id] = value
+            self._row = None
 
     def revise(self, item_id: str, revised: Callable[[T], T]) -> None:
         """The server's item grew: replaces its value, and the one that is hidden, by `revised(value)`."""
         for values in (self._values, self._hidden):
             if item_id in values:
                 values[item_id] = revised(values[item_id])
+                self._row = None
 
     # -- what is asked for ---------------------------------------------------------------------------------------
 
     def change(self, change: Change[T]) -> None:
         """A change goes to the server. It shows at once."""
-        self._pending.append(change)
-        self._changing[change.item_id] = self._changing.get(change.item_id, 0) + 1
-        if (shown := self._values.pop(change.item_id, None)) is not None:
-            self._order.remove(change.item_id)
-            if change.item_id in self._there:
-                self._hidden.setdefault(change.item_id, shown)
+        item_id = change.item_id
+        self._steps[change] = None
+        self._open.setdefault(item_id, []).append(change)
+        if (shown := self._values.pop(item_id, None)) is not None and item_id in self._server:
+            self._hidden.setdefault(item_id, shown)
         if change.value is not None:
-            self._values[change.item_id] = change.value
-            _insert(self._order, change.item_id, change.previous_id)
+            self._values[item_id] = change.value
+        self._step(self._order, change)
+        self._row = None
+
+    def beginning(self, target: Sequence[T]) -> int:
+        """How many items at the beginning of `target` are the very ones that stand here."""
+        return beginning(self.values, target)
 
     def sync(
-        self, target: Sequence[T], same: Callable[[T, T], bool], unique: Callable[[T], bool] = lambda value: False
+        self,
+        target: Sequence[T],
+        same: Callable[[T, T], bool],
+        unique: Callable[[T], bool] = lambda value: False,
+        *,
+        start: int = 0,
     ) -> list[Change[T]]:
         """Make this mirror equal to `target`; returns the changes that do the same on the server, in order.
 
         `same(old, new)` tells whether an item that stands in both may stay as it is. One that may not is deleted and
         created again under its id, and so is one that has to move, unless it is `unique(old)`: what could not be
-        created again stays where it is, out of order.
+        created again stays where it is, out of order. The first `start` items stay; `target` is what comes behind them.
         """
-        new = {self._identify(value): value for value in target}
-        if len(self._order) <= len(new) and all(a == b for a, b in zip(self._order, new, strict=False)):
-            kept = set(self._order)  # the usual case: nothing, or something at the end
+        order = [self._identify(value) for value in self.values[start:]]
+        here = set(order)
+        new = {i: value for value in target if (i := self._identify(value)) in here or i not in self._values}
+        if len(order) <= len(new) and all(a == b for a, b in zip(order, new, strict=False)):
+            kept = here  # the usual case: nothing, or something at the end
         else:
-            kept = _kept(self._order, list(new))
-        stuck = {i for i in self._order if i not in kept and i in new and unique(self._values[i])}
-        changes: list[Change[T]] = [Change(i, None) for i in self._order if i not in kept and i not in stuck]
-        previous: str | None = None
+            kept = _kept(order, list(new))
+        stuck = {i for i in order if i not in kept and i in new and unique(self._values[i])}
+        changes: list[Change[T]] = [Change(i, None) for i in order if i not in kept and i not in stuck]
+        previous = self._identify(self.values[start - 1]) if start else None
         for item_id, value in new.items():
             if item_id in stuck:
                 continue
@@ -156,81 +179,100 @@ class Mirror(Generic[T]):
 
     def restart(self, survives: Callable[[T], bool]) -> list[Change[T]]:
         """The server has a new conversation: returns the changes that bring back the items that can be."""
-        values = [value for value in self if survives(value)]
-        self._values, self._order, self._server, self._pending = {}, [], [], []
-        self._there, self._hidden, self._changing = set(), {}, {}
+        values = [value for value in self.values if survives(value)]
+        self._values, self._hidden, self._steps, self._open = {}, {}, {}, {}
+        self._order, self._server, self._stale, self._row = Order(), Order(), False, []
         for value in values:
             self.change(Change(self._identify(value), value, self.last_id))
-        return list(self._pending)
+        return list(self._steps)
 
     # -- what the server says ------------------------------------------------------------------------------------
 
-    def added(self, value: T, previous_id: str | None, answered: Change[T] | None = None) -> str | None:
+    def added(self, value: T, previous_id: str | None, answered: Change[T] | None = None) -> None:
         """The server has put an item behind `previous_id` (None: first; unknown: last), by itself or as the answer to a
-        change, whose item is known already. Returns the id it stands behind.
+        change, whose item is known already.
         """
         item_id = self._identify(value)
         self._take_out(item_id)
-        _insert(self._server, item_id, previous_id)
-        self._there.add(item_id)
+        self._server.put(item_id, previous_id)
         if answered is None:
             self._values[item_id] = value
         else:
             self._answered(answered)
-            if answered.value is not None and item_id in self._changing:
+            if answered.value is not None and item_id in self._open:
                 self._hidden[item_id] = answered.value
         if answered is None or answered.previous_id != previous_id:
-            self._arrange()
-        return self.before(item_id)
+            self._order.take(item_id)
+            self._order.put(item_id, previous_id)
+            self._disturbed()
 
     def removed(self, item_id: str, answered: Change[T] | None = None) -> None:
         """The server has taken an item out."""
         self._take_out(item_id)
         if answered is not None:
             self._answered(answered)
+        else:  # others may be anchored to it
+            self._disturbed()
         if not self.is_pending(item_id) and self._values.pop(item_id, None) is not None:
-            self._arrange()
+            self._order.take(item_id)
+            self._row = None
 
     def refused(self, change: Change[T]) -> None:
         """The server will not do this: what it has shows again, unless a later change says otherwise."""
         item_id = change.item_id
-        self._answered(change)
-        if item_id not in self._changing:
-            kept = self._hidden.pop(item_id, None)
+        # Those behind a creation stay where they are without it: that is where they will be asked for again.
+        self._answered(change, anchors=change.value is not None and item_id not in self._server)
+        if item_id not in self._open:
             self._values.pop(item_id, None)
-            if kept is not None:
+            if (kept := self._hidden.pop(item_id, None)) is not None:
                 self._values[item_id] = kept
         elif not self.is_pending(item_id):
             self._values.pop(item_id, None)
-        self._arrange()
+        if change in self._steps and item_id not in self._open:
+            self._order.take(item_id)
+        else:
+            self._stale = True
+        self._row = None
 
     def _take_out(self, item_id: str) -> None:
         self._hidden.pop(item_id, None)
-        if item_id in self._there:
-            self._there.remove(item_id)
-            self._server.remove(item_id)
+        self._server.take(item_id)
 
-    def _answered(self, change: Change[T]) -> None:
-        self._pending.remove(change)
-        self._changing[change.item_id] -= 1
-        if not self._changing[change.item_id]:
-            del self._changing[change.item_id]
+    def _disturbed(self) -> None:
+        """The server did something that was not asked for: the changes on their way may come to stand elsewhere."""
+        self._stale = self._stale or bool(self._steps)
+        self._row = None
+
+    def _answered(self, change: Change[T], *, anchors: bool = False) -> None:
+        self._open[change.item_id].remove(change)
+        if not self._open[change.item_id]:
+            del self._open[change.item_id]
+        if not anchors:
+            del self._steps[change]
+        if not self._open and self._steps:  # nothing is anchored to them any more
+            self._steps.clear()
+            self._stale, self._row = True, None
 
     def is_pending(self, item_id: str) -> bool:
         """Whether the creation of this item is on its way."""
-        if item_id not in self._changing:
-            return False
-        return any(change.item_id == item_id and change.value is not None for change in self._pending)
+        return any(change.value is not None for change in self._open.get(item_id, ()))
 
-    def _arrange(self) -> None:
+    @property
+    def _arranged(self) -> Order:
         """What the server has, and then what it will make of the changes on their way."""
-        order, there = list(self._server), set(self._there)
-        for change in self._pending:
-            if change.item_id in there:
-                order.remove(change.item_id)
-                there.remove(change.item_id)
-            if change.value is not None:
-                _insert(order, change.item_id, change.previous_id)
-                there.add(change.item_id)
-        self._order = [item_id for item_id in order if item_id in self._values]
-        self._values = {item_id: self._values[item_id] for item_id in self._order}
+        if self._stale:
+            self._order = self._server.copy()
+            for change in self._steps:
+                # A refused creation only marks a place; not that of an item which the server has after all.
+                if change.item_id not in self._server or change in self._open.get(change.item_id, ()):
+                    self._step(self._order, change)
+            for item_id in [item_id for item_id in self._order.ids if item_id not in self._values]:
+                self._order.take(item_id)
+            self._stale = False
+        return self._order
+
+    @staticmethod
+    def _step(order: Order, change: Change[T]) -> None:
+        order.take(change.item_id)
+        if change.value is not None:
+            order.put(change.item_id, change.previous_id)

@@ -35,14 +35,6 @@ class Output:
     def __init__(self, replies: Replies, mirror: Mirror[Record]) -> None:
         self._replies = replies
         self._mirror = mirror
-        self.handlers: Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]] = {
-            ev.OutputItemAdded: self._item_added,
-            ev.OutputItemDone: self._item_done,
-            ev.ContentPartAdded: self._part_added,
-            ev.TextDelta: self._written,
-            ev.AudioTranscriptDelta: self._said,
-            ev.AudioDelta: self._audio,
-        }
 
     def live(self, item_id: str) -> Message | None:
         """The message that is this item, while its reply is being made."""
@@ -143,7 +135,8 @@ class Output:
             return []
         return [] if reply.discarded else [text]
 
-    def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
+    def audio(self, event: ev.AudioDelta, now: float) -> Effects:
+        """A piece of speech; plays to whoever hears the reply."""
         found = self._find(event)
         if found is None:
             return []
@@ -179,3 +172,13 @@ class Output:
             return [fx.Noticed("function call dropped", f"{event.item.name} ended {event.item.status}")]
         reply.told = reply.calls[event.item.id] = True
         return [fx.FunctionCalled(reply.shown_id, event.item)]
+
+
+HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Output, Any, float], Effects]] = {
+    ev.OutputItemAdded: Output._item_added,
+    ev.OutputItemDone: Output._item_done,
+    ev.ContentPartAdded: Output._part_added,
+    ev.TextDelta: Output._written,
+    ev.AudioTranscriptDelta: Output._said,
+    ev.AudioDelta: Output.audio,
+}

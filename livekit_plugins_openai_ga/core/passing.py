@@ -9,27 +9,27 @@ from ..wire import server_events as ev
 from . import effects as fx
 from .effects import Effects
 
-Handlers = Mapping[type[ev.ServerEvent], Callable[[Any, float], Effects]]
-"""What each kind of event does: event and time (s) in, effects out."""
+Handlers = Mapping[type[ev.ServerEvent], Callable[[object, Any, float], Effects]]
+"""What each kind of event does: whoever it happens to, event and time (s) in, effects out."""
 
 
-def _input_timeout(event: ev.InputTimeout, now: float) -> Effects:
+def _input_timeout(_: object, event: ev.InputTimeout, now: float) -> Effects:
     return [fx.InputTimeout(event.item_id, event.audio_start_ms, event.audio_end_ms)]
 
 
-def _rate_limits(event: ev.RateLimitsUpdated, now: float) -> Effects:
+def _rate_limits(_: object, event: ev.RateLimitsUpdated, now: float) -> Effects:
     return [fx.RateLimits(event.rate_limits)]
 
 
-def _nothing(event: ev.ServerEvent, now: float) -> Effects:
+def _nothing(_: object, event: ev.ServerEvent, now: float) -> Effects:
     return []
 
 
-def _unknown(event: ev.Unknown, now: float) -> Effects:
+def _unknown(_: object, event: ev.Unknown, now: float) -> Effects:
     return [fx.Noticed("unknown event", event.name)]
 
 
-def _malformed(event: ev.Malformed, now: float) -> Effects:
+def _malformed(_: object, event: ev.Malformed, now: float) -> Effects:
     return [fx.Noticed("malformed event", f"{event.name or 'frame'}: {event.problem}")]
 
 

@@ -10,7 +10,6 @@ whoever waits for it then gets the next one under the first one's id.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,7 +119,7 @@ class Replies:
 
     def __init__(self) -> None:
         self.owed_since: float | None = None  # the server ended a turn of the user then, and answers it by itself
-        self._queued: deque[Request] = deque()
+        self._queued: list[Request] = []
         self._resting: dict[str, Request] = {}  # until the server has recovered
         self._sent: dict[str, Request] = {}
         self._given_up: set[str] = set()  # sent, and not wanted any more
@@ -250,7 +249,7 @@ class Replies:
             return None
         if busy:
             self._blocked = True
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
             return None
         return request
 
@@ -289,7 +288,7 @@ class Replies:
     def rested(self, key: str) -> None:
         """The time has come; a request that was given up meanwhile stays so."""
         if (request := self._resting.pop(key, None)) is not None:
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
 
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
@@ -298,7 +297,7 @@ class Replies:
         sent = [request for key, request in self._sent.items() if key not in self._given_up]
         for request in reversed([*begun, *sent]):
             request.left = False
-            self._queued.appendleft(request)
+            self._queued.insert(0, request)
         self._sent.clear()
         self._given_up.clear()
 

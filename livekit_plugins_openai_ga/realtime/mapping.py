@@ -74,6 +74,21 @@ def to_record(item: llm.ChatItem) -> Record | None:
     return Record(wire, item.created_at, origin=item)
 
 
+def texts_of(record: Record) -> list[str]:
+    """The texts in an item's parts, without empty ones."""
+    return [text for part in record.item.content if (text := part.get("text") or part.get("transcript"))]
+
+
+def says(item: llm.ChatItem, texts: list[str]) -> bool:
+    """Whether these are the texts in a chat item; what is no message has none that could change."""
+    if item.type != "message":
+        return item.type in ("function_call", "function_call_output")
+    if item.content == texts:
+        return True
+    said = (part.transcript if isinstance(part, llm.AudioContent) else part for part in item.content)
+    return [text for text in said if text and isinstance(text, str)] == texts
+
+
 def _content(item: Item) -> list[llm.ChatContent]:
     content: list[llm.ChatContent] = []
     for part in item.content:

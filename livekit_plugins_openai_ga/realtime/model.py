@@ -15,6 +15,8 @@ from livekit.agents.utils import is_given
 from .. import azure, models
 from .. import options as opts
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..transport.link import Link
+from ..transport.prewarmed import Prewarmed
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class RealtimeModel(llm.RealtimeModel):
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
-        """Check the options and remember them; no socket is opened before `session()`.
+        """Check the options and remember them; no socket is opened before `session()` or `prewarm()`.
 
         Args:
             model: default `gpt-realtime-2.1`. A model that is being shut down is named with its date and replacement.
@@ -176,6 +178,7 @@ class RealtimeModel(llm.RealtimeModel):
         self._options = options
         super().__init__(capabilities=opts.capabilities(options, can_disable_turn_detection=can_disable))
         self._sessions: weakref.WeakSet[RealtimeSession] = weakref.WeakSet()
+        self._prewarmed = Prewarmed()
 
     @classmethod
     def with_azure(
@@ -342,5 +345,19 @@ class RealtimeModel(llm.RealtimeModel):
         self._sessions.add(session)
         return session
 
+    def prewarm(self) -> None:
+        """Open a connection in the background, for the first session. Does nothing outside an event loop.
+
+        Call it where the call begins, before the room is joined: the session is then configured one round trip after
+        `session()`. The connection is closed after two minutes if no session took it. One that cannot be opened is no
+        error: the session dials itself then, and tells.
+        """
+        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout)
+
+    async def dial(self, options: opts.Options) -> Link:
+        """A link for a session: the one that was prewarmed, if it fits. Raises `LinkFailed`."""
+        return (await self._prewarmed.dial(options, options.connection.conn_options.timeout))[0]
+
     async def aclose(self) -> None:
-        """Nothing to close: each session owns its connection and is closed by whoever opened it."""
+        """Close the connection that no session took. Each session owns its own and is closed by whoever opened it."""
+        await self._prewarmed.aclose()

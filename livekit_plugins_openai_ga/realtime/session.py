@@ -15,14 +15,13 @@ from livekit import rtc
 from livekit.agents import llm, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
-from livekit.agents.voice.generation import remove_instructions
 
 from .. import options as opts
 from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
-from ..framework import make
+from ..framework import make, sets_up_in_steps
 from ..info import SessionInfo
 from ..wire import client_events
 from . import mapping
@@ -54,9 +53,11 @@ class RealtimeSession(Shell):
 
     @property
     def chat_ctx(self) -> llm.ChatContext:
-        """The conversation as the server has it: spoken turns as their transcripts, interrupted ones as heard."""
-        items = (mapping.to_chat_item(record) for record in self._conversation.mirror)
-        return llm.ChatContext([item for item in items if item is not None])
+        """The conversation as the server has it: spoken turns as their transcripts, interrupted ones as heard.
+
+        An item is the same object each time, until it changes; one that was edited in place changes with the next sync.
+        """
+        return llm.ChatContext(self._shown.items())
 
     @property
     def tools(self) -> llm.ToolContext:
@@ -107,6 +108,10 @@ class RealtimeSession(Shell):
             self._instructions = instructions
         if is_given(tools):
             self._tools.take(tools)
+        if sets_up_in_steps() and not self._conversation.config.was_confirmed:
+            # LiveKit would wait a round trip for each, and only logs what they raise; a refusal is an `error` event.
+            self._do(self._conversation.configure(self._payload()))
+            return
         key = utils.shortuuid("config_")
         failure = await self._request(key, lambda: self._conversation.configure(self._payload(), key))
         if failure is not None:
@@ -118,9 +123,7 @@ class RealtimeSession(Shell):
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
         refuses is left out and reported, and one that it does not delete stays; the rest goes on.
         """
-        wanted = chat_ctx.copy()
-        remove_instructions(wanted)
-        records = [record for item in wanted.items if (record := mapping.to_record(item)) is not None]
+        records = self._shown.records(chat_ctx.items)
         key = utils.shortuuid("chat_ctx_")
         if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
             raise refusal(failure)

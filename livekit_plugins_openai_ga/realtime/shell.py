@@ -25,17 +25,18 @@ from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
 from ..failures import MODEL_REFUSED
 from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
-from ..info import Trail, expires_at
+from ..info import Trail
 from ..notices import Notices
 from ..options import Options
 from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
-from ..wire.endpoint import Service
 from ..wire.server_events import Malformed
 from . import events, mapping
 from .listening import Listening
+from .shared import SharedContent
+from .shown import Shown
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -64,6 +65,7 @@ class Shell(Listening):
         self._tools = Tools()
 
         self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
+        self._shown = Shown(self._conversation.mirror)
         self._requests = Requests()
         self._streams = ReplyStreams(
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
@@ -71,8 +73,7 @@ class Shell(Listening):
         self._timers = Timers()
         self._input = InputAudio()
         self._uncommitted_ms = 0.0
-        self._untranscribed: dict[str, list[llm.ChatContent]] = {}
-        self._picture: list[llm.ChatContent] = []  # of the newest frame of video, as LiveKit has it
+        self._shared = SharedContent()
         self._over: Failure | None = None
         self._setups = 0  # `_update_session` calls that wait
         self._untold: Failure | None = None  # why the session is over, to be told when they are done
@@ -92,41 +93,8 @@ class Shell(Listening):
             recycle_after=connection.max_session_duration,
             recycle_patience=RECYCLE_PATIENCE_S,
         )
-        self._handlers = self._effect_handlers()
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
-
-    def _effect_handlers(self) -> Mapping[type[fx.Effect], Callable[[Any], object]]:
-        return {
-            fx.Send: self._send,
-            fx.Ready: self._ready,
-            fx.Settled: self._settled,
-            fx.ConfigDiffers: self._notices.config_differs,
-            fx.ConfigRefused: self._config_refused,
-            fx.Report: lambda effect: self._report(effect.failure),
-            fx.Disconnect: lambda effect: self._supervisor.hang_up(effect.failure),
-            fx.Noticed: self._notices.noticed,
-            fx.ItemPlaced: self._item_placed,
-            fx.SpeechStarted: self._speech_started,
-            fx.SpeechStopped: self._speech_stopped,
-            fx.AudioTaken: self._audio_taken,
-            fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
-            fx.Withdraw: self._withdraw,
-            fx.InputTimeout: self._input_timeout,
-            fx.RateLimits: lambda effect: self.emit("rate_limits_updated", events.RateLimitsUpdated(effect.limits)),
-            fx.Transcript: self._transcript,
-            fx.TranscriptionFailed: self._transcription_failed,
-            fx.TranscriptionBilled: self._transcription_billed,
-            fx.ReplyAgain: self._reply_again,
-            fx.ReplyStarted: self._reply_started,
-            fx.ReplyResumed: lambda effect: self._timers.stop(effect.key),
-            fx.MessageStarted: self._streams.message_started,
-            fx.MessageText: self._streams.text,
-            fx.MessageAudio: self._streams.audio,
-            fx.MessageEnded: self._streams.message_ended,
-            fx.FunctionCalled: self._streams.called,
-            fx.ReplyEnded: self._reply_ended,
-        }
 
     def _use(self, options: Options) -> None:
         self._options = options
@@ -154,7 +122,7 @@ class Shell(Listening):
 
     async def _dial(self) -> Link:
         started = time.perf_counter()
-        link = await self._options.connection.open(Service.REALTIME, model=self._options.model)
+        link = await self._model.dial(self._options)
         report_acquired(self, time.perf_counter() - started)
         return link
 
@@ -162,7 +130,7 @@ class Shell(Listening):
         """A session is open: queue its configuration and history."""
         self._counters.connected()
         self._trail.opened(link)
-        which = (link.session_id, link.request_id, self._options.model, expires_at(link))
+        which = (link.session_id, link.request_id, self._options.model, link.expires_at)
         self.emit("session_created", events.SessionCreated(*which, int(self._counters.count("connections"))))
         self._do(self._conversation.opened(time.time()))
         # A gateway that never confirms would leave the agent silent for ever.
@@ -202,7 +170,7 @@ class Shell(Listening):
         if failure is not None:
             self._counters.lost()
         self._do(self._conversation.closed(time.time()))
-        self._untranscribed.clear()
+        self._shared.lost()
         self._listen()
 
     def instead(self, failure: Failure) -> bool:
@@ -256,7 +224,7 @@ class Shell(Listening):
 
     def _do(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
-            self._handlers[type(effect)](effect)
+            HANDLERS[type(effect)](self, effect)
         self._supervisor.set_calm(not self._conversation.turns.open and not self._streams.active)
 
     def _send(self, effect: fx.Send) -> None:
@@ -306,12 +274,7 @@ class Shell(Listening):
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         item = mapping.to_chat_item(effect.record)
-        awaits_text = self._options.transcribes and effect.record.is_user_speech
-        if awaits_text and isinstance(item, llm.ChatMessage) and not item.content:
-            self._untranscribed[item.id] = item.content
-        if effect.record.is_frame and isinstance(item, llm.ChatMessage) and effect.record.origin is None:
-            self._picture.clear()  # LiveKit's copies of an item share this list, and keep every frame
-            self._picture = item.content
+        self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
         if item is not None:
             self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
 
@@ -336,10 +299,8 @@ class Shell(Listening):
         self.emit("input_audio_timeout_triggered", events.InputAudioTimeoutTriggered(effect.item_id, start, end))
 
     def _transcript(self, effect: fx.Transcript) -> None:
-        if effect.final and (content := self._untranscribed.pop(effect.item_id, None)) is not None:
-            # LiveKit's copies of the item share this list: also the one in the context of a handoff, which LiveKit
-            # does not update.
-            content.append(effect.text)
+        if effect.final:
+            self._shared.transcribed(effect.item_id, effect.text)
         event = make(
             llm.InputTranscriptionCompleted,
             item_id=effect.item_id,
@@ -354,7 +315,7 @@ class Shell(Listening):
         failure = self._trail.failed(effect.failure, "transcription_failed")
         extra = {"item_id": effect.item_id, **failure.fields()}
         self._log.error("a user turn was not transcribed: %s", failure, extra=extra)
-        self._untranscribed.pop(effect.item_id, None)
+        self._shared.give_up(effect.item_id)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")
@@ -412,3 +373,36 @@ class Shell(Listening):
             effect, label=self._model.label, model=self._model.model, provider=self._model.provider
         )
         self.emit("metrics_collected", metrics)
+
+
+HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
+    fx.Send: Shell._send,
+    fx.Ready: Shell._ready,
+    fx.Settled: Shell._settled,
+    fx.ConfigDiffers: lambda shell, effect: shell._notices.config_differs(effect),
+    fx.ConfigRefused: Shell._config_refused,
+    fx.Report: lambda shell, effect: shell._report(effect.failure),
+    fx.Disconnect: lambda shell, effect: shell._supervisor.hang_up(effect.failure),
+    fx.Noticed: lambda shell, effect: shell._notices.noticed(effect),
+    fx.ItemPlaced: Shell._item_placed,
+    fx.SpeechStarted: Shell._speech_started,
+    fx.SpeechStopped: Shell._speech_stopped,
+    fx.AudioTaken: Shell._audio_taken,
+    fx.CommitRefused: lambda shell, effect: shell._outbox.refused(effect.event_id),
+    fx.Withdraw: Shell._withdraw,
+    fx.InputTimeout: Shell._input_timeout,
+    fx.RateLimits: lambda shell, effect: shell.emit("rate_limits_updated", events.RateLimitsUpdated(effect.limits)),
+    fx.Transcript: Shell._transcript,
+    fx.TranscriptionFailed: Shell._transcription_failed,
+    fx.TranscriptionBilled: Shell._transcription_billed,
+    fx.ReplyAgain: Shell._reply_again,
+    fx.ReplyStarted: Shell._reply_started,
+    fx.ReplyResumed: lambda shell, effect: shell._timers.stop(effect.key),
+    fx.MessageStarted: lambda shell, effect: shell._streams.message_started(effect),
+    fx.MessageText: lambda shell, effect: shell._streams.text(effect),
+    fx.MessageAudio: lambda shell, effect: shell._streams.audio(effect),
+    fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
+    fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
+    fx.ReplyEnded: Shell._reply_ended,
+}
+"""What carries out each effect. One table for all sessions: one for each would be a tenth of what an idle one takes."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from livekit.agents import llm
@@ -19,19 +18,18 @@ class Tools:
 
     def __init__(self) -> None:
         self.payloads: list[dict[str, Any]] = []
-        self._context = llm.ToolContext.empty()
-        self._known: deque[tuple[Mapping[str, Any], llm.Tool]] = deque(maxlen=MAX_KNOWN)  # newest last
+        self._taken: list[llm.Tool] = []
+        self._known: list[tuple[Mapping[str, Any], llm.Tool]] = []  # newest last
 
     @property
     def context(self) -> llm.ToolContext:
-        """The tools as LiveKit knows them; a copy."""
-        return self._context.copy()
+        """The tools as LiveKit knows them; made when asked for."""
+        return llm.ToolContext(self._taken)
 
     def take(self, tools: Sequence[llm.Tool]) -> None:
         """Have these tools from now on. One that GA would refuse is left out, with a line in the log."""
-        self.payloads, taken = mapping.to_tools(tools)
-        self._known += zip(self.payloads, taken, strict=True)
-        self._context = llm.ToolContext(taken)
+        self.payloads, self._taken = mapping.to_tools(tools)
+        self._remember(zip(self.payloads, self._taken, strict=True))
 
     def restore(self, payloads: Sequence[Mapping[str, Any]]) -> None:
         """Have these again, which were all taken before: the server refused something."""
@@ -39,6 +37,10 @@ class Tools:
             return
         found = [next((pair for pair in reversed(self._known) if pair[0] == payload), None) for payload in payloads]
         back = [pair for pair in found if pair is not None]
-        self._known += back
+        self._remember(back)
         self.payloads = [dict(payload) for payload, _ in back]
-        self._context = llm.ToolContext([tool for _, tool in back])
+        self._taken = [tool for _, tool in back]
+
+    def _remember(self, pairs: Iterable[tuple[Mapping[str, Any], llm.Tool]]) -> None:
+        self._known += pairs
+        del self._known[:-MAX_KNOWN]

@@ -3,8 +3,6 @@ plugin's class."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 import weakref
 from collections.abc import Mapping
@@ -22,10 +20,10 @@ from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
 from ..framework import make, voice_detector
 from ..log import logger
 from ..transport.link import Link
+from ..transport.prewarmed import Prewarmed
 from ..wire.endpoint import Service
 from . import client_connection, upload, utterance
 from .options import DEFAULT_MAX_SEGMENT_LENGTH, Options
-from .prewarmed import Prewarmed
 from .stream import SpeechStream
 
 MAX_CHANGES = 32
@@ -362,17 +360,12 @@ class STT(stt.STT[str]):
 
     def prewarm(self) -> None:
         """Open a connection for the next stream, in the background. Does nothing outside an event loop."""
-        with contextlib.suppress(RuntimeError):  # no event loop
-            asyncio.get_running_loop()
-            if self._options.use_realtime:
-                self._prewarmed.open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout)
+        if self._options.use_realtime:
+            self._prewarmed.open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout)
 
     async def dial(self, options: Options, timeout: float) -> tuple[Link, bool]:
         """A link for a stream within `timeout` seconds, and whether it was open already. Raises `LinkFailed`."""
-        started = time.monotonic()
-        if (link := await self._prewarmed.take(options, timeout)) is not None:
-            return link, True
-        return await options.open(max(0.1, timeout - (time.monotonic() - started))), False
+        return await self._prewarmed.dial(options, timeout)
 
     async def _recognize_impl(
         self,

@@ -215,6 +215,11 @@ class Options:
         """Where its sockets go. Without credentials that are asked for each time."""
         return self.connection.endpoint(Service.TRANSCRIPTION, model=self.served_as, model_in_url=self.model_in_url)
 
+    @property
+    def place(self) -> object:
+        """What a socket is for: it serves all options with an equal place, if it was told nothing yet."""
+        return self.connection, self.endpoint().url
+
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
         return await self.connection.open(

@@ -118,25 +118,6 @@ class TranscriptionSession:
         self._timer: asyncio.TimerHandle | None = None
         self._confirmation: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._handlers: Mapping[type[fx.Effect], Callable[[Any], None]] = {
-            fx.Send: lambda effect: self._outbox.put(effect.event),
-            fx.CommitAudio: lambda effect: self._outbox.put_commit(effect.event),
-            fx.CommitRefused: lambda effect: self._outbox.refused(effect.event_id),
-            fx.ClearAudio: lambda effect: self._outbox.put_clear(effect.event, keep_ms=effect.keep_ms),
-            fx.AudioTaken: self._audio_taken,
-            fx.Ready: self._ready,
-            fx.ConfigDiffers: self._notices.config_differs,
-            fx.ConfigRefused: lambda effect: None,  # `Settled` says which change it was
-            fx.Settled: self._settled,
-            fx.Disconnect: lambda effect: self._line.hang_up(effect.failure),
-            fx.Noticed: self._notices.noticed,
-            fx.Report: self._report,
-            fx.Speech: self._speech,
-            fx.Caption: self._caption,
-            fx.SegmentFailed: self._report,
-            fx.SegmentBilled: self._billed,
-            fx.Finished: self._finish,
-        }
 
     @property
     def wanted(self) -> Options:
@@ -327,7 +308,7 @@ class TranscriptionSession:
         if self._closed:
             return
         for effect in effects:
-            self._handlers[type(effect)](effect)
+            HANDLERS[type(effect)](self, effect)
         quiet = self._hearing.quiet
         self._line.set_calm(quiet)
         # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
@@ -406,3 +387,24 @@ class TranscriptionSession:
     def _billed(self, effect: fx.SegmentBilled) -> None:
         self._counters.transcribed(effect.usage)
         self._emit(mapping.usage_event(effect))
+
+
+HANDLERS: Mapping[type[fx.Effect], Callable[[TranscriptionSession, Any], None]] = {
+    fx.Send: lambda session, effect: session._outbox.put(effect.event),
+    fx.CommitAudio: lambda session, effect: session._outbox.put_commit(effect.event),
+    fx.CommitRefused: lambda session, effect: session._outbox.refused(effect.event_id),
+    fx.ClearAudio: lambda session, effect: session._outbox.put_clear(effect.event, keep_ms=effect.keep_ms),
+    fx.AudioTaken: TranscriptionSession._audio_taken,
+    fx.Ready: TranscriptionSession._ready,
+    fx.ConfigDiffers: lambda session, effect: session._notices.config_differs(effect),
+    fx.ConfigRefused: lambda session, effect: None,  # `Settled` says which change it was
+    fx.Settled: TranscriptionSession._settled,
+    fx.Disconnect: lambda session, effect: session._line.hang_up(effect.failure),
+    fx.Noticed: lambda session, effect: session._notices.noticed(effect),
+    fx.Report: TranscriptionSession._report,
+    fx.Speech: TranscriptionSession._speech,
+    fx.Caption: TranscriptionSession._caption,
+    fx.SegmentFailed: TranscriptionSession._report,
+    fx.SegmentBilled: TranscriptionSession._billed,
+    fx.Finished: TranscriptionSession._finish,
+}

@@ -10,6 +10,7 @@ from ..log import logger
 from ..wire.server_events import Malformed
 from .link import Link, LinkFailed, Payload
 from .outbox import Event, Outbox
+from .term import Term
 
 
 class Peer(Protocol):
@@ -37,11 +38,8 @@ class Line:
         self._outbox = outbox
         self._recycle_after = recycle_after
         self._recycle_patience = recycle_patience
-        self._patience = recycle_patience
-        self._renewal = asyncio.Event()
+        self._term = Term(lambda: self.hang_up(None))
         self._work = asyncio.Event()
-        self._calm = asyncio.Event()
-        self._calm.set()
         self._hangup: asyncio.Future[None] | None = None
         self._told_dropped = 0.0
         self.served = 0
@@ -55,15 +53,11 @@ class Line:
 
     def set_calm(self, calm: bool) -> None:
         """Tell whether this is a good moment to change links: nobody speaks, nothing is being made."""
-        if calm:
-            self._calm.set()
-        else:
-            self._calm.clear()
+        self._term.set_calm(calm)
 
     def renew(self, patience: float) -> None:
         """Give the current link up as planned, at the next calm moment or `patience` (s) from now."""
-        self._patience = patience
-        self._renewal.set()
+        self._term.expire(patience)
 
     def hang_up(self, failure: Failure | None) -> None:
         """Give the current link up: with this reason, or (None) as planned."""
@@ -87,14 +81,13 @@ class Line:
 
     async def _serve(self, link: Link) -> Failure | None:
         self._hangup = asyncio.get_running_loop().create_future()
-        self._patience = self._recycle_patience
-        self._renewal.clear()
+        self._term.begin(self._recycle_after, self._recycle_patience)
         self.served += 1
         self._tell_dropped(link)
         tasks: list[asyncio.Future[None]] = []
         try:
             self._line_peer.link_opened(link)
-            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link), self._due())]
+            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link))]
             done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
             problems = [exc for task in done if (exc := task.exception()) is not None]
             for exc in problems:
@@ -104,6 +97,7 @@ class Line:
             # A read that failed knows the server's reason; a write in the same tick only knows that it failed.
             return link.named(min(known, key=lambda failure: failure.kind is not Kind.FATAL)) if known else None
         finally:
+            self._term.end()
             for task in tasks:
                 task.cancel()
             if self._hangup.done():
@@ -133,13 +127,6 @@ class Line:
                     await link.send(event)
             self.flushed = True
             await self._work.wait()
-
-    async def _due(self) -> None:
-        await first_of(self._renewal, timeout=self._recycle_after)
-        if not self._renewal.is_set():  # old
-            await first_of(self._calm, self._renewal, timeout=self._recycle_patience)
-        if self._renewal.is_set():
-            await first_of(self._calm, timeout=self._patience)
 
 
 async def first_of(*events: asyncio.Event, timeout: float | None) -> None:

@@ -12,7 +12,6 @@ import json
 import math
 import ssl
 import time
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
@@ -32,6 +31,7 @@ from ..version import __version__
 from ..wire import server_events
 from ..wire.endpoint import Endpoint
 from ..wire.server_events import Malformed
+from .pulse import Pulse
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 """Larger frames close the socket with 1009. The server echoes images and audio items (BerriAI/litellm#15747)."""
@@ -128,24 +128,29 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
 
 
 class Link:
-    """An open session socket. `session` is the payload of `session.created`."""
+    """An open session socket.
+
+    Attributes:
+        session_id: OpenAI's id of the session; "" before it began.
+        request_id: The `x-request-id` of the handshake; "" when there was none.
+        expires_at: When the server ends the session, in s since 1970; None when it did not say.
+    """
 
     def __init__(self, socket: _Connection, secrets: Iterable[str] = ()) -> None:
         self._socket = socket
         self._secrets = tuple(secrets)
-        self._early: deque[Payload | Malformed] = deque()
+        self._early: list[Payload | Malformed] = []
         self._last_error: tuple[float, Failure] | None = None
         self._dead: Failure | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self.session: Mapping[str, Any] = {}
-        told = "" if socket.response is None else socket.response.headers.get("x-request-id", "")
-        self.request_id = hide(told, self._secrets)[:MAX_ID]
-
-    @property
-    def session_id(self) -> str:
-        """OpenAI's id of the session; "" before it began."""
-        session_id = self.session.get("id")
-        return hide(session_id, self._secrets)[:MAX_ID] if isinstance(session_id, str) else ""
+        self._pulse: Pulse | None = None
+        self._began = False
+        self.session_id = ""
+        self.expires_at: float | None = None
+        self.request_id = ""
+        if socket.response is not None:
+            self.request_id = hide(socket.response.headers.get("x-request-id", ""), self._secrets)[:MAX_ID]
+            socket.response.headers.clear()  # nobody reads the handshake any more: 3 KiB, and the key is in the request
+        socket.request = None
 
     def named(self, failure: Failure) -> Failure:
         """The failure, with the ids by which OpenAI or a gateway finds this connection."""
@@ -168,8 +173,7 @@ class Link:
                 compression=None,  # 65 us per 100 ms of audio for a ratio of 0.77
                 max_size=MAX_FRAME_BYTES,
                 open_timeout=timeout,
-                ping_interval=heartbeat,
-                ping_timeout=None,  # see `_watch`
+                ping_interval=None,  # `Pulse` does it
                 close_timeout=CLOSE_TIMEOUT_S,
                 write_limit=WRITE_LIMIT_BYTES,
                 logger=socket_logger,
@@ -193,7 +197,8 @@ class Link:
             await link.close()
             raise
         if heartbeat is not None:
-            link._watch = asyncio.ensure_future(link._watch_peer(heartbeat))
+            much = WRITE_LIMIT_BYTES // 4
+            link._pulse = Pulse(link._socket, heartbeat, much=much, dead=link._peer_is_dead)
         return link
 
     @property
@@ -214,10 +219,17 @@ class Link:
                 raise LinkFailed(self._unanswered()) from None
             waiting.append(payload)
             if not isinstance(payload, Malformed) and payload.get("type") == "session.created":
-                session = payload.get("session")
-                self.session = session if isinstance(session, dict) else {}
-                self._early.extend(waiting)
+                self._begin(payload.get("session"))
+                self._early = waiting
                 return
+
+    def _begin(self, session: Any) -> None:
+        """There is a session. Its payload says what it is set to, which is changed at once: not worth keeping."""
+        told = session if isinstance(session, dict) else {}
+        session_id, expires_at = told.get("id"), told.get("expires_at")
+        self._began = True
+        self.session_id = hide(session_id, self._secrets)[:MAX_ID] if isinstance(session_id, str) else ""
+        self.expires_at = float(expires_at) if isinstance(expires_at, (int, float)) and expires_at > 0 else None
 
     def _unanswered(self) -> Failure:
         """Why a session did not begin on an open socket: the server's error if it sent one."""
@@ -228,7 +240,7 @@ class Link:
     async def receive(self) -> Payload | Malformed:
         """The next frame, parsed. Raises `LinkFailed` when the socket is gone, also after a clean close."""
         if self._early:
-            return self._early.popleft()
+            return self._early.pop(0)
         try:
             frame = await self._socket.recv()
         except ConnectionClosed as exc:
@@ -258,7 +270,7 @@ class Link:
             close.code if close is not None else None,
             hide(close.reason, self._secrets) if close is not None else "",
             last_error=recent[1] if recent is not None else None,
-            connecting=not self.session,
+            connecting=not self._began,
         )
         return self.named(failure)
 
@@ -269,31 +281,14 @@ class Link:
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
-    async def _watch_peer(self, heartbeat: float) -> None:
-        """End a link whose peer is dead: nothing came for twice the `heartbeat` (s), so a ping was not answered, or
-        the send buffer holds up what is sent and does not move for one `heartbeat`.
-
-        The library's own time limit takes only a pong for life, and waits for room in that buffer.
-        """
-        silence, before, moved_at = 2 * heartbeat, 0, time.monotonic()
-        while self._dead is None:
-            left = self._socket.heard_at + silence - time.monotonic()
-            # Not less than a clock can show: what is left may be the rounding of a sum.
-            await asyncio.sleep(min(heartbeat / 2, max(left, 0.001)))
-            now, waiting = time.monotonic(), self._socket.transport.get_write_buffer_size()
-            if waiting <= WRITE_LIMIT_BYTES // 4 or waiting != before:
-                before, moved_at = waiting, now
-            if now - moved_at >= heartbeat:
-                self._dead = errors.from_exception(TimeoutError(f"The peer took no data for {heartbeat:g} s."))
-            elif now - self._socket.heard_at >= silence:
-                silent = f"The peer sent nothing for {silence:g} s and did not answer a ping."
-                self._dead = errors.from_exception(TimeoutError(silent))
+    def _peer_is_dead(self, why: str) -> None:
+        self._dead = errors.from_exception(TimeoutError(why))
         self._socket.transport.abort()
 
     async def close(self) -> None:
         """Close the socket; returns within about a second even when the peer is frozen."""
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._pulse is not None:
+            self._pulse.stop()
         closing = asyncio.ensure_future(self._socket.close())
         try:
             await asyncio.wait({closing}, timeout=1.5 * CLOSE_TIMEOUT_S)

@@ -20,7 +20,7 @@ from typing import Any
 from ..wire import client_events
 from ..wire.session import BYTES_PER_MS
 
-WAIT_MS = 10_000
+WAIT_MS = 10_000.0
 """What may wait for a connection that works, at least: a slow line, or a loop that was held up."""
 
 IDLE_KEEP_MS = 2_000
@@ -61,16 +61,18 @@ class AudioCount:
 
 
 class Outbox:
-    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect.
+    """One session's outgoing events. `keep_ms` bounds the audio that is kept for a reconnect, `wait_ms` (or that, when
+    it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
     kept although it seems that nobody speaks.
     """
 
-    def __init__(self, *, keep_ms: float = 30_000, dead_for: float = 0.0) -> None:
+    def __init__(self, *, keep_ms: float = 30_000, wait_ms: float = WAIT_MS, dead_for: float = 0.0) -> None:
         self.audio = AudioCount()
         self.events_dropped = 0
         self._keep = int(keep_ms * BYTES_PER_MS)
+        self._wait = max(self._keep, int(wait_ms * BYTES_PER_MS))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
         self._control: deque[Event] = deque()
         self._turn: deque[_Entry] = deque()
@@ -143,7 +145,7 @@ class Outbox:
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
-        limit = max(self._keep, WAIT_MS * BYTES_PER_MS) if self._open else self._keep
+        limit = self._wait if self._open else self._keep
         while self._waiting > limit:
             index = next(index for index, entry in enumerate(self._turn) if entry.kind == "audio")
             size = self._turn[index].size

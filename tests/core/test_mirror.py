@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,8 +89,8 @@ def test_the_servers_placements_are_followed(placements: list[tuple[str, str | N
     mirror: Mirror[Value] = Mirror(identify)
     for item_id, previous in placements:
         can_follow = previous is None or (previous in mirror and previous != item_id)
-        behind = mirror.added((item_id, 0), previous)
-        assert behind == mirror.before(item_id)
+        mirror.added((item_id, 0), previous)
+        behind = mirror.before(item_id)
         if can_follow:
             assert behind == previous
         else:
@@ -150,7 +151,7 @@ def test_a_change_on_its_way_keeps_its_place_when_the_server_adds_something() ->
     mirror.change(change)
     mirror.added(("c", 0), "a")
     assert [item_id for item_id, _ in mirror] == ["a", "b", "c"]
-    assert mirror.added(("b", 0), "a", change) == "a"
+    mirror.added(("b", 0), "a", change)
     assert [item_id for item_id, _ in mirror] == ["a", "b", "c"]
 
 
@@ -197,3 +198,112 @@ def test_whatever_is_refused_the_end_is_what_the_server_has(
         server.take(pending.pop(0), mirror, willing=next(answers, True))
     assert list(mirror) == server.items
     assert not any(mirror.hidden(item_id) or mirror.is_pending(item_id) for item_id in "abcdefgh")
+
+
+class Plain(Refusing):
+    """What a mirror should show, worked out from the beginning each time: the server's items, then the open changes."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.mirror: Mirror[Value] = Mirror(identify)
+        self.steps: list[Change[Value]] = []
+        self.open: list[Change[Value]] = []
+        self.made = 0
+
+    def sync(self, target: Sequence[Value]) -> None:
+        own = [value for value in self.mirror if value[0].startswith("own")]
+        changes = self.mirror.sync([*target, *own], same)
+        self.steps += changes
+        self.open += changes
+
+    def answer(self, *, willing: bool) -> None:
+        if not self.open:
+            return
+        change = self.open.pop(0)
+        before = list(self.items)
+        self.take(change, self.mirror, willing=willing)
+        if change.value is None or self.items != before or change.item_id in dict(before):
+            self.steps.remove(change)  # else others may be anchored to it
+        if not self.open:
+            self.steps.clear()
+
+    def make(self, place: int) -> None:
+        self.made += 1
+        at = place % (len(self.items) + 1)
+        value = (f"own{self.made}", 0)
+        self.mirror.added(value, self.items[at - 1][0] if at else None)
+        self.items.insert(at, value)
+
+    def lose(self, place: int) -> None:
+        if self.items:
+            item_id, _ = self.items.pop(place % len(self.items))
+            self.mirror.removed(item_id)
+
+    def shown(self) -> list[Value]:
+        order, values = [item_id for item_id, _ in self.items], dict(self.items)
+        for change in self.steps:
+            item_id = change.item_id
+            if change not in self.open and item_id in dict(self.items):
+                continue
+            if item_id in order:
+                order.remove(item_id)
+            if change.value is not None:
+                at = order.index(change.previous_id) + 1 if change.previous_id in order else len(order)
+                order.insert(0 if change.previous_id is None else at, item_id)
+            if change in self.open:
+                values.pop(item_id, None)
+                if change.value is not None:
+                    values[item_id] = change.value[1]
+        return [(item_id, values[item_id]) for item_id in order if item_id in values]
+
+
+events = st.one_of(
+    st.tuples(st.just("sync"), ids, versions),
+    st.tuples(st.just("answer"), st.booleans()),
+    st.tuples(st.just("answer"), st.just(True)),
+    st.tuples(st.just("make"), st.integers(0, 9)),
+    st.tuples(st.just("lose"), st.integers(0, 9)),
+    st.tuples(st.just("look")),
+)
+
+
+@given(st.lists(events, max_size=30))
+def test_what_is_shown_is_what_a_plain_calculation_shows(happened: list[tuple[Any, ...]]) -> None:
+    plain = Plain()
+    for name, *given_ in happened:
+        if name == "sync":
+            target, version = given_
+            plain.sync([(item_id, version.get(item_id, 0)) for item_id in target])
+        elif name == "answer":
+            plain.answer(willing=given_[0])
+        elif name == "look":
+            assert list(plain.mirror) == plain.shown()
+        else:
+            getattr(plain, name)(given_[0])
+    shown = plain.shown()
+    assert len(plain.mirror) == len(shown)
+    assert list(plain.mirror) == shown
+    names = [None, *(item_id for item_id, _ in shown)]
+    assert [plain.mirror.before(item_id) for item_id, _ in shown] == names[:-1]
+    assert plain.mirror.last_id == names[-1]
+
+
+@given(ids, ids, st.integers(0, 8))
+def test_a_beginning_that_stays_is_left_out_of_the_comparison(before: list[str], after: list[str], most: int) -> None:
+    server = [(item_id, 0) for item_id in before]
+    mirror, whole = mirror_of(server), mirror_of(server)
+    target = [value for value in mirror if value[0] in after[:most]]
+    target += [(item_id, 0) for item_id in after if item_id not in dict(target)]
+    start = mirror.beginning(target)
+    assert target[:start] == server[:start]
+    apply(server, mirror.sync(target[start:], same, start=start))
+    whole.sync(target, same)
+    assert server == target == list(mirror) == list(whole)
+
+
+def test_only_the_very_same_items_are_a_beginning() -> None:
+    mirror = mirror_of([("a", 0), ("b", 0), ("c", 0)])
+    a, b, c = mirror
+    assert mirror.beginning([a, b, c, ("d", 0)]) == 3
+    assert mirror.beginning([a, ("b", 1), c]) == 1
+    assert mirror.beginning([]) == 0

@@ -54,6 +54,40 @@ async def test_everything_an_agent_starts_with_goes_out_in_one_update(open_sessi
         assert list(call.session.tools.function_tools) == ["look_up"]
 
 
+@pytest.fixture
+def in_steps(monkeypatch):
+    """LiveKit before 1.5.17."""
+    monkeypatch.delattr(llm.RealtimeSession, "_update_session", raising=False)
+
+
+@pytest.mark.parametrize("history", [0, 2])
+async def test_an_agent_that_is_set_up_in_steps_waits_for_its_history_only(open_session, in_steps, history):
+    past = llm.ChatContext()
+    for number in range(history):
+        past.add_message(role="user", content=f"Sentence {number}.")
+    async with Emulator() as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        await call.session.update_chat_ctx(past)
+        await call.session.update_tools([tool("look_up")])
+        await server.wait_until(lambda: "look_up" in str(server.received("session.update")))
+        updates = [update["session"] for update in server.received("session.update")]
+        assert len(updates) == (2 if history else 1)
+        assert updates[0]["instructions"] == "Be brief."
+        assert len(server.received("conversation.item.create")) == history
+        await call.session.update_instructions("Be kind.")  # confirmed: waited for
+        assert server.received("session.update")[-1]["session"]["instructions"] == "Be kind."
+
+
+async def test_what_is_refused_while_an_agent_is_set_up_in_steps_is_told(open_session, in_steps):
+    fault = RejectOn("session.update", "string_above_max_length", "Too long.", "session.instructions")
+    async with Emulator(faults=[fault]) as server:
+        call = open_session(server)
+        await call.session.update_instructions("x" * 100)
+        error = await call.first("error")
+        assert "Too long." in str(error.error)
+
+
 async def test_no_reply_is_asked_for_before_the_configuration_is_confirmed(open_session):
     async with Emulator(Script([Turn(say="Hello.")])) as server:
         call = open_session(server)

@@ -113,7 +113,7 @@ async def opened(server: Server, *, heartbeat: float | None = None) -> Link:
 async def test_a_link_is_open_when_the_session_was_created() -> None:
     async with served(lambda connection: created_then(connection, {"type": "rate_limits.updated"})) as server:
         link = await opened(server)
-        assert link.session["id"] == "sess_1"
+        assert link.session_id == "sess_1"
         assert await link.receive() == CREATED  # the core sees it, too
         assert await link.receive() == {"type": "rate_limits.updated"}
         await link.close()

@@ -437,7 +437,7 @@ class AudioNeverGoesMissing(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outbox = Outbox(keep_ms=10)
+        self.outbox = Outbox(keep_ms=10, wait_ms=10)
         self.sizes: list[int] = []
         self.on_this_connection: list[int] = []
         self.confirmed: set[int] = set()
@@ -553,7 +553,7 @@ def test_a_place_of_a_later_connection_counts_from_the_audio_it_began_with() -> 
 
 
 def test_a_place_behind_audio_that_was_dropped_counts_the_gap() -> None:
-    outbox = ready(keep_ms=300)
+    outbox = ready(keep_ms=300, wait_ms=300)
     for mark in (1, 2):
         outbox.put_audio(pcm(100, mark))
     drain(outbox)

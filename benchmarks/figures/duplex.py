@@ -1,0 +1,54 @@
+"""Both directions at real time: what a session costs a worker that has many.
+
+100 sessions in one process, each with a microphone (24 kHz, frames of 50 ms) and a reply that does not end. CPU is that
+of the process, per session and second, without what the microphones take by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from benchmarks.figures import Figure, Row, Subject
+
+SESSIONS = 100
+RATE, FRAME_MS = 24000, 50
+
+
+async def measure(subject: Subject) -> dict[str, float]:
+    from benchmarks.listeners import listen
+    from benchmarks.microphones import Microphones, alone
+
+    sessions = subject.count(SESSIONS)
+    floor = await alone(subject, sessions, rate=RATE, frame_ms=FRAME_MS)
+    await subject.server.behave(reply_s=subject.seconds + 60)
+    model = subject.model(turn_detection=None)
+    calls, readers = [], []
+    for number in range(sessions):
+        calls.append(model.session())
+        await subject.server.opened(number + 1)
+        readers.append(asyncio.create_task(listen(calls[-1], lambda frame: None)))
+    microphones = Microphones([call.push_audio for call in calls], rate=RATE, frame_ms=FRAME_MS)
+    await subject.warm_up()
+    cpu = await subject.cpu()
+    microphones.stop()
+    for call in calls:
+        await call.aclose()
+    await asyncio.gather(*readers)
+    return {"cpu": (cpu - floor) / sessions * 1000}
+
+
+CPU = "ms per session and second"
+
+FIGURE = Figure(
+    name="duplex",
+    title="Both directions at real time, 100 sessions",
+    measure=measure,
+    seconds=2.0,
+    rounds=5,
+    plugins=("ours", "ours_fast", "official"),
+    fresh=False,
+    rows=(
+        Row("CPU", "cpu", CPU, target=0.80),
+        Row("CPU with `fast`", "cpu", CPU, target=0.66, plugin="ours_fast"),
+    ),
+)

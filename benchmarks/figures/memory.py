@@ -1,0 +1,65 @@
+"""Memory of an idle session: open and configured, nobody speaks, no TLS. 200 of them in one process.
+
+Twice: what Python allocated for them (`tracemalloc`), which is exact, and what the process took from the system for as
+many others before (RSS), which has the libraries' own buffers, too, and comes in steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, Row, Subject
+
+SESSIONS = 200
+WARM = 20
+PAGE_BYTES = 4096
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+    except OSError:
+        return 0
+
+
+async def idle(subject: Subject, model: Any, count: int) -> list[Any]:
+    """So many sessions, each configured."""
+    sessions = []
+    for _ in range(count):
+        sessions.append(model.session())
+        await sessions[-1]._update_session(instructions="You are a friendly voice assistant. Be brief.")
+    await subject.warm_up()
+    gc.collect()
+    return sessions
+
+
+async def measure(subject: Subject) -> dict[str, float]:
+    model, count = subject.model(), subject.count(SESSIONS)
+    sessions = await idle(subject, model, WARM)  # what is made once
+    before = resident()
+    sessions += await idle(subject, model, count)
+    rss = resident() - before
+    tracemalloc.start()
+    sessions += await idle(subject, model, count)
+    traced, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    for start in range(0, len(sessions), 20):
+        await asyncio.gather(*(session.aclose() for session in sessions[start : start + 20]))
+    return {"traced": traced / count / 1024, "rss": rss / count / 1024}
+
+
+FIGURE = Figure(
+    name="memory",
+    title="Memory of an idle session, no TLS",
+    measure=measure,
+    rounds=3,
+    rows=(
+        Row("allocated by Python", "traced", "KiB", target=0.7),
+        Row("resident", "rss", "KiB"),
+    ),
+)

@@ -1,0 +1,78 @@
+"""The conversation as LiveKit's objects, and a context of LiveKit's as records. What stayed is not made anew.
+
+LiveKit takes `chat_ctx`, adds an item and hands it back, at every function call and every typed message. So the object
+of an item stays the same as long as the item does, and a context that begins with these objects is known by that. An
+object may have been edited in place meanwhile; its texts tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from livekit.agents import llm
+from livekit.agents.voice.generation import remove_instructions
+
+from ..core.mirror import Mirror
+from ..core.order import beginning
+from ..core.record import Record
+from ..wire.items import short_id
+from . import mapping
+
+
+class Shown:
+    """LiveKit's view of a mirror."""
+
+    def __init__(self, mirror: Mirror[Record]) -> None:
+        self._mirror = mirror
+        self._seen: list[Record] = []  # the mirror's values when it was looked at
+        self._records: list[Record] = []  # those of them that LiveKit has a word for,
+        self._items: list[llm.ChatItem] = []  # the object of each,
+        self._texts: list[tuple[int, llm.ChatMessage, list[str]]] = []  # the messages with their places and their texts
+
+    def items(self) -> list[llm.ChatItem]:
+        """The items that LiveKit has a word for, in order. The list is the caller's own, its objects are shared."""
+        self._look()
+        return self._items.copy()
+
+    def records(self, items: Sequence[llm.ChatItem]) -> list[Record]:
+        """The records of a context, and the mirror's own ones where nothing has changed.
+
+        Instructions, handoffs and configuration updates are LiveKit's own and left out.
+        """
+        self._look()
+        start = self._beginning(items)
+        rest = llm.ChatContext(list(items[start:]))
+        remove_instructions(rest)
+        return [*self._records[:start], *filter(None, map(self._record, rest.items))]
+
+    def _look(self) -> None:
+        values = self._mirror.values
+        if values is self._seen:
+            return
+        start = self._mirror.beginning(self._records)
+        old = self._records[start:]
+        known = {id(record): item for record, item in zip(old, self._items[start:], strict=True)}
+        del self._records[start:], self._items[start:]
+        while self._texts and self._texts[-1][0] >= start:
+            self._texts.pop()
+        for record in values[start:]:
+            item = known.get(id(record)) or mapping.to_chat_item(record)
+            if item is None:
+                continue
+            if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
+                self._texts.append((len(self._items), item, texts))
+            self._records.append(record)
+            self._items.append(item)
+        self._seen = values
+
+    def _beginning(self, items: Sequence[llm.ChatItem]) -> int:
+        """How many items at the beginning are the objects shown, and say what they said."""
+        same = beginning(self._items, items)
+        for place, message, texts in self._texts:
+            if message.content != texts and not mapping.says(message, texts):
+                return min(place, same)
+        return same
+
+    def _record(self, item: llm.ChatItem) -> Record | None:
+        known = self._mirror.get(short_id(item.id))
+        return known if known is not None and mapping.says(item, mapping.texts_of(known)) else mapping.to_record(item)

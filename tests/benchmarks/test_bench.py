@@ -1,0 +1,82 @@
+"""Every figure can be measured, and what it comes to is worked out right. How fast anything is, nothing here asks."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import figures, plugins, report
+from benchmarks.figures import Figure, Row
+
+ROOT = Path(__file__).parents[2]
+
+
+async def nothing(subject: figures.Subject) -> dict[str, float]:
+    return {}
+
+
+def judged(row: Row, ours: list[float], official: list[float]) -> report.Result:
+    figure = Figure("some", "Some", nothing, rows=(row,))
+    pairs = zip(ours, official, strict=True)
+    (result,) = report.results(figure, [{"ours": {"cpu": a}, "official": {"cpu": b}} for a, b in pairs])
+    return result
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"), [(0.4, "not met"), (0.5, "unclear"), (0.6, "unclear"), (0.75, "met"), (None, "")]
+)
+def test_a_ratio_is_that_of_one_round_and_a_target_within_the_spread_is_unclear(target, verdict):
+    result = judged(Row("CPU", "cpu", "ms", target), [1.0, 6.0, 3.0], [2.0, 8.0, 5.0])
+    assert result.ratio == report.Spread(0.6, 0.5, 0.75)
+    assert result.ours == report.Spread(3.0, 1.0, 6.0)
+    assert result.verdict == verdict
+
+
+@pytest.mark.parametrize(("target", "verdict"), [(0.9, "not met"), (2.0, "unclear"), (6.0, "met")])
+def test_a_target_can_be_one_for_the_number_itself(target, verdict):
+    result = judged(Row("age", "cpu", "ms", target, compare="ours"), [1.0, 6.0, 3.0], [2.0, 8.0, 5.0])
+    assert result.verdict == verdict
+
+
+def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():
+    rows = (Row("CPU", "cpu", "ms"), Row("CPU, fast", "cpu", "ms", plugin="ours_fast"))
+    figure = Figure("some", "Some", nothing, rows=rows, plugins=("ours",))
+    (result,) = report.results(figure, [{"ours": {"cpu": 1.0}}])
+    assert (result.row.title, result.official, result.ratio) == ("CPU", None, None)
+    assert "CPU" in report.table([result])
+
+
+@pytest.mark.timeout(240)
+def test_every_figure_can_be_measured(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = json.loads((tmp_path / "results.json").read_text())
+    there = {"ours", "ours_fast"} if made["measured_with"]["fast"] else {"ours"}
+    wanted = {
+        (figure.name, row.plugin, f"{figure.title}: {row.title}")
+        for figure in map(figures.load, figures.names())
+        for row in figure.rows
+        if row.plugin in there
+    }
+    assert {(row["figure"], row["plugin"], row["name"]) for row in made["rows"]} == wanted
+    for row in made["rows"]:
+        assert row["ours"] > 0
+        assert row["official"] is None or row["official"] > 0
+        assert row["met"] in (True, False, None)
+        assert {"ratio", "target", "unit", "verdict", "spread"} <= row.keys()
+        assert row["name"].partition(": ")[2] in done.stdout
+
+
+def test_what_the_extra_fast_brings_can_be_blocked():
+    code = "from benchmarks import plugins; plugins.block_fast(); import livekit_plugins_openai_ga, sys; "
+    code += "assert not any(sys.modules.get(name) for name in plugins.FAST_MODULES)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    pyproject = (ROOT / "pyproject.toml").read_text()
+    _, _, fast = pyproject.partition("\nfast = [")
+    assert set(re.findall(r'"([\w-]+)', fast.partition("]")[0])) <= set(plugins.FAST_MODULES)

@@ -1,0 +1,213 @@
+"""A connection made before there is a session."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from livekit.agents import APIConnectOptions, function_tool, llm
+
+from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, RefuseHandshake, RejectHandshake
+
+QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
+FIRST, SECOND = "gpt-realtime-2.1", "gpt-realtime-2.1-mini"
+
+
+@pytest.fixture
+async def make_model():
+    made: list[RealtimeModel] = []
+
+    def make(server: Emulator, **options) -> RealtimeModel:
+        made.append(RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=QUICK, **options))
+        return made[-1]
+
+    yield make
+    for model in made:
+        await model.aclose()
+
+
+async def warm(model: RealtimeModel, server: Emulator) -> None:
+    """Prewarm, until `session.created` came."""
+    model.prewarm()
+    await server.wait_sent("session.created")
+    await asyncio.sleep(0.05)  # it is on its way
+
+
+async def test_the_first_session_takes_the_warm_connection_and_the_next_dials(make_model):
+    async with Emulator() as server:
+        model = make_model(server)
+        model.prewarm()
+        await warm(model, server)
+        assert len(server.handshakes) == 1
+        session = model.session()
+        created = []
+        session.on("session_created", created.append)
+        await session.update_instructions("Be brief.")
+        assert len(server.handshakes) == 1
+        assert [(event.session_id, event.connection) for event in created] == [(session.info.session_id, 1)]
+        assert [update["session"]["instructions"] for update in server.received("session.update")] == ["Be brief."]
+        other = model.session()
+        await other.update_instructions("Be kind.")
+        assert len(server.handshakes) == 2
+        await session.aclose()
+        await other.aclose()
+
+
+async def test_everything_an_agent_starts_with_goes_out_in_one_update_on_a_warm_connection(make_model):
+    history = llm.ChatContext()
+    history.add_message(role="user", content="My name is Ada.")
+
+    @function_tool
+    async def look_up(name: str) -> str:
+        """Look something up."""
+        return name
+
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        session = model.session()
+        await session._update_session(instructions="Be brief.", chat_ctx=history, tools=[look_up])
+        (update,) = server.received("session.update")
+        assert (update["session"]["instructions"], len(update["session"]["tools"])) == ("Be brief.", 1)
+        assert len(server.received("conversation.item.create")) == 1
+        await session.aclose()
+
+
+async def test_nothing_is_told_to_the_server_before_there_is_a_session(make_model):
+    async with Emulator() as server:
+        await warm(make_model(server), server)
+        assert server.sessions[0].received == []
+
+
+async def test_what_is_asked_for_after_prewarming_is_in_the_sessions_configuration(make_model):
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        model.update_options(speed=1.2)
+        session = model.session(turn_detection_disabled=True)
+        await session.update_instructions("Be brief.")
+        (update,) = server.received("session.update")
+        assert update["session"]["audio"]["output"]["speed"] == 1.2
+        assert update["session"]["audio"]["input"]["turn_detection"] is None
+        assert len(server.handshakes) == 1
+        await session.aclose()
+
+
+async def test_a_session_waits_for_the_warm_connection_that_is_being_opened(make_model, reading):
+    faults = [DelayOn("session.created", 0.2)]
+    async with Emulator(Script([Turn(say="Hi.")]), faults=faults) as server:
+        model = make_model(server)
+        model.prewarm()
+        session = model.session()
+        assert (await reading(await session.generate_reply()))[0][0] == "Hi."
+        assert len(server.handshakes) == 1
+        await session.aclose()
+
+
+async def test_a_warm_connection_for_other_headers_is_closed_and_not_used(make_model):
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        model.update_options(extra_headers={"OpenAI-Project": "proj_1"})
+        session = model.session()
+        await session.update_instructions("Be brief.")
+        assert len(server.handshakes) == 2
+        await server.wait_until(lambda: bool(server.sessions[0].closed))
+        await session.aclose()
+
+
+async def test_a_warm_connection_that_died_is_replaced_and_no_attempt_is_lost(make_model):
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        await server.drop()
+        await server.wait_until(lambda: bool(server.sessions[0].closed))
+        await asyncio.sleep(0.05)
+        session = model.session()
+        errors: list[llm.RealtimeModelError] = []
+        session.on("error", errors.append)
+        await session.update_instructions("Be brief.")
+        assert errors == []
+        assert session.info.attempt == 0
+        await session.aclose()
+
+
+async def test_a_warm_connection_that_could_not_be_opened_is_no_failure(make_model):
+    async with Emulator(faults=[RefuseHandshake(503)]) as server:
+        model = make_model(server)
+        model.prewarm()
+        await server.wait_until(lambda: len(server.handshakes) == 1)
+        session = model.session()
+        errors: list[llm.RealtimeModelError] = []
+        session.on("error", errors.append)
+        await session.update_instructions("Be brief.")
+        assert errors == []
+        await session.aclose()
+
+
+async def test_a_wrong_key_is_told_by_the_session_and_not_by_prewarming(make_model):
+    fault = RejectHandshake("invalid_api_key", "Incorrect API key provided.", 3000, times=2)
+    async with Emulator(faults=[fault]) as server:
+        model = make_model(server)
+        model.prewarm()
+        await server.wait_until(lambda: len(server.handshakes) == 1)
+        await asyncio.sleep(0.05)
+        session = model.session()
+        told: asyncio.Future[llm.RealtimeModelError] = asyncio.get_running_loop().create_future()
+        session.on("error", told.set_result)
+        error = await asyncio.wait_for(told, 2.0)
+        assert (error.recoverable, error.error.body.code) == (False, "invalid_api_key")
+        await session.aclose()
+
+
+async def test_the_next_model_is_asked_for_when_the_first_was_refused_while_prewarming(make_model):
+    fault = RejectHandshake("model_not_found", "No such model.", 4000, times=2)
+    async with Emulator(faults=[fault]) as server:
+        model = make_model(server, fallback_models=[SECOND])
+        model.prewarm()
+        session = model.session()
+        await session.update_instructions("Be brief.")
+        assert [handshake.query["model"] for handshake in server.handshakes] == [FIRST, FIRST, SECOND]
+        await session.aclose()
+
+
+async def test_a_warm_connection_that_is_lost_later_is_replaced_like_any_other(make_model, reading):
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two.")])) as server:
+        model = make_model(server)
+        await warm(model, server)
+        session = model.session()
+        again: asyncio.Event = asyncio.Event()
+        session.on("session_reconnected", lambda _: again.set())
+        assert (await reading(await session.generate_reply()))[0][0] == "One."
+        await server.drop()
+        await asyncio.wait_for(again.wait(), 2.0)
+        assert (await reading(await session.generate_reply()))[0][0] == "Two."
+        assert len(server.handshakes) == 2
+        await session.aclose()
+
+
+async def test_closing_the_model_closes_the_connection_that_nobody_took(make_model):
+    async with Emulator() as server:
+        model = make_model(server)
+        await warm(model, server)
+        await model.aclose()
+        await server.wait_until(lambda: bool(server.sessions[0].closed))
+        assert [task for task in asyncio.all_tasks() if "openai_ga" in task.get_name()] == []
+
+
+async def test_closing_the_session_that_waits_for_it_leaves_nothing_behind(make_model):
+    async with Emulator(faults=[DelayOn("session.created", 0.3)]) as server:
+        model = make_model(server)
+        model.prewarm()
+        await server.wait_until(lambda: len(server.handshakes) == 1)
+        session = model.session()
+        await asyncio.sleep(0.05)
+        await session.aclose()
+        await model.aclose()
+        assert [task for task in asyncio.all_tasks() if "openai_ga" in task.get_name()] == []
+
+
+def test_without_an_event_loop_nothing_is_warmed():
+    RealtimeModel(api_key="sk-test", base_url="http://127.0.0.1:9/v1").prewarm()
