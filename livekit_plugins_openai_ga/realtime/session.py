@@ -132,8 +132,9 @@ class RealtimeSession(Shell):
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
         has one. Returns why it was refused, or None.
 
-        A connection on which no answer comes for `request_timeout` (longer while the line is slow) is given up: the peer
-        is dead, or an event was lost, and the next connection is told everything anew. Raises RealtimeError when that does not answer either.
+        A connection on which no answer comes for `request_timeout` (longer while the line is slow) is given up: the
+        peer is dead, or an event was lost, and the next connection is told everything anew. Raises RealtimeError when
+        that does not answer either.
         """
         if self._over is not None:
             return self._over

@@ -345,7 +345,7 @@ async def test_nothing_begins_in_the_step_in_which_a_session_closes(open_session
         call = open_session(server)
         await call.session.update_instructions("Be brief.")
         call.session.send_event({"type": "response.create"})  # nobody's future ends this one
-        while not server.sent("response.created"):
+        while not server.sent("response.created"):  # noqa: ASYNC110  # every step counts
             await asyncio.sleep(0)
         for _ in range(steps):  # of the event loop: in some of them the frame is half-way
             await asyncio.sleep(0)
