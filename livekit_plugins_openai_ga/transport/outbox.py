@@ -194,7 +194,7 @@ class Outbox:
         entry = self._turn.popleft()
         if entry.kind == "audio":
             self._audio_leaves(entry)
-            return client_events.audio_append(b64encode(entry.pcm).decode("ascii"))
+            return client_events.audio_append(b64encode(entry.pcm))
         if entry.kind == "commit":
             self._commits.append((entry.event_id, self._position))
             entry.end = self._position
