@@ -64,6 +64,7 @@ class Conversation:
         """The connection is gone. What was told of live replies ends here; turns with a partial text become final with
         it."""
         self.setup.closed()
+        self.cuts.closed()
         items = self._place_turns(now)
         replies = self.answers.lost(now, resume=self._resume_replies, speaking=self.turns.speaking)
         return [*items, *replies, *self._end_turns()]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 
+from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
 KEPT_MS = 120_000
@@ -43,4 +43,4 @@ class Spoken:
     def of(self, item_id: str) -> str | None:
         """The audio of an item in base64; None when it is not kept."""
         chunks = self._turns.get(item_id)
-        return b64encode(b"".join(chunks)).decode("ascii") if chunks else None
+        return b64encode(b"".join(chunks)) if chunks else None

@@ -142,8 +142,10 @@ class Shell(Listening):
         """Handle one frame."""
         if self._over is not None:
             return  # what was read in the step in which the session was closed would begin a reply that never ends
-        event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
-        if not isinstance(payload, Malformed):
+        if isinstance(payload, Malformed):
+            event: server_events.ServerEvent = payload
+        else:
+            event = server_events.from_payload(payload)
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 

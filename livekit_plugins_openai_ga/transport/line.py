@@ -1,7 +1,7 @@
 """Serves one link at a time: reads, writes, and knows when it is over. Whoever owns the line dials the next one.
 
 An event leaves in the step that wakes the line: a task in between costs more than the event (about 20 us). The task
-that writes only goes on with what had to wait for the peer to read.
+that writes is made when something has to wait for the peer to read, and ends with that.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Line:
         self._term = Term(lambda: self.hang_up(None))
         self._link: Link | None = None  # the one that may be written to
         self._sending = False
-        self._held_up = asyncio.Event()
+        self._catching_up: asyncio.Task[None] | None = None  # something waits to leave
         self._hangup: asyncio.Future[None] | None = None
         self._told_dropped = 0.0
         self.served = 0
@@ -58,13 +58,13 @@ class Line:
     @property
     def flushed(self) -> bool:
         """Whether everything that may leave has left: nothing waits for the peer to read."""
-        return not self._held_up.is_set()
+        return self._catching_up is None
 
     def wake(self) -> None:
         """There is something in the outbox: it leaves now, or as soon as the peer has read."""
         link = self._link
         # The peer, or a listener of its, may put more into the outbox when it is told that an event leaves.
-        if link is None or self._sending or self._held_up.is_set():
+        if link is None or self._sending or self._catching_up is not None:
             return
         self._sending = True
         try:
@@ -75,7 +75,7 @@ class Line:
                     return
                 if not self._line_peer.link_sending(event):
                     link.write(event)
-            self._held_up.set()
+            self._catching_up = asyncio.ensure_future(self._catch_up(link))
         except Exception as exc:  # `serve` raises it: whoever put the event is not to blame
             self._over(exc)
         finally:
@@ -115,7 +115,6 @@ class Line:
     async def _serve(self, link: Link) -> Failure | None:
         self._hangup = asyncio.get_running_loop().create_future()
         self._term.begin(self._recycle_after, self._recycle_patience)
-        self._held_up.clear()
         self.served += 1
         self._tell_dropped(link)
         tasks: list[asyncio.Future[None]] = []
@@ -123,7 +122,7 @@ class Line:
             self._link = link
             self._line_peer.link_opened(link)
             self.wake()
-            tasks += [asyncio.ensure_future(part) for part in (self._read(link), self._write(link))]
+            tasks.append(asyncio.ensure_future(self._read(link)))
             done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
             problems = [exc for task in done if (exc := task.exception()) is not None]
             for exc in problems:
@@ -134,6 +133,9 @@ class Line:
         finally:
             self._link = None
             self._term.end()
+            if self._catching_up is not None:
+                tasks.append(self._catching_up)
+                self._catching_up = None
             for task in tasks:
                 task.cancel()
             if self._hangup.done():
@@ -156,14 +158,12 @@ class Line:
                 self._line_peer.link_received(await link.receive())
             await asyncio.sleep(0)
 
-    async def _write(self, link: Link) -> None:
+    async def _catch_up(self, link: Link) -> None:
         """Go on with what `wake` had to leave."""
-        while True:
-            await self._held_up.wait()
-            await asyncio.sleep(0)
-            await link.room()
-            self._held_up.clear()
-            self.wake()
+        await asyncio.sleep(0)
+        await link.room()
+        self._catching_up = None
+        self.wake()
 
 
 async def first_of(*events: asyncio.Event, timeout: float | None) -> None:

@@ -80,11 +80,7 @@ class _Connection(ClientConnection, asyncio.BufferedProtocol):
     """
 
     heard_at = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.room = asyncio.Event()
-        self.room.set()
-        super().connection_made(transport)
+    room: asyncio.Event | None = None  # while the buffer is full: set when it is not any more
 
     def get_buffer(self, sizehint: int) -> bytearray:
         # New each time: nothing is read most of the time, and who is idle holds none.
@@ -101,15 +97,20 @@ class _Connection(ClientConnection, asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.room.clear()
+        self.room = asyncio.Event()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.room.set()
+        self._has_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self.room.set()
+        self._has_room()
+
+    def _has_room(self) -> None:
+        if self.room is not None:
+            self.room.set()
+            self.room = None
 
 
 @functools.cache
@@ -281,7 +282,8 @@ class Link:
             raise LinkFailed(self._closed(exc)) from None
         payload = server_events.parse(frame)
         if not isinstance(payload, Malformed):
-            _hide_in_errors(payload, self._secrets)
+            if "error" in payload or "response" in payload:
+                _hide_in_errors(payload, self._secrets)
             if payload.get("type") == "error":
                 self._remember(payload)
         return payload
@@ -311,7 +313,7 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
-        return self._socket.room.is_set() and self.alive
+        return self._socket.room is None and self.alive
 
     def write(self, event: Event) -> None:
         """Send one client event, in this step. The link must be `ready`.
@@ -325,7 +327,8 @@ class Link:
         """Wait until the link is `ready`. It never is again when the socket is gone: `receive` says why, once all that
         came before has been read.
         """
-        await self._socket.room.wait()
+        if self._socket.room is not None:
+            await self._socket.room.wait()
         if not self.alive:
             await self._socket.close()  # a peer that has said goodbye may keep the connection open
             await asyncio.get_running_loop().create_future()

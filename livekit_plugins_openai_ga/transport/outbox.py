@@ -13,12 +13,12 @@ the audio.
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
 from ..wire import client_events
+from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
 WAIT_MS = 10_000.0
@@ -95,7 +95,7 @@ class Outbox:
         self._put = 0  # bytes of audio ever put here
         self._position = 0  # bytes of audio sent on this connection
         self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
-        self._commits: deque[tuple[str, int]] = deque()  # the commits on their way, and where they were made
+        self._commits: list[tuple[str, int]] = []  # the commits on their way, and where they were made
         self._open = False
         self._idle = False  # the server detects turns, and nobody speaks
 
@@ -194,7 +194,7 @@ class Outbox:
         entry = self._turn.popleft()
         if entry.kind == "audio":
             self._audio_leaves(entry)
-            return client_events.audio_append(b64encode(entry.pcm).decode("ascii"))
+            return client_events.audio_append(b64encode(entry.pcm))
         if entry.kind == "commit":
             self._commits.append((entry.event_id, self._position))
             entry.end = self._position
@@ -238,7 +238,7 @@ class Outbox:
         if until_ms is not None:
             until = self._sent(until_ms)
         elif self._commits:
-            _, until = self._commits.popleft()
+            _, until = self._commits.pop(0)
         else:
             return []
         since = self._sent(since_ms)
@@ -254,7 +254,7 @@ class Outbox:
 
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
-        self._commits = deque(commit for commit in self._commits if commit[0] != event_id)
+        self._commits = [commit for commit in self._commits if commit[0] != event_id]
         self._kept = deque(e for e in self._kept if e.kind != "commit" or e.event_id != event_id)
 
     def session_ms(self, ms: float) -> float:

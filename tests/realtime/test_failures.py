@@ -18,6 +18,7 @@ from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, sp
 from livekit_plugins_openai_ga.emulator.faults import (
     AlterOn,
     CloseOn,
+    DelayOn,
     DropOn,
     ExpireAfter,
     InjectOn,
@@ -158,6 +159,19 @@ async def test_a_change_that_two_connections_do_not_answer_raises(open_session, 
         assert len(server.handshakes) == 2
         assert [error.recoverable for error in call.errors] == [True]
         await call.session.generate_reply()
+
+
+async def test_a_long_history_has_its_time_for_each_item(open_session):
+    slow = [DelayOn("conversation.item.added", seconds=0.15, nth=nth) for nth in range(1, 6)]
+    async with Emulator(faults=slow) as server:
+        call = open_session(server, request_timeout=0.3)
+        await call.session.update_instructions("Be brief.")
+        history = llm.ChatContext()
+        for number in range(5):
+            history.add_message(role="user", content=f"{number}")
+        await call.session.update_chat_ctx(history)
+        assert len(server.handshakes) == 1
+        assert len(server.sent("conversation.item.added")) == 5
 
 
 async def test_a_request_has_no_time_limit_while_there_is_no_connection(open_session):
@@ -336,6 +350,25 @@ async def test_a_session_closes_although_a_listener_raises_a_type_error(open_ses
         with pytest.raises(llm.RealtimeError, match="closed"):
             await asked
         await server.wait_until(lambda: server.sessions[0].closed is not None)
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_nothing_begins_in_the_step_in_which_a_session_closes(open_session, reading, steps):
+    """A frame that was read, and whose reader had not come to its turn, began a reply that never ended."""
+    async with Emulator(Script([Turn(say="Too late.")])) as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        call.session.send_event({"type": "response.create"})  # nobody's future ends this one
+        while not server.sent("response.created"):  # noqa: ASYNC110  # every step counts
+            await asyncio.sleep(0)
+        for _ in range(steps):  # of the event loop: in some of them the frame is half-way
+            await asyncio.sleep(0)
+        replies = call.events["generation_created"]
+        before = len(replies)
+        await call.session.aclose()
+        assert len(replies) == before
+        for reply in replies:
+            await asyncio.wait_for(reading(reply), 5)
 
 
 async def test_a_closed_session_is_let_go_of(open_session):

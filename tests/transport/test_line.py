@@ -394,6 +394,15 @@ async def test_an_error_when_an_event_leaves_ends_the_link_and_not_whoever_put_i
     assert link.closed
 
 
+async def test_an_error_of_our_own_when_a_link_opens_leaves_nothing_running_either() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.on_opened = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        await stage.serve(link)
+    assert link.closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_stopping_closes_the_link_and_leaves_nothing_running() -> None:
     stage, link = Stage(recycle_after=LONG), FakeLink()
     stage.outbox.put_audio(bytes(4800))
