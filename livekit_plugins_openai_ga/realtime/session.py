@@ -31,6 +31,10 @@ from .streams import refusal
 MIN_COMMIT_MS = 100.0
 """GA refuses to commit less audio than this."""
 
+SLOW_LINE_LIMITS = 6
+"""So many times its limit more a request has on a line that has not taken all that was sent: pictures may be before it.
+On one that is slower than the audio, that is always so."""
+
 
 class RealtimeSession(Shell):
     """One conversation with OpenAI, kept alive over reconnects. Made by `RealtimeModel.session()`.
@@ -128,9 +132,9 @@ class RealtimeSession(Shell):
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
         has one. Returns why it was refused, or None.
 
-        A connection on which no answer comes for `request_timeout` is given up: the peer is dead, or an event was lost,
-        and the next connection is told everything anew. Raises RealtimeError when that does not answer either. A long
-        history has as many answers as changes, and the whole time for each.
+        A connection on which no answer comes for `request_timeout` (longer while the line is slow) is given up: the
+        peer is dead, or an event was lost, and the next connection is told everything anew. Raises RealtimeError when
+        that does not answer either. A long history has as many answers as changes, and the whole time for each.
         """
         if self._over is not None:
             return self._over
@@ -140,6 +144,7 @@ class RealtimeSession(Shell):
         left = history.waiting(key)
         asked_on = line.served if self._conversation.phase is Phase.READY else None
         given_up: int | None = None
+        slow, behind = 0, not line.flushed  # how often it was granted its limit again; whether it had not left yet
         while True:
             await asyncio.wait({future}, timeout=limit)
             if future.done():
@@ -147,9 +152,11 @@ class RealtimeSession(Shell):
             before, left = left, history.waiting(key)
             on = line.served if self._conversation.phase is Phase.READY else None
             if on is None or on != asked_on:  # it has the whole time on each connection
-                asked_on = on
-            elif on == given_up or not line.flushed or left < before:
-                continue  # it is being closed; on its way: pictures over a slow line; or being answered, item by item
+                asked_on, slow, behind = on, 0, not line.flushed
+            elif on == given_up or left < before:
+                continue  # it is being closed; or being answered, item by item
+            elif slow < SLOW_LINE_LIMITS and (behind or not line.flushed):  # and it has the whole time when it has left
+                slow, behind = slow + 1, not line.flushed
             elif given_up is not None:
                 self._requests.settle(key, None)
                 late = f"OpenAI did not answer within {limit:g} s, on two connections in a row."
@@ -203,8 +210,8 @@ class RealtimeSession(Shell):
             self._supervisor.wake()
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
-        """Show the model one frame, as a user item. Dropped, and counted, when it would be stale: without a
-        connection, or while what was sent before has not left yet.
+        """Show the model one frame, as a user item. Dropped when it would be stale: without a connection, or (that is
+        counted) while what was sent before has not left yet.
 
         The model keeps them all. Here, and in LiveKit's copies, only the newest keeps its picture, and a reconnect
         brings back that one only.

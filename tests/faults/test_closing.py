@@ -10,7 +10,7 @@ from livekit.agents import llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 
-from .conftest import Call, read
+from .conftest import Call, client_sockets, read
 from .proxy import Path, Plan
 
 LONG = bytes(48 * 1000 * 100)
@@ -102,3 +102,19 @@ async def test_a_reply_that_trickles_in_ends_when_the_session_closes(open_call):
         reading = asyncio.create_task(read(reply))
         await asyncio.wait_for(call.session.aclose(), 5)
         assert (await reading)[1] < 100
+
+
+STEPS = 24
+"""Turns of the event loop: more than a change of connection needs to let go of the old one."""
+
+
+async def test_a_session_that_closes_in_any_step_of_a_change_of_connection_leaves_nothing(open_call):
+    for steps in range(STEPS):
+        async with open_call(emulator(), turn_detection=None, heartbeat=20.0) as call:
+            await call.session.update_instructions("Be brief.")
+            call.session.restart()
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await call.session.aclose()
+            assert client_sockets(call.proxy.port) == 0, steps
+            await call.proxy.until(lambda call=call: not call.proxy.live)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
@@ -243,6 +244,56 @@ async def test_a_slow_line_only_takes_longer(open_call, lost_seconds):
         await goes_on(call)
         assert call.events["error"] == []
         assert audio_of(call.server.sessions[0]) == speech()
+
+
+async def blocked(call: Call) -> bytes:
+    """Stop the server from reading, and send more than all buffers take; returns that audio."""
+    await call.session.update_instructions(PROMPT)
+    call.proxy.change(up=Path(end="stall"))
+    call.session.send_event({"type": "input_audio_buffer.append", "audio": "A" * 12_000_000})
+    await call.left("input_audio_buffer.append")
+    return bytes(9_000_000)
+
+
+async def test_video_does_not_wait_for_a_line_and_audio_does_not_wait_for_video(open_call):
+    """Every frame is counted: the ones that were sent, and those for which the line had no room."""
+    frame = rtc.VideoFrame(16, 16, rtc.VideoBufferType.RGBA, bytes(16 * 16 * 4))
+    async with open_call(Emulator(script(), knobs=FAST), heartbeat=60.0, **MANUAL) as call:
+        said = await blocked(call)
+        for _ in range(20):
+            call.session.push_video(frame)
+        assert call.session.counters["video frame not sent"] == 20
+        call.push(speech())
+        call.session.commit_audio()
+        call.proxy.change(up=Path())
+        await asyncio.wait_for(call.server.wait_sent("input_audio_buffer.committed"), 20)
+        assert audio_of(call.server.sessions[0]) == said + speech()
+        assert call.server.received("conversation.item.create") == []
+        call.session.push_video(frame)
+        await asyncio.wait_for(call.server.wait_received("conversation.item.create"), 10)
+        assert call.session.counters["video frame not sent"] == 20
+        assert call.events["error"] == []
+
+
+async def test_a_request_has_its_time_from_when_a_slow_line_took_it(open_call):
+    emulator = Emulator(script(), knobs=FAST, faults=[DelayOn("session.updated", 1.8, nth=2)])
+    async with open_call(emulator, heartbeat=60.0, request_timeout=2.0, **MANUAL) as call:
+        await blocked(call)
+        request = asyncio.ensure_future(call.session.update_instructions("Be kind."))
+        await asyncio.sleep(2.5)  # longer than it has on a line that takes everything
+        call.proxy.change(up=Path())
+        await asyncio.wait_for(request, 20)
+        assert [session.config["instructions"] for session in call.server.sessions] == ["Be kind."]
+        assert call.events["error"] == []
+
+
+async def test_a_request_over_a_line_that_never_takes_everything_is_not_waited_for_for_ever(open_call):
+    async with open_call(Emulator(script(), knobs=FAST), heartbeat=60.0, request_timeout=0.1, **MANUAL) as call:
+        await blocked(call)
+        await asyncio.wait_for(call.session.update_instructions("Be kind."), 20)
+        assert call.server.sessions[-1].config["instructions"] == "Be kind."
+        assert len(call.server.sessions) == 2
+        assert "did not answer a request within 0.1 s" in call.reasons[0]
 
 
 HUGE = 15 * 2**20

@@ -13,6 +13,7 @@ from livekit.agents import stt as lk
 
 from livekit_plugins_openai_ga import STT
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga.emulator.faults import InjectOn
 
 from .conftest import HEARTBEAT, STUBBORN, audio_of, client_sockets, frames, port_of, speech
 from .proxy import Path, Plan, TcpProxy
@@ -204,3 +205,18 @@ async def test_a_stream_closes_while_connections_are_refused():
         stream.proxy.cut("rst")
         await stream.until(lambda: len(stream.errors) >= 2)
         await asyncio.wait_for(stream.stream.aclose(), 5)
+
+
+@pytest.mark.parametrize("steps", range(16))
+async def test_a_stream_that_closes_in_any_step_after_its_connection_was_given_up_leaves_nothing(steps):
+    error = {"type": "error", "error": {"type": "server_error", "code": "session_expired", "message": "Over."}}
+    async with Emulator(Script([]), knobs=FAST, faults=[InjectOn("session.updated", error)]) as server:
+        stt = STT(api_key="sk-test", base_url=server.base_url, model=SERVER)
+        stream = stt.stream(conn_options=STUBBORN)
+        while not server.sent("error"):  # noqa: ASYNC110  # every step counts
+            await asyncio.sleep(0)
+        for _ in range(steps):  # of the event loop
+            await asyncio.sleep(0)
+        await asyncio.wait_for(stream.aclose(), 5)
+        await asyncio.wait_for(stt.aclose(), 5)
+        assert client_sockets(port_of(server)) == 0

@@ -352,6 +352,25 @@ async def test_a_session_closes_although_a_listener_raises_a_type_error(open_ses
         await server.wait_until(lambda: server.sessions[0].closed is not None)
 
 
+@pytest.mark.parametrize("steps", range(12))
+async def test_nothing_begins_in_the_step_in_which_a_session_closes(open_session, reading, steps):
+    """A frame that was read, and whose reader had not come to its turn, began a reply that never ended."""
+    async with Emulator(Script([Turn(say="Too late.")])) as server:
+        call = open_session(server)
+        await call.session.update_instructions("Be brief.")
+        call.session.send_event({"type": "response.create"})  # nobody's future ends this one
+        while not server.sent("response.created"):  # noqa: ASYNC110  # every step counts
+            await asyncio.sleep(0)
+        for _ in range(steps):  # of the event loop: in some of them the frame is half-way
+            await asyncio.sleep(0)
+        replies = call.events["generation_created"]
+        before = len(replies)
+        await call.session.aclose()
+        assert len(replies) == before
+        for reply in replies:
+            await asyncio.wait_for(reading(reply), 5)
+
+
 async def test_a_closed_session_is_let_go_of(open_session):
     """Nothing waits any more on its behalf: each session would be held for as long as its longest time limit."""
     options = APIConnectOptions(max_retry=0, retry_interval=0.05, timeout=600.0)

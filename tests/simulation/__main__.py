@@ -18,11 +18,11 @@ from .jobs import played
 from .run import Outcome
 
 
-def replay(seed: int, *, stt: bool, plain: bool, verbose: bool) -> int:
-    print((listening.schedule(seed) if stt else schedule_module.schedule(seed, plain=plain)).told())
+def replay(seed: int, *, stt: bool, layers: int, verbose: bool) -> int:
+    print((listening.schedule(seed) if stt else schedule_module.schedule(seed, layers=layers)).told())
     if verbose:
         logging.basicConfig(level=logging.DEBUG, format="%(relativeCreated)d %(name)s %(levelname)s %(message)s")
-    outcome = listening.play(seed, log=verbose) if stt else run.play(seed, plain=plain, log=verbose)
+    outcome = listening.play(seed, log=verbose) if stt else run.play(seed, layers=layers, log=verbose)
     print(f"{outcome.virtual_s:.1f} s, trace {outcome.trace}, {outcome.facts}")
     for violation in outcome.violations:
         print("VIOLATION", violation)
@@ -56,11 +56,11 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--stt", action="store_true", help="speech to text instead of a conversation")
-    parser.add_argument("--plain", action="store_true", help="without what was added to calls later")
+    parser.add_argument("--layers", type=int, default=schedule_module.LAYERS, help="0: without what was added later")
     parser.add_argument("--verbose", action="store_true", help="with all log records")
     given = parser.parse_args()
     if given.seed is not None:
-        return replay(given.seed, stt=given.stt, plain=given.plain, verbose=given.verbose)
+        return replay(given.seed, stt=given.stt, layers=given.layers, verbose=given.verbose)
     return many(given.start, given.count, given.jobs, stt=given.stt)
 
 

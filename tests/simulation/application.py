@@ -15,6 +15,7 @@ from livekit.agents import function_tool, llm
 from livekit_plugins_openai_ga import RealtimeSession
 
 CHUNK_MS = 100
+CLOSE_LIMIT_S = 1.0 + 0.05
 _SAMPLES = 24 * CHUNK_MS
 _LOUD = b"\x00\x20" * _SAMPLES
 _QUIET = b"\x00\x00" * _SAMPLES
@@ -91,13 +92,15 @@ class Application:
         self.pushed = 0
         self.pieces = 0  # read from any stream
         self.cleared = False
+        self.restarts = 0
+        self.closed_at: float | None = None
         self.interrupted = False
         self.taken_out: set[str] = set()  # ids of items
         self.problems: list[str] = []
         self._reading = reading
         self._told: list[str] = []
         listen(session, "generation_created", self._reply_began)
-        listen(session, "error", self.errors.append)
+        listen(session, "error", self._failed)
 
     # What the schedule names.
 
@@ -177,7 +180,29 @@ class Application:
     async def change_voice(self, voice: str) -> None:
         self.session.update_options(voice=voice)
 
+    async def restart(self) -> None:
+        self.restarts += 1
+        self.session.restart()
+
+    async def close(self) -> None:
+        self._call(self._close())
+
     # What comes of it.
+
+    async def _close(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.closed_at = loop.time()
+        await self.session.aclose()
+        if (took := loop.time() - self.closed_at) > CLOSE_LIMIT_S:
+            self.problems.append(f"aclose took {took:.3f} s")
+
+    def _too_late(self, what: str) -> None:
+        if self.closed_at is not None:
+            self.problems.append(f"told after the session was closed: {what}")
+
+    def _failed(self, error: llm.RealtimeModelError) -> None:
+        self._too_late(f"error {error.error!r}")
+        self.errors.append(error)
 
     def _call(self, call: Coroutine[Any, Any, None]) -> None:
         self.calls.append(asyncio.ensure_future(self._answered(call)))
@@ -191,6 +216,7 @@ class Application:
             self.problems.append(f"a call raised {exc!r}")
 
     def _reply_began(self, event: llm.GenerationCreatedEvent) -> None:
+        self._too_late(f"generation_created {event.response_id}")
         if event.response_id in self._told:
             self.problems.append(f"generation_created twice for {event.response_id}")
         self._told.append(str(event.response_id))

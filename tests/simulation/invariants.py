@@ -12,13 +12,14 @@ from livekit.agents import llm
 from livekit_plugins_openai_ga.core.setup import Phase
 from livekit_plugins_openai_ga.transport.supervisor import PROVEN_AFTER_S
 
+from .application import CLOSE_LIMIT_S
 from .delivery import audio
 from .network import Network
 from .replies import told_once, unheard
 from .schedule import HEARTBEAT_S, MAX_RETRY
+from .virtual_loop import VirtualLoop
 from .watch import Watch, is_over
 
-CLOSE_LIMIT_S = 1.0 + 0.05
 BUSY = "conversation_already_has_active_response"
 
 
@@ -36,7 +37,7 @@ def at_rest(watch: Watch, rested: bool) -> list[str]:
         return ["the call never came to rest"]
     found = [f"at rest, {asked.marker} is still pending" for asked in watch.app.asked if not asked.future.done()]
     found += ["at rest, a call has no answer" for call in watch.app.calls if not call.done()]
-    found += _connections(watch)
+    found += _connections(watch) + _sockets(watch)
     if is_over(watch):
         return found
     if watch.session._conversation.phase is not Phase.READY:
@@ -84,7 +85,16 @@ def _connections(watch: Watch) -> list[str]:
         confirmed = next((at for at in watch.confirmed if dial <= at < next_dial), None)
         row = 1 if confirmed is not None and next_dial - confirmed >= proven_after - 0.5 else row + 1
         longest = max(longest, row)
-    return [f"{longest} attempts in a row"] if longest > 1 + MAX_RETRY else []
+    found = [f"{longest} attempts in a row"] if longest > 1 + MAX_RETRY + watch.app.restarts else []
+    closed_at = watch.app.closed_at
+    late = [at for at in watch.network.dials if closed_at is not None and at > closed_at]
+    return found + [f"dialled at {at:.3f}, after the session was closed" for at in late]
+
+
+def _sockets(watch: Watch) -> list[str]:
+    """A session has one socket, and none when it is over."""
+    left = sum(not side.is_closed for side in watch.network.clients)
+    return [f"at rest, {left} sockets are open"] if left > (0 if is_over(watch) else 1) else []
 
 
 def _requests(watch: Watch) -> list[str]:
@@ -127,9 +137,12 @@ async def closing(watch: Watch) -> list[str]:
     return found + _requests(watch) + told_once(watch) + watch.broken + watch.app.problems
 
 
-async def afterwards(watch: Watch) -> list[str]:
+async def afterwards() -> list[str]:
     """What must hold when the server is gone, too."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualLoop)
     for _ in range(5):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    return [f"a task is left: {task!r}"[:300] for task in left]
+    found = [f"a task is left: {task!r}"[:300] for task in left]
+    return found + [f"a timer is left: {timer!r}"[:300] for timer in loop.timers_of("livekit_plugins_openai_ga")]

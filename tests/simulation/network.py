@@ -121,6 +121,11 @@ class Side(asyncio.Transport):
         """The longest time in seconds that the protocol had to wait with its writes."""
         return max(self._held, self._loop.time() - self._paused_at) if self._paused_writer else self._held
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing goes in or out here any more."""
+        return self._lost
+
     # What a protocol asks of a transport.
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +59,8 @@ def told_once(watch: Watch) -> list[str]:
             key = key_of.get(response)
             if key is not None and attempts[key][-1] != response:
                 found.append(f"{shown} was heard ({response}) and asked for again: {attempts[key]}")
+    calls = Counter(call for heard in watch.app.heard for call in heard.calls)
+    found += [f"{call} was told {count} times" for call, count in calls.items() if count > 1]
     return found
 
 

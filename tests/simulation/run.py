@@ -20,7 +20,7 @@ from livekit_plugins_openai_ga.emulator import Emulator, Script
 from . import invariants
 from .application import Application
 from .network import Network
-from .schedule import HEARTBEAT_S, MAX_RETRY, Schedule, schedule
+from .schedule import HEARTBEAT_S, LAYERS, MAX_RETRY, Schedule, schedule
 from .virtual_loop import Stuck, VirtualLoop, world_of
 from .watch import Watch
 
@@ -42,9 +42,9 @@ class Outcome:
     facts: dict[str, int] = field(default_factory=dict)
 
 
-def play(seed: int, *, plain: bool = False, log: bool = False) -> Outcome:
+def play(seed: int, *, layers: int = LAYERS, log: bool = False) -> Outcome:
     """Play the schedule with this number. Never raises for what the code under test does."""
-    planned = schedule(seed, plain=plain)
+    planned = schedule(seed, layers=layers)
     network = Network(seed, planned.paths)
     return simulate(seed, network, lambda outcome: _call(planned, network, outcome), log=log)
 
@@ -101,7 +101,7 @@ async def _call(planned: Schedule, network: Network, outcome: Outcome) -> None:
         outcome.violations += await invariants.closing(watch)
         outcome.facts = watch.facts()
         outcome.trace = trace(server)
-    outcome.violations += await invariants.afterwards(watch)
+    outcome.violations += await invariants.afterwards()
 
 
 def _session(server: Emulator, planned: Schedule) -> RealtimeSession:

@@ -109,8 +109,12 @@ class Schedule:
         return "\n".join(lines)
 
 
-def schedule(seed: int, *, plain: bool = False) -> Schedule:
-    """The call with this number; always the same. A `plain` one has nothing of what was thought of later."""
+LAYERS = 2
+"""What was thought of later, in steps: more faults; connections that are replaced and calls that end in the middle."""
+
+
+def schedule(seed: int, *, layers: int = LAYERS) -> Schedule:
+    """The call with this number; always the same. With fewer `layers` it has nothing of what was thought of later."""
     dice = random.Random(seed)
     made = Schedule(
         seed,
@@ -132,8 +136,10 @@ def schedule(seed: int, *, plain: bool = False) -> Schedule:
     made.faults = [_fault(dice) for _ in range(dice.choice((0, 1, 1, 1, 2, 2, 3)))]
     made.paths = [any_path(dice) for _ in range(dice.choice((0, 1, 1, 2, 2, 3)))]
     made.actions = _actions(dice, made.server_vad)
-    if not plain:
+    if layers >= 1:
         _add(random.Random(f"more {seed}"), made)
+    if layers >= 2:
+        _end(random.Random(f"ends {seed}"), made)
     return made
 
 
@@ -147,6 +153,14 @@ def _add(dice: random.Random, made: Schedule) -> None:
     for _ in range(dice.choice((0, 0, 1))):
         place = dice.randrange(len(made.actions) + 1)
         made.actions.insert(place, Action(dice.choice((0.0, 0.3)), "change_voice", (dice.choice(("marin", "cedar")),)))
+
+
+def _end(dice: random.Random, made: Schedule) -> None:
+    """New connections, and the end, while things happen; what is done to a call that is over must do no harm."""
+    for what, chances in (("restart", (0, 0, 0, 1, 1, 2)), ("close", (0, 0, 0, 0, 1))):
+        for _ in range(dice.choice(chances)):
+            action = Action(dice.choice((0.0, 0.0, 0.01, 0.1, 0.3, 1.0)), what)
+            made.actions.insert(dice.randrange(len(made.actions) + 1), action)
 
 
 def speak(text: str, voice: str, speed: float) -> bytes:

@@ -38,7 +38,7 @@ def test_no_promise_is_broken(count: int, option: str) -> None:
     ],
 )
 def test_what_was_mended_stays_so(seed: int) -> None:
-    assert run.play(seed, plain=True).violations == []
+    assert run.play(seed, layers=0).violations == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_was_mended_stays_so(seed: int) -> None:
     ],
 )
 def test_what_was_mended_later_stays_so(seed: int) -> None:
-    assert run.play(seed).violations == []
+    assert run.play(seed, layers=1).violations == []
 
 
 @pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name)

@@ -99,6 +99,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
+    def timers_of(self, package: str) -> list[asyncio.TimerHandle]:
+        """The timers that will go off in this package."""
+        live = [timer for _, _, timer in self._timers if not timer.cancelled()]
+        return [timer for timer in live if (getattr(timer._callback, "__module__", "") or "").startswith(package)]
+
     def _run_once(self) -> None:
         self._turns += 1
         soon, timers = self._soon, self._timers

@@ -19,6 +19,8 @@ from .network import Network
 from .schedule import Schedule
 
 KEEP_MS = 30_000
+MAX_CONTROL = 100
+"""Changes of configuration and history that wait; a call makes a dozen, and each is a few events."""
 
 
 class Watch:
@@ -65,6 +67,8 @@ class Watch:
             "server events": self._received,
             "chunks": self.app.pushed,
             "fatal": int(is_over(self)),
+            "restarts": self.app.restarts,
+            "closed early": int(self.app.closed_at is not None),
             "errors": len(self.app.errors),
         }
 
@@ -102,6 +106,7 @@ class Watch:
             "ms kept": (outbox.kept_ms, KEEP_MS),
             "ms waiting": (outbox.waiting_ms, KEEP_MS + CHUNK_MS),
             "ms of turns": (conversation.spoken.ms, KEPT_MS),
+            "control events": (len(outbox._control), MAX_CONTROL),
             "events": (len(outbox._turn), MAX_EVENTS + MAX_QUEUED + (KEEP_MS + CHUNK_MS) // CHUNK_MS),
             "requests": (len(conversation.answers.replies.pending(lambda request: True)), MAX_QUEUED + 2),
         }
@@ -139,4 +144,4 @@ def state(future: asyncio.Future[Any]) -> str:
 
 
 def is_over(watch: Watch) -> bool:
-    return any(not error.recoverable for error in watch.app.errors)
+    return watch.app.closed_at is not None or any(not error.recoverable for error in watch.app.errors)
