@@ -14,6 +14,7 @@ from livekit.agents import llm
 from livekit.agents.types import NotGiven
 
 from . import models, session_fields
+from .audio import CHUNK_MS, MAX_CHUNK_MS
 from .connection import Connection
 from .framework import make
 from .log import logger
@@ -51,6 +52,7 @@ class Options:
     request_timeout: float
     resume_replies: ResumeReplies = "unheard"
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
+    input_chunk_ms: float = CHUNK_MS
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
 
@@ -65,6 +67,7 @@ class Options:
         given: Mapping[str, Any],
         resume_replies: ResumeReplies = "unheard",
         max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
+        input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
@@ -80,6 +83,7 @@ class Options:
             float(number("request_timeout", request_timeout, 0.1)),
             resume_replies,
             float(number("max_replay_audio", max_replay_audio, 0, 600)),
+            number("input_chunk_ms", input_chunk_ms, 1, MAX_CHUNK_MS),
         )
         options.endpoint()
         options._check_model("model")

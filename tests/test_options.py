@@ -330,6 +330,8 @@ def test_there_is_a_bad_form_of_every_field() -> None:
     [
         ({"max_session_duration": 0}, "max_session_duration=0"),
         ({"heartbeat": 0}, "heartbeat=0"),
+        ({"input_chunk_ms": 0}, "input_chunk_ms=0 is not supported: use a number from 1 to 100."),
+        ({"input_chunk_ms": 101}, "input_chunk_ms=101"),
         ({"reply_timeout": float("nan")}, "reply_timeout=nan"),
         ({"request_timeout": 0}, "request_timeout=0"),
         ({"model": ""}, "model"),

@@ -14,6 +14,7 @@ from livekit.agents.utils import is_given
 
 from .. import azure, models
 from .. import options as opts
+from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
@@ -43,6 +44,7 @@ class SessionOptions(TypedDict, total=False):
     request_timeout: float
     resume_replies: opts.ResumeReplies
     max_replay_audio: float
+    input_chunk_ms: float
     fallback_models: Sequence[str]
     temperature: NotGivenOr[float]
 
@@ -85,6 +87,7 @@ class RealtimeModel(llm.RealtimeModel):
         request_timeout: float = 5.0,
         resume_replies: opts.ResumeReplies = "unheard",
         max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
+        input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
@@ -125,6 +128,8 @@ class RealtimeModel(llm.RealtimeModel):
                 for once more on the next one. `never`: it fails.
             max_replay_audio: seconds of user audio that are kept for the next connection, default 30: what was said
                 since the last turn. Beyond it the oldest is dropped, and counted.
+            input_chunk_ms: milliseconds of user audio that a message carries at least, 1 to 100, default 20. Less is
+                sooner at the server, and more messages; a longer frame of the room leaves at once, whole.
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
@@ -157,6 +162,7 @@ class RealtimeModel(llm.RealtimeModel):
             request_timeout=request_timeout,
             resume_replies=resume_replies,
             max_replay_audio=max_replay_audio,
+            input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
             given={
                 "voice": voice,

@@ -71,7 +71,7 @@ class Shell(Listening):
             spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
         )
         self._timers = Timers()
-        self._input = InputAudio()
+        self._input = InputAudio(chunk_ms=self._options.input_chunk_ms)
         self._uncommitted_ms = 0.0
         self._shared = SharedContent()
         self._over: Failure | None = None

@@ -15,6 +15,7 @@ from livekit.agents.types import NotGiven
 
 from .. import models
 from .. import session_fields as fields
+from ..audio import CHUNK_MS, MAX_CHUNK_MS
 from ..connection import Connection
 from ..framework import LanguageCode
 from ..log import logger
@@ -58,6 +59,7 @@ class Options:
         temperature: For uploads; None: the server's default.
         max_segment_length: Seconds of speech after which a segment is committed; None: no limit.
         model_in_url: Whether the socket's URL names the model; None: everywhere but on api.openai.com.
+        input_chunk_ms: Milliseconds of audio that a message carries at least.
     """
 
     connection: Connection
@@ -76,6 +78,7 @@ class Options:
     temperature: float | None = None
     max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH
     model_in_url: bool | None = None
+    input_chunk_ms: float = CHUNK_MS
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
@@ -292,5 +295,6 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "temperature": ("temperature", _optional(_at_least(0, 1))),
     "max_segment_length": ("max_segment_length", _optional(_at_least(MIN_SEGMENT_LENGTH))),
     "model_in_url": ("model_in_url", _optional(fields.flag)),
+    "input_chunk_ms": ("input_chunk_ms", _at_least(1, MAX_CHUNK_MS)),
 }
 """Parameter -> the attribute it sets, and its check. `language` and `detect_language` are settled together."""

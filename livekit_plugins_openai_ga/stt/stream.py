@@ -57,7 +57,7 @@ class SpeechStream(stt.RecognizeStream):
             taken_back=stt.take_back,
             offset=lambda: self.start_time_offset,
         )
-        self._audio = InputAudio()
+        self._audio = InputAudio(chunk_ms=options.input_chunk_ms)
         self._detector = detector
         self._ears: vad.VADStream | None = None
         self._ears_task: asyncio.Task[None] | None = None

@@ -705,6 +705,28 @@ async def test_live_audio_leaves_although_little_or_none_is_kept_for_a_reconnect
         assert call.session.info.audio_dropped == 0
 
 
+@pytest.mark.parametrize(("given", "sizes"), [({}, [960] * 5), ({"input_chunk_ms": 40}, [1920] * 2 + [960])])
+async def test_a_message_carries_as_much_audio_as_was_asked_for_and_a_commit_sends_the_rest(open_session, given, sizes):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None, **given)
+        for _ in range(10):
+            call.session.push_audio(rtc.AudioFrame(bytes(480), 24000, 1, 240))
+        call.session.commit_audio()
+        await server.wait_received("input_audio_buffer.commit")
+        sent = [base64.b64decode(event["audio"]) for event in server.received("input_audio_buffer.append")]
+        assert [len(chunk) for chunk in sent] == sizes
+
+
+async def test_audio_leaves_in_the_step_that_pushes_it_and_listeners_get_it_as_a_dict(open_session):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None)
+        await call.session.update_instructions("Be brief.")
+        left: list[dict[str, object]] = []
+        call.session.on("openai_client_event_queued", left.append)
+        call.session.push_audio(rtc.AudioFrame(bytes(2400), 24000, 1, 1200))
+        assert left == [{"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(2400)).decode()}]
+
+
 async def test_a_function_call_that_is_told_twice_runs_once(open_session):
     turn = Turn(tools=(ToolCall("good", {"n": 1}), ToolCall("good", {"n": 2})))
     async with Emulator(Script([turn]), faults=[RepeatOn("response.output_item.done", times=2)]) as server:

@@ -221,6 +221,8 @@ def test_the_language_of_a_text_is_known_only_when_there_is_one(language: Any, t
         ({"temperature": "warm"}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"max_segment_length": 1.9}, "max_segment_length"),
+        ({"input_chunk_ms": 0.5}, "input_chunk_ms"),
+        ({"input_chunk_ms": 101}, "input_chunk_ms"),
         ({"max_segment_length": True}, "max_segment_length"),
         ({"model_in_url": "yes"}, "model_in_url"),
         ({"noise_reduction_type": "loud"}, "noise_reduction_type"),
@@ -273,7 +275,7 @@ def test_noise_reduction(kind: Any, told: Any) -> None:
 
 
 def test_temperature_and_lengths_are_nothing_to_the_server() -> None:
-    made = options(temperature=0.2, max_segment_length=None, model_in_url=True)
+    made = options(temperature=0.2, max_segment_length=None, model_in_url=True, input_chunk_ms=50)
     assert made.payload() == options().payload()
     assert (made.temperature, made.max_segment_length) == (0.2, None)
 
@@ -291,6 +293,7 @@ def test_a_change_keeps_the_rest() -> None:
         temperature=0.2,
         max_segment_length=10,
         model_in_url=True,
+        input_chunk_ms=50,
     )
     after = before.changed({"prompt": "places", "keywords": NOT_GIVEN, "language": NOT_GIVEN, "model": NOT_GIVEN})
     assert after == dataclasses.replace(before, prompt="places")

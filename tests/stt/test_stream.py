@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 
@@ -519,6 +520,15 @@ async def test_audio_of_24_khz_reaches_the_server_byte_for_byte(listen, sent_aud
         spoken = await listener.say(ONE, TWO)
         await listener.finish()
         assert sent_audio(server.sessions[0]) == spoken.pcm
+
+
+async def test_a_message_carries_as_much_audio_as_was_asked_for(listen, recording):
+    async with Emulator() as server:
+        listener = listen(server, input_chunk_ms=40)
+        await listener.push(recording(before=0.2))  # frames of 20 ms
+        await server.wait_received("input_audio_buffer.append", count=5)
+        sent = server.received("input_audio_buffer.append")
+        assert [len(base64.b64decode(event["audio"])) for event in sent] == [1920] * 5
 
 
 # -- failures of single items --------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from livekit_plugins_openai_ga.errors import Failure, Kind
-from livekit_plugins_openai_ga.transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
+from livekit_plugins_openai_ga.transport.link import CLOSE_TIMEOUT_S, READ_BYTES, Link, LinkFailed
 from livekit_plugins_openai_ga.wire import endpoint
 from livekit_plugins_openai_ga.wire.endpoint import Endpoint, Service
 from livekit_plugins_openai_ga.wire.server_events import Malformed
@@ -543,6 +543,32 @@ async def test_an_event_is_on_the_socket_in_the_step_that_writes_it() -> None:
         link.write({"type": "x"})
         assert select.select([socket], [], [], 3)[0] == [socket]  # nothing else ran
         await link.close()
+
+
+async def test_a_flood_is_read_in_pieces_and_others_get_their_turn() -> None:
+    """What comes between two turns of the loop is one read; asyncio's own reads may be a thousand frames."""
+    frame = json.dumps({"type": "x", "data": "a" * 1000})
+
+    async def flood(connection: ServerConnection) -> None:
+        await created_then(connection, *[frame] * 200)
+
+    async with served(flood) as server:
+        link = await opened(server)
+        await link.receive()
+        in_a_row, most = 0, 0
+
+        def others() -> None:
+            nonlocal in_a_row
+            in_a_row = 0
+            asyncio.get_running_loop().call_soon(others)
+
+        others()
+        for _ in range(200):
+            await link.receive()
+            in_a_row += 1
+            most = max(most, in_a_row)
+        await link.close()
+    assert most * len(frame) <= 2 * READ_BYTES
 
 
 async def test_a_link_is_ready_again_when_the_peer_has_read() -> None:
