@@ -7,8 +7,8 @@ what else the machine does meets all of them, and the ratio of two numbers of on
 The table shows medians of all rounds and, in brackets, the least and the most. A target that lies between them is
 neither met nor missed: `unclear`.
 
-Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR (default: `benchmarks`). Exit code 1:
-a figure could not be measured.
+Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
+with `--quick`. Exit code 1: a figure could not be measured.
 """
 
 from __future__ import annotations
@@ -170,10 +170,8 @@ def main() -> None:
     known = figures.names()
     parser.add_argument("--only", nargs="+", choices=known, default=known, metavar="NAME", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="a trial, 0.3 s each: its numbers mean nothing")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks", metavar="DIR", help="where results go")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where results go")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-
     chosen, there = [figures.load(name) for name in options.only], who_is_there()
     if "ours_fast" not in there:
         print("without the extra `fast`: its rows are left out", file=sys.stderr)
@@ -181,10 +179,12 @@ def main() -> None:
     found = {figure.name: report.results(figure, rounds.get(figure.name, [])) for figure in chosen}
     rows = [result for results in found.values() for result in results]
     print(report.table(rows))
-    made = {"measured_with": where(), "quick": options.quick, "rows": [result.as_json() for result in rows]}
-    (options.out / "results.json").write_text(json.dumps(made, indent=1) + "\n")
-    for results in found.values():
-        plots.draw(results, options.out)
+    if (out := options.out or (None if options.quick else ROOT / "benchmarks")) is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        made = {"measured_with": where(), "quick": options.quick, "rows": [result.as_json() for result in rows]}
+        (out / "results.json").write_text(json.dumps(made, indent=1) + "\n")
+        for results in found.values():
+            plots.draw(results, out)
     for problem in failed:
         print(f"failed: {problem}", file=sys.stderr)
     sys.exit(bool(failed))

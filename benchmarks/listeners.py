@@ -5,33 +5,57 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from livekit import rtc
 
-Heard = Callable[[rtc.AudioFrame], None]
+from benchmarks.figures import Subject
 
 
-async def listen(session: Any, heard: Heard) -> str:
-    """Ask for a reply and read it to its end; returns its text. `heard` gets each frame."""
-    generation = await session.generate_reply()
-    said = []
+class Listener:
+    """Reads replies of one session. `frames` counts what came out of `audio_stream`."""
 
-    async def read(stream: Any) -> None:
-        async for delta in stream:
-            said.append(delta)
+    def __init__(self, session: Any) -> None:
+        self.session = session
+        self.frames = 0
 
-    async for message in generation.message_stream:
-        reading = asyncio.create_task(read(message.text_stream))
-        async for frame in message.audio_stream:
-            heard(frame)
-        await reading
-    return "".join(said)
+    async def listen(self) -> None:
+        """Ask for a reply and read it to its end."""
+        generation = await self.session.generate_reply()
+        async for message in generation.message_stream:
+            reading = asyncio.create_task(self._read(message.text_stream))
+            async for frame in message.audio_stream:
+                self.frames += 1
+                self.heard(frame)
+            await reading
+
+    async def _read(self, texts: Any) -> None:
+        async for _ in texts:
+            pass
+
+    def heard(self, frame: rtc.AudioFrame) -> None:
+        """A frame came."""
 
 
-def age_ms(frame: rtc.AudioFrame) -> float:
-    """How long ago the counting server sent the frame that begins with its stamp."""
-    sent: float
-    (sent,) = struct.unpack("<d", bytes(frame.data[:4]))
-    return (time.monotonic() - sent) * 1000
+class Stopwatch(Listener):
+    """Notes how long ago the counting server sent each frame, in ms."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__(session)
+        self.ages: list[float] = []
+
+    def heard(self, frame: rtc.AudioFrame) -> None:
+        """Read the server's stamp."""
+        (sent,) = struct.unpack("<d", bytes(frame.data[:4]))
+        self.ages.append((time.monotonic() - sent) * 1000)
+
+
+async def cpu_of(subject: Subject, listeners: Sequence[Listener], delta_ms: int = 100) -> float:
+    """CPU seconds per second while these listen in real time. Raises RuntimeError when they hear little."""
+    before, began = sum(each.frames for each in listeners), time.monotonic()
+    cpu = await subject.cpu()
+    heard, took = sum(each.frames for each in listeners) - before, time.monotonic() - began
+    if heard < took * 1000 / delta_ms * len(listeners) / 2:
+        raise RuntimeError("less than half of the audio was heard")
+    return cpu

@@ -92,6 +92,8 @@ FIGURE = Figure(
     title="Barge-in: `speech_started` sent -> LiveKit told, 10 sessions",
     measure=measure,
     fresh=False,
+    seconds=3.0,
+    rounds=3,
     rows=(
         Row("mean", "mean", "ms", target=5.0, compare="ours"),
         Row("p99", "p99", "ms"),

@@ -15,25 +15,27 @@ RATE, FRAME_MS = 24000, 50
 
 
 async def measure(subject: Subject) -> dict[str, float]:
-    from benchmarks.listeners import listen
+    from benchmarks.listeners import Listener, cpu_of
     from benchmarks.microphones import Microphones, alone
 
     sessions = subject.count(SESSIONS)
     floor = await alone(subject, sessions, rate=RATE, frame_ms=FRAME_MS)
     await subject.server.behave(reply_s=subject.seconds + 60)
     model = subject.model(turn_detection=None)
-    calls, readers = [], []
+    listeners, reading = [], []
     for number in range(sessions):
-        calls.append(model.session())
+        listeners.append(Listener(model.session()))
         await subject.server.opened(number + 1)
-        readers.append(asyncio.create_task(listen(calls[-1], lambda frame: None)))
+        reading.append(asyncio.create_task(listeners[-1].listen()))
+    calls = [listener.session for listener in listeners]
     microphones = Microphones([call.push_audio for call in calls], rate=RATE, frame_ms=FRAME_MS)
     await subject.warm_up()
-    cpu = await subject.cpu()
+    cpu = await cpu_of(subject, listeners)
     microphones.stop()
+    microphones.ages_ms(await subject.server.stats(), 0.0)  # all of it came
     for call in calls:
         await call.aclose()
-    await asyncio.gather(*readers)
+    await asyncio.gather(*reading)
     return {"cpu": (cpu - floor) / sessions * 1000}
 
 

@@ -24,6 +24,8 @@ TURNS = 25
 WARM_TURNS = 3
 BULK = 3_000
 TICK_S = 0.001
+LEAST_MS = 0.001
+"""What is less than this is not known."""
 
 
 def sentences(start: int, stop: int) -> list[Any]:
@@ -97,11 +99,10 @@ async def bulk(subject: Subject, size: int) -> tuple[float, float]:
 
 async def measure(subject: Subject) -> dict[str, float]:
     found: dict[str, float] = {}
-    for size in SIZES[:2] if subject.quick else SIZES:
-        found[f"turn_{size}"], found["copy"] = await turns(subject, size)
-    largest = max(int(name.removeprefix("turn_")) for name in found if name.startswith("turn_"))
-    found["grown"] = found[f"turn_{largest}"] - found[f"turn_{SIZES[0]}"]
-    found["beyond"] = (found["grown"] - found["copy"]) / found["copy"]
+    for size in SIZES:
+        found[f"turn_{size}"], found["copy"] = await turns(subject, min(size, 20) if subject.quick else size)
+    found["grown"] = max(found[f"turn_{SIZES[-1]}"] - found[f"turn_{SIZES[0]}"], LEAST_MS)
+    found["beyond"] = max(found["grown"] - found["copy"], LEAST_MS) / found["copy"]
     found["bulk"], found["held"] = await bulk(subject, 30 if subject.quick else BULK)
     return found
 

@@ -15,7 +15,7 @@ from benchmarks.figures import Figure, Row, Subject
 
 ONE_WAY_MS = 25.0
 TLS_TRIPS = 3.0
-TIMES = 8
+TIMES = 6
 
 
 async def first_event(subject: Subject, model: Any) -> float:
@@ -50,6 +50,7 @@ FIGURE = Figure(
     title="First event at the server, 50 ms round trip, TLS",
     measure=measure,
     fresh=False,
+    rounds=3,
     rows=(
         Row("prewarmed", "warm", "ms", target=ONE_WAY_MS + 5, compare="ours"),
         Row("dialled by the session", "dialled", "ms"),

@@ -19,7 +19,7 @@ from benchmarks.figures import Figure, Row, Subject
 ONE_WAY_MS = 25.0
 SETUP = ("session.update", "conversation.item.create")
 ITEMS = 20
-TIMES = 10
+TIMES = 5
 
 
 def agent() -> dict[str, Any]:
@@ -65,6 +65,7 @@ FIGURE = Figure(
     title="Ready: `session()` to configured, 50 ms round trip",
     measure=measure,
     fresh=False,
+    rounds=3,
     rows=(
         Row("after the upgrade", "trips", "round trips", target=2.0, compare="ours"),
         Row("from `session()` on", "ms", "ms"),

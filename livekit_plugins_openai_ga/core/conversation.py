@@ -64,6 +64,7 @@ class Conversation:
         """The connection is gone. What was told of live replies ends here; turns with a partial text become final with
         it."""
         self.setup.closed()
+        self.cuts.closed()
         items = self._place_turns(now)
         replies = self.answers.lost(now, resume=self._resume_replies, speaking=self.turns.speaking)
         return [*items, *replies, *self._end_turns()]
@@ -186,8 +187,8 @@ class Conversation:
             self.answers.replies.owed_since = now if answers else None
         return [*effects, fx.AudioTaken(turn.end_ms, event.item_id, turn.start_ms)]
 
-    def took(self, item_id: str, chunks: Sequence[str]) -> None:
-        """What an `AudioTaken` took: base64 chunks of the item's audio."""
+    def took(self, item_id: str, chunks: Sequence[bytes]) -> None:
+        """What an `AudioTaken` took: PCM of the item's audio."""
         self.spoken.keep(item_id, chunks)
 
     def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:

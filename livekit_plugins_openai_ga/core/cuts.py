@@ -18,8 +18,8 @@ from .history import History
 from .output import Output
 from .record import Record
 
-MAX_OPEN = 100
-"""How many cuts are remembered in case they are refused; whoever cuts more often is not answered by the server."""
+MAX_OPEN = 16
+"""How many cuts are remembered in case they are refused: the answer to one comes before the agent is cut so often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,10 @@ class Cuts:
         if len(self._sent) > MAX_OPEN:
             del self._sent[next(iter(self._sent))]
         return [fx.Send(client_events.item_truncate(item_id, end_ms, event_id=event_id))]
+
+    def closed(self) -> None:
+        """The connection is gone: none will be refused any more."""
+        self._sent.clear()
 
     def knows(self, event_id: str) -> bool:
         """Whether this event is a cut that was sent."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Failure
 from ..wire.items import Item
 from ..wire.server_events import RateLimit
+from ..wire.values import value
 from .record import Record
 from .usage import ReplyUsage, TranscriptionUsage
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Effect:
     """Base of all effects."""
 
@@ -22,7 +22,7 @@ Effects = list[Effect]
 """What a call into the core returns: to be carried out in this order."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Send(Effect):
     """Put a client event on the wire.
 
@@ -33,14 +33,14 @@ class Send(Effect):
     in_turn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ready(Effect):
     """The server confirmed the configuration: audio and replies may leave. `again` after a reconnect."""
 
     again: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settled(Effect):
     """The request `key` is over: done when `failure` is None."""
 
@@ -48,33 +48,33 @@ class Settled(Effect):
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConfigDiffers(Effect):
     """The server confirmed an update but keeps other values than asked: dotted path -> (asked, kept)."""
 
     differences: Mapping[str, tuple[Any, Any]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConfigRefused(Effect):
     """The server refused an update; what is wanted fell back to what it has, or lost the part that was to blame."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report(Effect):
     """The server refused something that no request waits for. The session goes on."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Disconnect(Effect):
     """This connection is of no use any more; `failure.kind` says whether another one may be."""
 
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Noticed(Effect):
     """Something worth counting, and one log line of its kind: unknown, malformed, benign."""
 
@@ -82,7 +82,7 @@ class Noticed(Effect):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ItemPlaced(Effect):
     """An item entered the conversation (one that a reconnect brought back is not told again)."""
 
@@ -90,21 +90,21 @@ class ItemPlaced(Effect):
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SpeechStarted(Effect):
     """Server turn detection heard the user."""
 
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SpeechStopped(Effect):
     """The user fell silent, or the turn was committed in the middle of speech."""
 
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AudioTaken(Effect):
     """User audio is in an item, and is not to be sent again.
 
@@ -117,7 +117,7 @@ class AudioTaken(Effect):
     since_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InputTimeout(Effect):
     """Nobody spoke for long, and the silence becomes the item `item_id`. Times in this connection's audio."""
 
@@ -126,14 +126,14 @@ class InputTimeout(Effect):
     end_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RateLimits(Effect):
     """What is left of the server's limits."""
 
     limits: tuple[RateLimit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transcript(Effect):
     """Text of a user's turn so far (`final` False, cumulative) or altogether.
 
@@ -147,7 +147,7 @@ class Transcript(Effect):
     started_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionFailed(Effect):
     """A user's turn got no transcript."""
 
@@ -155,7 +155,7 @@ class TranscriptionFailed(Effect):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionBilled(Effect):
     """What a transcript cost. `event_id` is the server's."""
 
@@ -163,21 +163,21 @@ class TranscriptionBilled(Effect):
     usage: TranscriptionUsage
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommitAudio(Effect):
     """Commit the audio before this point."""
 
     event: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommitRefused(Effect):
     """The server refused this commit; its audio is still unclaimed."""
 
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClearAudio(Effect):
     """Forget audio that no commit has claimed, but for the newest `keep_ms`."""
 
@@ -185,7 +185,7 @@ class ClearAudio(Effect):
     keep_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Speech(Effect):
     """Somebody began (or stopped) to speak, at `at_ms` of the stream's audio; None: not known."""
 
@@ -194,7 +194,7 @@ class Speech(Effect):
     at_ms: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Caption(Effect):
     """What was said in one segment of speech. Times are ms of the stream's audio; None: not known.
 
@@ -213,7 +213,7 @@ class Caption(Effect):
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SegmentFailed(Effect):
     """A segment of speech got no text at all. `item_id` is "" when the server never made an item of it."""
 
@@ -221,7 +221,7 @@ class SegmentFailed(Effect):
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SegmentBilled(Effect):
     """What a segment cost. `audio_ms` is its length, 0 when not known."""
 
@@ -230,19 +230,19 @@ class SegmentBilled(Effect):
     audio_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished(Effect):
     """There will be no more audio, and everything that was heard has been told."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Withdraw(Effect):
     """Take back the event with this id, if it has not left."""
 
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyAgain(Effect):
     """A reply that had begun is asked for again, since nothing of it was told: now (`delay` 0), or in `delay` seconds.
 
@@ -254,7 +254,7 @@ class ReplyAgain(Effect):
     delay: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyResumed(Effect):
     """A reply that was asked for again has begun."""
 
@@ -262,7 +262,7 @@ class ReplyResumed(Effect):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyStarted(Effect):
     """A reply began. `key` names our request, None when the server began it. `aside` marks an out-of-band reply."""
 
@@ -271,7 +271,7 @@ class ReplyStarted(Effect):
     aside: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageStarted(Effect):
     """There is something to hear or to read of a message. `spoken`: audio with a transcript; else text only."""
 
@@ -280,7 +280,7 @@ class MessageStarted(Effect):
     spoken: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageText(Effect):
     """More text of a message. `start_time` in seconds of its audio, when the server tells."""
 
@@ -290,7 +290,7 @@ class MessageText(Effect):
     start_time: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageAudio(Effect):
     """More speech: int16 little-endian mono PCM at 24 kHz."""
 
@@ -299,7 +299,7 @@ class MessageAudio(Effect):
     pcm: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageEnded(Effect):
     """A message is complete."""
 
@@ -307,7 +307,7 @@ class MessageEnded(Effect):
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FunctionCalled(Effect):
     """The model calls a function; the arguments are complete."""
 
@@ -315,7 +315,7 @@ class FunctionCalled(Effect):
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyEnded(Effect):
     """A reply is over, whatever way. Comes exactly once per `ReplyStarted`.
 

@@ -6,7 +6,7 @@ refuses is taken back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,17 +79,22 @@ class History:
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
-        stale = sum(record.is_frame and self._payload(record) is None for record in self.mirror)
+        payloads = {record.id: self._payload(record) for record in self.mirror}
+        stale = sum(record.is_frame and payloads[record.id] is None for record in self.mirror)
         effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
-        for change in self.mirror.restart(lambda record: self._payload(record) is not None):
-            # Appended, not anchored: one refused item must not take those behind it with it.
-            effects.append(self._send(change, keys.get(change.item_id, _NOBODY), append=True))
+        for change in self.mirror.restart(lambda record: payloads[record.id] is not None):
+            key = keys.get(change.item_id, _NOBODY)
+            effects.append(self._send(change, key, again=payloads[change.item_id]))
         return effects + self._done(*self._waits)
 
     @property
     def pending(self) -> int:
         """Changes that were sent and are not answered."""
         return len(self._sent)
+
+    def waiting(self, key: str) -> int:
+        """Changes of the request `key` that were sent and are not answered."""
+        return self._waits.get(key, 0)
 
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
@@ -209,14 +214,17 @@ class History:
             self._waits[key] += 1
         return sent.event_id
 
-    def _send(self, change: Change[Record], key: str, *, append: bool = False) -> fx.Send:
+    def _send(self, change: Change[Record], key: str, *, again: Mapping[str, Any] | None = None) -> fx.Send:
+        """`again`: what brings the item back on a new connection."""
         event_id = self._expect(change, key)
         if change.value is None:
             return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
         if change.value.audio_ms is not None:  # whatever it was, it is made as text: there is no speech to cut any more
             self.mirror.update(replace(change.value, audio_ms=None))
-        payload = self._payload(change.value) or {}
-        previous = None if append else change.previous_id or "root"
+        if again is not None:
+            # Appended, not anchored: one refused item must not take those behind it with it.
+            return fx.Send(client_events.item_create(again, event_id=event_id))
+        payload, previous = self._payload(change.value) or {}, change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
 
     def _answered(self, item_id: str, *, created: bool) -> _Sent | None:

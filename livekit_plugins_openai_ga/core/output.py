@@ -6,12 +6,12 @@ delta for a reply that is over, or was given up, is dropped.
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..errors import Failure
+from ..wire import codec
 from ..wire import server_events as ev
 from . import effects as fx
 from .effects import Effects
@@ -142,7 +142,7 @@ class Output:
             return []
         reply, message = found
         try:
-            pcm = b64decode(event.delta)
+            pcm = codec.b64decode(event.delta)
         except ValueError:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
         self._is(message, spoken=True)

@@ -30,6 +30,10 @@ def patience(audio_ms: float) -> float:
     return FINAL_TIMEOUT_S + audio_ms / 4000
 
 
+REMEMBERED = 64
+"""Segments that have ended and are still known: what comes late for one of them must not begin it anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a segment ended: with a text, or (`failure`) without, or with the part of it that came before the failure."""
@@ -92,7 +96,7 @@ class Segments:
     def __init__(self) -> None:
         self._open: dict[str, Segment] = {}
         self._order: deque[str] = deque()  # committed ones, oldest first
-        self._over: set[str] = set()
+        self._over: dict[str, None] = {}  # the newest of those that have ended
         self._unbilled: set[str] = set()  # given up; the server may still say what they cost
         self.told_ms = 0.0  # up to here the stream's audio has its text
         self.until_ms = 0.0  # up to here it is in segments
@@ -229,7 +233,9 @@ class Segments:
         effects: Effects = []
         while self._order and (ending := self._open[self._order[0]].ending) is not None:
             segment = self._open.pop(self._order.popleft())
-            self._over.add(segment.item_id)
+            self._over[segment.item_id] = None
+            if len(self._over) > REMEMBERED:
+                del self._over[next(iter(self._over))]
             self._released_at = now
             self.told_ms = max(self.told_ms, segment.until_ms)
             effects.append(self._told_end(segment, ending))

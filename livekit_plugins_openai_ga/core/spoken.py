@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
+from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
 KEPT_MS = 120_000
@@ -12,12 +12,12 @@ KEPT_MS = 120_000
 
 
 class Spoken:
-    """Base64 chunks of int16 mono PCM at 24 kHz, by item id."""
+    """Chunks of int16 mono PCM at 24 kHz, by item id."""
 
     def __init__(self, keep_ms: int = KEPT_MS) -> None:
         self.dropped = 0  # turns that were let go, since there was too much
         self._keep = keep_ms * BYTES_PER_MS
-        self._turns: dict[str, list[str]] = {}
+        self._turns: dict[str, list[bytes]] = {}
         self._sizes: dict[str, int] = {}
 
     @property
@@ -25,12 +25,12 @@ class Spoken:
         """How much is kept."""
         return sum(self._sizes.values()) / BYTES_PER_MS
 
-    def keep(self, item_id: str, chunks: Sequence[str]) -> None:
+    def keep(self, item_id: str, chunks: Sequence[bytes]) -> None:
         """The user's item was made of this audio."""
         if not chunks:
             return
         self._turns[item_id] = list(chunks)
-        self._sizes[item_id] = sum(len(chunk) for chunk in chunks) * 3 // 4
+        self._sizes[item_id] = sum(map(len, chunks))
         while sum(self._sizes.values()) > self._keep:
             self.forget(next(iter(self._turns)))
             self.dropped += 1
@@ -43,4 +43,4 @@ class Spoken:
     def of(self, item_id: str) -> str | None:
         """The audio of an item in base64; None when it is not kept."""
         chunks = self._turns.get(item_id)
-        return b64encode(b"".join(map(b64decode, chunks))).decode("ascii") if chunks else None
+        return b64encode(b"".join(chunks)) if chunks else None

@@ -39,7 +39,7 @@ class Turns:
 
     def __init__(self) -> None:
         self._open: dict[str, Turn] = {}
-        self._final: set[tuple[str, int]] = set()
+        self._final: dict[str, set[int]] = {}  # the parts that have their text, by item
         self._speaking: str | None = None  # the item of the speech that goes on
         self._ending: str | None = None  # the item that the server is about to make of speech that has ended
 
@@ -84,7 +84,7 @@ class Turns:
 
     def is_final(self, item_id: str, content_index: int) -> bool:
         """Whether the transcript is final already: whatever comes for it now is a duplicate, or too late."""
-        return (item_id, content_index) in self._final
+        return content_index in self._final.get(item_id, ())
 
     def grown(self, item_id: str, content_index: int, delta: str) -> str:
         """More text came; returns all of that part so far."""
@@ -94,7 +94,7 @@ class Turns:
 
     def finished(self, item_id: str, content_index: int) -> tuple[str | None, float | None]:
         """The transcript is final or failed; returns the partial text (None when there was none) and the start time."""
-        self._final.add((item_id, content_index))
+        self._final.setdefault(item_id, set()).add(content_index)
         turn = self._open.get(item_id)
         if turn is None:
             return None, None
@@ -106,6 +106,7 @@ class Turns:
     def forget(self, item_id: str) -> None:
         """The item is gone."""
         self._open.pop(item_id, None)
+        self._final.pop(item_id, None)
 
     def drain(self) -> list[tuple[str, int, str, float | None]]:
         """The connection is gone, and with it every final still due.

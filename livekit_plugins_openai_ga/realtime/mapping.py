@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..framework import Metadata, raw_schema
 from ..log import logger
 from ..session_fields import is_json
+from ..wire.codec import b64encode
 from ..wire.items import Item, Part, short_id
 
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters"})
@@ -33,7 +33,7 @@ def _image_part(image: llm.ImageContent) -> Part | None:
             extra={"lk.pii.image_url": serialized.external_url},
         )
         return None
-    data = base64.b64encode(serialized.data_bytes).decode("ascii")
+    data = b64encode(serialized.data_bytes)
     part = {"type": "input_image", "image_url": f"data:{serialized.mime_type};base64,{data}"}
     return {**part, "detail": image.inference_detail} if image.inference_detail else part
 
@@ -41,7 +41,7 @@ def _image_part(image: llm.ImageContent) -> Part | None:
 def _audio_part(audio: llm.AudioContent) -> Part:
     source = InputAudio()  # the frames may have any rate; GA takes them for the session's 24 kHz mono
     pcm = b"".join([*(chunk for frame in audio.frame for chunk in source.push(frame)), *source.flush()])
-    part = {"type": "input_audio", "audio": base64.b64encode(pcm).decode("ascii")}
+    part = {"type": "input_audio", "audio": b64encode(pcm)}
     return {**part, "transcript": audio.transcript} if audio.transcript else part
 
 

@@ -135,13 +135,14 @@ class RealtimeSession(Shell):
 
         A connection on which no answer comes for `request_timeout` (longer while the line is slow) is given up: the
         peer is dead, or an event was lost, and the next connection is told everything anew. Raises RealtimeError when
-        that does not answer either.
+        that does not answer either. A long history has as many answers as changes, and the whole time for each.
         """
         if self._over is not None:
             return self._over
         future = self._requests.open(key)
         self._do(start())
-        limit, line = self._options.request_timeout, self._supervisor
+        limit, line, history = self._options.request_timeout, self._supervisor, self._conversation.history
+        left = history.waiting(key)
         asked_on = line.served if self._conversation.phase is Phase.READY else None
         given_up: int | None = None
         slow, behind = 0, not line.flushed  # how often it was granted its limit again; whether it had not left yet
@@ -149,11 +150,12 @@ class RealtimeSession(Shell):
             await asyncio.wait({future}, timeout=limit)
             if future.done():
                 return future.result()
+            before, left = left, history.waiting(key)
             on = line.served if self._conversation.phase is Phase.READY else None
             if on is None or on != asked_on:  # it has the whole time on each connection
                 asked_on, slow, behind = on, 0, not line.flushed
-            elif on == given_up:
-                continue  # it is being closed
+            elif on == given_up or left < before:
+                continue  # it is being closed; or being answered, item by item
             elif slow < SLOW_LINE_LIMITS and (behind or not line.flushed):  # and it has the whole time when it has left
                 slow, behind = slow + 1, not line.flushed
             elif given_up is not None:

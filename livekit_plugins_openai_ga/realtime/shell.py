@@ -147,8 +147,10 @@ class Shell(Listening):
         """Handle one frame."""
         if self._over is not None:
             return  # what was read in the step in which the session was closed would begin a reply that never ends
-        event = payload if isinstance(payload, Malformed) else server_events.from_payload(payload)
-        if not isinstance(payload, Malformed):
+        if isinstance(payload, Malformed):
+            event: server_events.ServerEvent = payload
+        else:
+            event = server_events.from_payload(payload)
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 
@@ -231,17 +233,16 @@ class Shell(Listening):
         for effect in effects:
             HANDLERS[type(effect)](self, effect)
         self._supervisor.set_calm(not self._conversation.turns.open and not self._streams.active)
+        self._supervisor.wake()
 
     def _send(self, effect: fx.Send) -> None:
         self._outbox.put(effect.event, in_turn=effect.in_turn)
-        self._supervisor.wake()
 
     def _ready(self, effect: fx.Ready) -> None:
         self._timers.stop(CONFIRMATION)
         self._counters.ready()
         self._outbox.configured()
         self._supervisor.confirmed()
-        self._supervisor.wake()
         if effect.again:
             self.emit("session_reconnected", llm.RealtimeSessionReconnectedEvent())
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import math
 import ssl
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -20,6 +19,7 @@ from typing import Any, cast
 import websockets
 import websockets.version
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 from websockets.protocol import State
 
@@ -28,7 +28,8 @@ from ..errors import Failure, Kind
 from ..log import socket_logger
 from ..redaction import hide, redact
 from ..version import __version__
-from ..wire import server_events
+from ..wire import client_events, server_events
+from ..wire.client_events import Event
 from ..wire.endpoint import Endpoint
 from ..wire.server_events import Malformed
 from .pulse import Pulse
@@ -69,13 +70,34 @@ class _Connect(connect):
 
 
 class _Connection(ClientConnection):
-    """Notes when bytes came. Any are a sign of life: a pong has to wait behind a big frame."""
+    """Notes when bytes came, and whether more may be written. Both are told by asyncio, which owns the buffer.
+
+    Any bytes are a sign of life: a pong has to wait behind a big frame.
+    """
 
     heard_at = 0.0
+    room: asyncio.Event | None = None  # while the buffer is full: set when it is not any more
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = time.monotonic()
         super().data_received(data)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.room = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._has_room()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._has_room()
+
+    def _has_room(self) -> None:
+        if self.room is not None:
+            self.room.set()
+            self.room = None
 
 
 @functools.cache
@@ -247,7 +269,8 @@ class Link:
             raise LinkFailed(self._closed(exc)) from None
         payload = server_events.parse(frame)
         if not isinstance(payload, Malformed):
-            _hide_in_errors(payload, self._secrets)
+            if "error" in payload or "response" in payload:
+                _hide_in_errors(payload, self._secrets)
             if payload.get("type") == "error":
                 self._remember(payload)
         return payload
@@ -274,12 +297,28 @@ class Link:
         )
         return self.named(failure)
 
-    async def send(self, event: Mapping[str, Any]) -> None:
-        """Send one client event. Raises `LinkFailed` when the socket is gone."""
-        try:
-            await self._socket.send(json.dumps(event))
-        except ConnectionClosed as exc:
-            raise LinkFailed(self._closed(exc)) from None
+    @property
+    def ready(self) -> bool:
+        """Whether the socket is open and its send buffer has room."""
+        return self._socket.room is None and self.alive
+
+    def write(self, event: Event) -> None:
+        """Send one client event, in this step. The link must be `ready`.
+
+        `broadcast` is what the library has for writing without waiting. `send` waits only when the buffer is full, and
+        costs an asynchronous context more.
+        """
+        broadcast((self._socket,), client_events.text(event))
+
+    async def room(self) -> None:
+        """Wait until the link is `ready`. It never is again when the socket is gone: `receive` says why, once all that
+        came before has been read.
+        """
+        if self._socket.room is not None:
+            await self._socket.room.wait()
+        if not self.alive:
+            await self._socket.close()  # a peer that has said goodbye may keep the connection open
+            await asyncio.get_running_loop().create_future()
 
     def _peer_is_dead(self, why: str) -> None:
         self._dead = errors.from_exception(TimeoutError(why))

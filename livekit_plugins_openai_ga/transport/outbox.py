@@ -5,19 +5,20 @@ turn lane keeps its order: user audio, commits, and the replies asked for behind
 
 Audio that was sent stays here until the server has put it into an item, so that it can be sent again after a
 reconnect. What is kept is bounded in ms of audio; beyond the bound the oldest goes, and what is lost by that is
-counted. Nothing is copied: a chunk is encoded once and its event is what is kept. Sizes are counted in bytes, which
-add up exactly. The server counts the audio of one connection; `session_ms` turns that into a place in all the audio.
+counted. Nothing is copied: what was put is what is kept, and base64 is made of it when it leaves. Sizes are counted in
+bytes, which add up exactly. The server counts the audio of one connection; `session_ms` turns that into a place in all
+the audio.
 """
 
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ..wire import client_events
+from ..wire.codec import b64encode
 from ..wire.session import BYTES_PER_MS
 
 WAIT_MS = 10_000.0
@@ -32,17 +33,28 @@ MAX_EVENTS = 1_000
 Event = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Entry:
-    """`size` is bytes of audio (0 for anything else), which begins at `at` in all the audio of the session; `end` is
-    where it ends in this connection's audio, once sent."""
+    """An event, or audio (`pcm`), whose event is made when it leaves.
 
-    event: Event
-    kind: str = "event"  # "audio", "commit", "clear", "reply" or "event"
-    size: int = 0
+    Audio begins at `at` in all the audio of the session; `end` is where it ends in this connection's audio, once sent.
+    """
+
+    kind: str  # "audio", "commit", "clear", "reply" or "event"
+    event: Event | None = None
+    pcm: bytes = b""
     at: int = 0
     end: int = 0
-    again: bool = False  # was sent on an earlier connection
+    again: bool = False  # was sent before
+
+    @property
+    def size(self) -> int:
+        """Bytes of audio; 0 for anything else."""
+        return len(self.pcm)
+
+    @property
+    def event_id(self) -> str:
+        return "" if self.event is None else str(self.event.get("event_id"))
 
 
 @dataclass(slots=True)
@@ -83,14 +95,14 @@ class Outbox:
         self._put = 0  # bytes of audio ever put here
         self._position = 0  # bytes of audio sent on this connection
         self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
-        self._commits: deque[tuple[str, int]] = deque()  # the commits on their way, and where they were made
+        self._commits: list[tuple[str, int]] = []  # the commits on their way, and where they were made
         self._open = False
         self._idle = False  # the server detects turns, and nobody speaks
 
     def put(self, event: Event, *, in_turn: bool = False) -> None:
         """Queue an event of the core. It is forgotten when the connection goes: the core makes it anew."""
         if in_turn:
-            self._turn.append(_Entry(event, "reply"))
+            self._turn.append(_Entry("reply", event))
         else:
             self._control.append(event)
 
@@ -100,26 +112,25 @@ class Outbox:
         Raises TypeError or ValueError for what JSON cannot hold: here the caller sees it, later it would end the call.
         """
         json.dumps(event)
-        self._turn.append(_Entry(event))
+        self._turn.append(_Entry("event", event))
         self._bound_events()
 
     def put_audio(self, pcm: bytes) -> None:
         """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
-        event = client_events.audio_append(b64encode(pcm).decode("ascii"))
-        self._turn.append(_Entry(event, "audio", len(pcm), self._put))
+        self._turn.append(_Entry("audio", pcm=pcm, at=self._put))
         self._put += len(pcm)
         self._waiting += len(pcm)
         self._bound_waiting()
 
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
-        self._turn.append(_Entry(event, "commit"))
+        self._turn.append(_Entry("commit", event))
         self._bound_events()
 
     def withdraw(self, event_id: str) -> bool:
         """Take back an event of the core that waits behind audio; returns whether it had not left yet."""
         for index, entry in enumerate(self._turn):
-            if entry.kind == "reply" and entry.event.get("event_id") == event_id:
+            if entry.kind == "reply" and entry.event_id == event_id:
                 del self._turn[index]
                 return True
         return False
@@ -141,7 +152,7 @@ class Outbox:
                 self._gap = (0, 0)
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * BYTES_PER_MS))
-        self._turn = deque([*list(self._turn)[:committed], *others, _Entry(event, "clear"), *tail])
+        self._turn = deque([*list(self._turn)[:committed], *others, _Entry("clear", event), *tail])
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
@@ -182,21 +193,26 @@ class Outbox:
             return None
         entry = self._turn.popleft()
         if entry.kind == "audio":
-            self._waiting -= entry.size
-            if not self._places or self._places[-1][1] - self._places[-1][0] != entry.at - self._position:
-                self._places.append((self._position, entry.at))
-            self._position += entry.size
-            self.audio.sent += entry.size / BYTES_PER_MS
-            self.audio.replayed += entry.size / BYTES_PER_MS if entry.again else 0.0
-        elif entry.kind == "commit":
-            self._commits.append((str(entry.event.get("event_id")), self._position))
-        if entry.kind in ("audio", "commit"):
-            self._kept.append(replace(entry, end=self._position, again=True))
-            self._kept_size += entry.size
-            self._bound_kept()
+            self._audio_leaves(entry)
+            return client_events.audio_append(b64encode(entry.pcm))
+        if entry.kind == "commit":
+            self._commits.append((entry.event_id, self._position))
+            entry.end = self._position
+            self._kept.append(entry)
         return entry.event
 
-    def _bound_kept(self) -> None:
+    def _audio_leaves(self, entry: _Entry) -> None:
+        size = entry.size
+        self._waiting -= size
+        if not self._places or self._places[-1][1] - self._places[-1][0] != entry.at - self._position:
+            self._places.append((self._position, entry.at))
+        self._position += size
+        self.audio.sent += size / BYTES_PER_MS
+        if entry.again:
+            self.audio.replayed += size / BYTES_PER_MS
+        entry.end, entry.again = self._position, True
+        self._kept.append(entry)
+        self._kept_size += size
         self._shrink(self._idle_keep if self._idle else self._keep)
 
     def _shrink(self, limit: int) -> None:
@@ -214,32 +230,32 @@ class Outbox:
         """Tell whether the server detects turns and nobody speaks right now."""
         self._idle = idle
 
-    def taken(self, until_ms: float | None, since_ms: float = 0) -> list[str]:
+    def taken(self, until_ms: float | None, since_ms: float = 0) -> list[bytes]:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way.
 
-        Returns what was kept of it behind `since_ms`, in base64.
+        Returns what was kept of it behind `since_ms`, as it was put.
         """
         if until_ms is not None:
             until = self._sent(until_ms)
         elif self._commits:
-            _, until = self._commits.popleft()
+            _, until = self._commits.pop(0)
         else:
             return []
         since = self._sent(since_ms)
-        taken: list[str] = []
+        taken: list[bytes] = []
         while self._kept and self._kept[0].end <= until:
             entry = self._kept.popleft()
             self._kept_size -= entry.size
             if entry.size and entry.end > since:
-                taken.append(entry.event["audio"])
+                taken.append(entry.pcm)
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
         return taken
 
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
-        self._commits = deque(commit for commit in self._commits if commit[0] != event_id)
-        self._kept = deque(e for e in self._kept if e.kind != "commit" or e.event.get("event_id") != event_id)
+        self._commits = [commit for commit in self._commits if commit[0] != event_id]
+        self._kept = deque(e for e in self._kept if e.kind != "commit" or e.event_id != event_id)
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""

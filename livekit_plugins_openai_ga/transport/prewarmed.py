@@ -80,6 +80,7 @@ class Prewarmed:
         warm.expiry.cancel()
         if warm.place == place and warm.loop is asyncio.get_running_loop():
             try:
+                # Yields also when it is open: the calls that come right behind `session()` go into the first update.
                 await asyncio.wait({warm.opening}, timeout=timeout)
             except asyncio.CancelledError:
                 self._discard(warm)

@@ -5,10 +5,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 Event = dict[str, Any]
+
+
+class _AudioAppend(dict[str, Any]):
+    """An append that was made here: its base64 has nothing to escape."""
+
+
+def text(event: Event) -> str:
+    """The event as JSON. Looking for what has to be escaped in 50 ms of audio would cost 7 us."""
+    if type(event) is _AudioAppend and len(event) == 2:  # a listener may have added something
+        return f'{{"type": "{event["type"]}", "audio": "{event["audio"]}"}}'
+    return json.dumps(event)
 
 
 def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
@@ -18,7 +30,7 @@ def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
 
 def audio_append(audio: str) -> Event:
     """Add user audio: base64 of int16 little-endian mono PCM at 24 kHz. Never acknowledged."""
-    return {"type": "input_audio_buffer.append", "audio": audio}
+    return _AudioAppend(type="input_audio_buffer.append", audio=audio)
 
 
 def audio_commit(*, event_id: str) -> Event:

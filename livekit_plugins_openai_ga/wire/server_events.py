@@ -10,17 +10,17 @@ Every event is a dataclass whose fields are the fields we read; `reader` makes t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
-from . import renames
+from . import codec, renames
 from .items import Item, Part
 from .reader import Unreadable, reader
+from .values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ErrorDetail:
     """What the server says went wrong, in `error` events and in failed responses."""
 
@@ -31,7 +31,7 @@ class ErrorDetail:
     client_event_id: str | None = field(default=None, metadata={"wire": "event_id"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StatusDetails:
     """Why a response is not `completed`."""
 
@@ -40,7 +40,7 @@ class StatusDetails:
     error: ErrorDetail | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Response:
     """A response as it stands in `response.created` and `response.done`."""
 
@@ -52,7 +52,7 @@ class Response:
     usage: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ContentPart:
     """A part of a message. `type` is `text` or `audio` here, though item contents say `output_text`/`output_audio`."""
 
@@ -61,7 +61,7 @@ class ContentPart:
     transcript: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RateLimit:
     """How much of one limit is left; None for what the server did not say.
 
@@ -78,14 +78,14 @@ class RateLimit:
     reset_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServerEvent:
     """Base of every decoded event. `type` is the GA name."""
 
     type: ClassVar[str] = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionCreated(ServerEvent):
     """The socket is open and the server's defaults are in force."""
 
@@ -93,7 +93,7 @@ class SessionCreated(ServerEvent):
     session: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SessionUpdated(ServerEvent):
     """A `session.update` was accepted; `session` is the whole configuration now in force."""
 
@@ -101,7 +101,7 @@ class SessionUpdated(ServerEvent):
     session: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Error(ServerEvent):
     """A client event was refused, or the server failed. Fatal only when a close follows."""
 
@@ -109,7 +109,7 @@ class Error(ServerEvent):
     error: ErrorDetail
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ItemAdded(ServerEvent):
     """An item entered the conversation. Assistant items arrive empty."""
 
@@ -118,7 +118,7 @@ class ItemAdded(ServerEvent):
     previous_item_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ItemDeleted(ServerEvent):
     """Answer to a delete."""
 
@@ -126,7 +126,7 @@ class ItemDeleted(ServerEvent):
     item_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionDelta(ServerEvent):
     """More text of a user's spoken item."""
 
@@ -136,7 +136,7 @@ class TranscriptionDelta(ServerEvent):
     content_index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionCompleted(ServerEvent):
     """The whole text of a user's spoken item. Order against responses and other items is not guaranteed."""
 
@@ -150,7 +150,7 @@ class TranscriptionCompleted(ServerEvent):
     usage: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionFailed(ServerEvent):
     """A user's spoken item could not be transcribed."""
 
@@ -160,7 +160,7 @@ class TranscriptionFailed(ServerEvent):
     error: ErrorDetail = ErrorDetail()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AudioCommitted(ServerEvent):
     """What was appended became the user item `item_id`."""
 
@@ -169,7 +169,7 @@ class AudioCommitted(ServerEvent):
     previous_item_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SpeechStarted(ServerEvent):
     """Turn detection heard speech. `audio_start_ms` counts all audio of this session, padding included."""
 
@@ -178,7 +178,7 @@ class SpeechStarted(ServerEvent):
     audio_start_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SpeechStopped(ServerEvent):
     """Turn detection heard the end of speech. `audio_end_ms` includes the silence it waited for."""
 
@@ -187,7 +187,7 @@ class SpeechStopped(ServerEvent):
     audio_end_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InputTimeout(ServerEvent):
     """Nobody spoke for `idle_timeout_ms`: the silence becomes a user item. Times are those of `SpeechStarted`."""
 
@@ -197,7 +197,7 @@ class InputTimeout(ServerEvent):
     audio_end_ms: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RateLimitsUpdated(ServerEvent):
     """What is left of the limits; comes around a reply."""
 
@@ -205,7 +205,7 @@ class RateLimitsUpdated(ServerEvent):
     rate_limits: tuple[RateLimit, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseCreated(ServerEvent):
     """A reply began."""
 
@@ -213,7 +213,7 @@ class ResponseCreated(ServerEvent):
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseDone(ServerEvent):
     """A reply ended: exactly once per `response.created`."""
 
@@ -221,7 +221,7 @@ class ResponseDone(ServerEvent):
     response: Response
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutputItemAdded(ServerEvent):
     """A reply opened an item."""
 
@@ -230,7 +230,7 @@ class OutputItemAdded(ServerEvent):
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutputItemDone(ServerEvent):
     """A reply closed an item."""
 
@@ -239,7 +239,7 @@ class OutputItemDone(ServerEvent):
     item: Item
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ContentPartAdded(ServerEvent):
     """A message opened a part, which tells whether it is spoken or written."""
 
@@ -249,7 +249,7 @@ class ContentPartAdded(ServerEvent):
     part: ContentPart
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TextDelta(ServerEvent):
     """More written text."""
 
@@ -259,7 +259,7 @@ class TextDelta(ServerEvent):
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AudioDelta(ServerEvent):
     """More speech: base64 of int16 little-endian mono PCM at 24 kHz."""
 
@@ -269,7 +269,7 @@ class AudioDelta(ServerEvent):
     delta: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AudioTranscriptDelta(ServerEvent):
     """More text of what is being said. `start_time` (s) is sent by some compatible servers."""
 
@@ -280,21 +280,21 @@ class AudioTranscriptDelta(ServerEvent):
     start_time: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ignored(ServerEvent):
     """A GA event that carries nothing we need; `name` is in `IGNORED` with the reason."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unknown(ServerEvent):
     """An event name this version does not know."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Malformed(ServerEvent):
     """A frame that is not a GA event; `problem` says why, without quoting the frame."""
 
@@ -369,7 +369,7 @@ def parse(frame: str | bytes) -> dict[str, Any] | Malformed:
     if isinstance(frame, bytes):
         return Malformed("", "a binary frame; GA sends text frames only")
     try:
-        payload = json.loads(frame)
+        payload = codec.loads(frame)
     except (ValueError, RecursionError):
         return Malformed("", "not valid JSON")
     if not isinstance(payload, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -58,19 +59,18 @@ def test_every_figure_can_be_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     made = json.loads((tmp_path / "results.json").read_text())
     there = {"ours", "ours_fast"} if made["measured_with"]["fast"] else {"ours"}
-    wanted = {
-        (figure.name, row.plugin, f"{figure.title}: {row.title}")
-        for figure in map(figures.load, figures.names())
-        for row in figure.rows
-        if row.plugin in there
-    }
-    assert {(row["figure"], row["plugin"], row["name"]) for row in made["rows"]} == wanted
+    shown = [
+        (figure, row) for figure in map(figures.load, figures.names()) for row in figure.rows if row.plugin in there
+    ]
+    names = [(figure.name, row.plugin, f"{figure.title}: {row.title}") for figure, row in shown]
+    assert [(row["figure"], row["plugin"], row["name"]) for row in made["rows"]] == names
+    assert [row.title for _, row in shown if row.title not in done.stdout] == []
     for row in made["rows"]:
-        assert row["ours"] > 0
-        assert row["official"] is None or row["official"] > 0
+        # Not more than 0: with a trial's few sessions, what a plugin takes can drown in what else the process does.
+        assert math.isfinite(row["ours"])
+        assert row["official"] is None or math.isfinite(row["official"])
         assert row["met"] in (True, False, None)
         assert {"ratio", "target", "unit", "verdict", "spread"} <= row.keys()
-        assert row["name"].partition(": ")[2] in done.stdout
 
 
 def test_what_the_extra_fast_brings_can_be_blocked():

@@ -185,7 +185,7 @@ def test_a_commit_without_the_end_of_speech_answers_one_of_ours(talk: Any) -> No
 
 def test_a_turn_without_a_transcript_is_brought_back_as_audio(talk: Any) -> None:
     talk.user_turn("u1")
-    talk.conversation.took("u1", [PCM_100_MS])
+    talk.conversation.took("u1", [bytes(4800)])
     talk.loses_connection()
     talk.forget()
     talk.opens()
@@ -195,7 +195,7 @@ def test_a_turn_without_a_transcript_is_brought_back_as_audio(talk: Any) -> None
 
 def test_a_partial_transcript_is_final_here_and_goes_along_with_the_audio(talk: Any) -> None:
     talk.user_turn("u1")
-    talk.conversation.took("u1", [PCM_100_MS])
+    talk.conversation.took("u1", [bytes(4800)])
     talk.says("conversation.item.input_audio_transcription.delta", item_id="u1", content_index=0, delta="Hel")
     talk.loses_connection()
     talk.opens()
@@ -206,7 +206,7 @@ def test_a_partial_transcript_is_final_here_and_goes_along_with_the_audio(talk: 
 
 def test_a_turn_with_a_transcript_needs_no_audio(talk: Any) -> None:
     talk.user_turn("u1")
-    talk.conversation.took("u1", [PCM_100_MS])
+    talk.conversation.took("u1", [bytes(4800)])
     talk.transcript("u1", "Hello")
     talk.loses_connection()
     talk.opens()
@@ -216,7 +216,7 @@ def test_a_turn_with_a_transcript_needs_no_audio(talk: Any) -> None:
 
 def test_a_turn_whose_item_was_not_told_in_time_is_told_and_brought_back(talk: Any) -> None:
     talk.says("input_audio_buffer.committed", item_id="u1", previous_item_id=None)
-    talk.conversation.took("u1", [PCM_100_MS])
+    talk.conversation.took("u1", [bytes(4800)])
     talk.loses_connection()
     assert [placed.record.id for placed in talk.all(fx.ItemPlaced)] == ["u1"]
     talk.opens()

@@ -339,3 +339,12 @@ def test_only_the_newest_cuts_are_remembered(talk: Any) -> None:
         talk.truncates(f"a{number}", 100, "one")
     first, *_, last = talk.sent_of("conversation.item.truncate")
     assert [talk.conversation.cuts.knows(event["event_id"]) for event in (first, last)] == [False, True]
+
+
+def test_cuts_are_forgotten_with_their_connection(talk: Any) -> None:
+    """Nobody will refuse them any more, and each holds what was said."""
+    talk.reply("r1", "a1", "one two", ms=200)
+    talk.truncates("a1", 100, "one")
+    (cut,) = talk.sent_of("conversation.item.truncate")
+    talk.loses_connection()
+    assert not talk.conversation.cuts.knows(cut["event_id"])

@@ -60,3 +60,11 @@ def test_a_turn_whose_item_is_gone_is_forgotten() -> None:
     turns.grown("a", 0, "text")
     turns.forget("a")
     assert turns.drain() == []
+
+
+def test_the_end_of_a_transcript_is_remembered_as_long_as_its_item() -> None:
+    turns = Turns()
+    turns.finished("a", 0)
+    turns.finished("b", 0)
+    turns.forget("a")
+    assert (turns.is_final("a", 0), turns.is_final("b", 0), turns.is_final("b", 1)) == (False, True, False)

@@ -98,3 +98,14 @@ async def test_a_reply_that_was_cut_off_is_told_with_its_reason(open_session: An
         assert await next_of(events) == ResponseIncomplete(cut.response_id, "max_output_tokens")
         await reading(await call.session.generate_reply())
         assert events.empty()
+
+
+async def test_the_raw_event_tap_gets_every_event_whole(open_session: Any, reading: Any) -> None:
+    async with Emulator(Script([Turn(say="Here, and a little more.")])) as server:
+        call = open_session(server)
+        await reading(await call.session.generate_reply())
+        await call.until(lambda: any(e["type"] == "response.done" for e in call.events["openai_server_event_received"]))
+        deltas = server.sent("response.output_audio.delta")
+        assert deltas
+        received = call.events["openai_server_event_received"]
+        assert [e for e in received if e["type"] == "response.output_audio.delta"] == deltas

@@ -18,6 +18,7 @@ from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, sp
 from livekit_plugins_openai_ga.emulator.faults import (
     AlterOn,
     CloseOn,
+    DelayOn,
     DropOn,
     ExpireAfter,
     InjectOn,
@@ -158,6 +159,19 @@ async def test_a_change_that_two_connections_do_not_answer_raises(open_session, 
         assert len(server.handshakes) == 2
         assert [error.recoverable for error in call.errors] == [True]
         await call.session.generate_reply()
+
+
+async def test_a_long_history_has_its_time_for_each_item(open_session):
+    slow = [DelayOn("conversation.item.added", seconds=0.15, nth=nth) for nth in range(1, 6)]
+    async with Emulator(faults=slow) as server:
+        call = open_session(server, request_timeout=0.3)
+        await call.session.update_instructions("Be brief.")
+        history = llm.ChatContext()
+        for number in range(5):
+            history.add_message(role="user", content=f"{number}")
+        await call.session.update_chat_ctx(history)
+        assert len(server.handshakes) == 1
+        assert len(server.sent("conversation.item.added")) == 5
 
 
 async def test_a_request_has_no_time_limit_while_there_is_no_connection(open_session):

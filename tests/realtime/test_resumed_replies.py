@@ -102,8 +102,7 @@ async def test_a_turn_the_server_did_not_begin_to_answer_is_answered(open_sessio
 async def test_a_request_given_up_behind_audio_never_leaves(open_session):
     async with Emulator(Script([Turn(say="x")])) as server:
         call = open_session(server)
-        await call.session.update_instructions("Be brief.")
-        say(call, "A long sentence that has to leave first.")
+        say(call, "A long sentence that has to leave first.")  # and waits for the configuration
         call.session.generate_reply().cancel()
         await call.session.update_instructions("Be kind.")
         await asyncio.wait_for(server.wait_received("input_audio_buffer.append"), 5)

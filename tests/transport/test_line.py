@@ -12,7 +12,7 @@ import pytest
 
 from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.errors import Failure
-from livekit_plugins_openai_ga.transport.line import Line
+from livekit_plugins_openai_ga.transport.line import IN_A_ROW, Line
 from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.transport.outbox import Outbox
 
@@ -22,17 +22,23 @@ LONG = 3600.0
 
 
 class FakeLink:
-    """A link that hands out what a test feeds it. `room` is cleared while the peer takes no data."""
+    """A link that hands out what a test feeds it.
+
+    `free` is cleared while the peer takes no data, and by the event that is number `takes`; `gone` means that the
+    socket is closed, and that nobody was told yet.
+    """
 
     def __init__(self, name: str = "link") -> None:
         self.name = name
         self.inbox: asyncio.Queue[dict[str, Any] | Exception] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
-        self.broken: Failure | None = None
-        self.room = asyncio.Event()
-        self.room.set()
+        self.free = asyncio.Event()
+        self.free.set()
+        self.takes: int | None = None
+        self.gone = False
         self.closed = False
         self.session_id = "sess_1"
+        self.on_close: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return self.name
@@ -46,16 +52,27 @@ class FakeLink:
             raise got
         return got
 
-    async def send(self, event: dict[str, Any]) -> None:
-        if self.broken is not None:
-            raise LinkFailed(self.broken)
+    @property
+    def ready(self) -> bool:
+        return self.free.is_set() and not self.gone
+
+    def write(self, event: dict[str, Any]) -> None:
+        assert self.ready
         self.sent.append(event)
-        await self.room.wait()
+        if len(self.sent) == self.takes:
+            self.free.clear()
+
+    async def room(self) -> None:
+        await self.free.wait()
+        if self.gone:
+            self.fail()
+            await asyncio.Event().wait()
 
     def named(self, failure: Failure) -> Failure:
         return failure
 
     async def close(self) -> None:
+        self.on_close()
         self.closed = True
 
 
@@ -67,6 +84,7 @@ class Stage:
         self.outbox = Outbox(keep_ms=1000)
         self.on_opened: Callable[[], None] = lambda: None
         self.on_received: Callable[[Any], None] = lambda payload: None
+        self.on_sending: Callable[[Any], None] = lambda event: None
         self.line = Line(self, self.outbox, recycle_after=recycle_after, recycle_patience=recycle_patience)
         self._changed = asyncio.Event()
         self._links: list[FakeLink] = []
@@ -87,6 +105,7 @@ class Stage:
 
     def link_sending(self, event: Any) -> None:
         self.note("sending", (event["type"], len(self._links[-1].sent)))
+        self.on_sending(event)
 
     def link_lost(self, failure: Failure | None) -> None:
         self.note("lost", (failure, self._links[-1].closed, self.outbox.waiting_ms))
@@ -152,9 +171,38 @@ async def test_what_the_peer_queues_when_a_link_opens_leaves_first() -> None:
     assert [event["type"] for event in link.sent] == ["session.update", "input_audio_buffer.append"]
 
 
+async def test_an_event_leaves_in_the_step_that_wakes_the_line() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.outbox.put_audio(bytes(4800))
+    stage.line.wake()
+    assert [event["type"] for event in link.sent] == ["input_audio_buffer.append"]
+    link.fail()
+    await serving
+
+
+async def test_what_is_put_when_an_event_leaves_comes_behind_it() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+
+    def answer(event: Any) -> None:
+        if event["type"] == "first":
+            stage.outbox.put({"type": "second"})
+            stage.line.wake()
+
+    stage.on_sending = answer
+    stage.outbox.put({"type": "first"})
+    stage.line.wake()
+    assert [event["type"] for event in link.sent] == ["first", "second"]
+    link.fail()
+    await serving
+
+
 async def test_a_peer_that_takes_no_data_is_still_heard() -> None:
     stage, link = Stage(), FakeLink()
-    link.room.clear()
+    link.takes = 1
     stage.outbox.put({"type": "stuck"})
     stage.outbox.put({"type": "behind it"})
     serving = stage.start(link)
@@ -164,6 +212,90 @@ async def test_a_peer_that_takes_no_data_is_still_heard() -> None:
     assert [event["type"] for event in link.sent] == ["stuck"]
     link.fail()
     assert await serving == LOST
+
+
+async def test_what_waits_for_the_peer_to_read_leaves_when_it_has() -> None:
+    stage, link = Stage(), FakeLink()
+    link.takes = 2
+    serving = stage.start(link)
+    await stage.until("opened")
+    for number in range(4):
+        stage.outbox.put({"type": f"event {number}"})
+        stage.line.wake()
+        assert stage.line.flushed == (number < 1)  # the second one has left, and the peer has not read it
+    assert len(link.sent) == 2
+    link.free.set()
+    await stage.until("sending", 4)
+    assert [event["type"] for event in link.sent] == [f"event {number}" for number in range(4)]
+    assert stage.line.flushed
+    link.fail()
+    await serving
+
+
+async def test_a_line_that_was_held_up_begins_anew_with_the_next_link() -> None:
+    stage, first, second = Stage(), FakeLink(), FakeLink()
+    first.takes = 1
+    stage.outbox.put_audio(bytes(4800))
+    serving = stage.start(first)
+    await stage.until("sending")
+    assert not stage.line.flushed
+    first.fail()
+    await serving
+    serving = stage.start(second)
+    await stage.until("opened", 2)
+    assert stage.line.flushed
+    assert len(second.sent) == 1
+    second.fail()
+    await serving
+
+
+# -- others on the same loop ---------------------------------------------------------------------------------------
+
+
+class Neighbour:
+    """Somebody else on the loop, who counts the turns that he gets."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._task = asyncio.ensure_future(self._live())
+
+    async def _live(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.turns += 1
+
+    def leave(self) -> None:
+        self._task.cancel()
+
+
+async def test_others_get_their_turn_while_frames_come_in_without_end() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    neighbour, turns = Neighbour(), []
+    stage.on_received = lambda payload: turns.append(neighbour.turns)
+    for _ in range(10 * IN_A_ROW):
+        link.inbox.put_nowait({"type": "x"})
+    await stage.until("received", 10 * IN_A_ROW)
+    neighbour.leave()
+    assert len(set(turns)) >= 10
+    link.fail()
+    await serving
+
+
+async def test_others_get_their_turn_while_much_leaves() -> None:
+    stage, link = Stage(), FakeLink()
+    for number in range(10 * IN_A_ROW):
+        stage.outbox.put({"type": f"event {number}"})
+    neighbour, turns = Neighbour(), []
+    stage.on_sending = lambda event: turns.append(neighbour.turns)
+    serving = stage.start(link)
+    await stage.until("sending", 10 * IN_A_ROW)
+    neighbour.leave()
+    assert len(set(turns)) >= 10
+    assert [event["type"] for event in link.sent] == [f"event {number}" for number in range(10 * IN_A_ROW)]
+    link.fail()
+    await serving
 
 
 # -- the end of a link ---------------------------------------------------------------------------------------------
@@ -179,20 +311,48 @@ async def test_a_failure_comes_back_when_the_link_is_closed_and_its_audio_in_lin
     assert await stage.until("lost") == (LOST, True, 100.0)
 
 
-async def test_a_link_that_cannot_be_written_to_is_lost() -> None:
+async def test_nothing_is_written_to_a_socket_that_is_gone() -> None:
     stage, link = Stage(), FakeLink()
-    link.broken = LOST
-    stage.outbox.put({"type": "x"})
+    link.gone = True
+    stage.outbox.put_foreign({"type": "x"})
     assert await stage.serve(link) == LOST
     assert link.closed
+    assert link.sent == []
+    serving = stage.start(link := FakeLink())
+    assert await stage.until("sending") == ("x", 0)
+    link.fail()
+    await serving
 
 
-async def test_the_servers_reason_goes_before_a_write_that_only_failed() -> None:
+async def test_nothing_is_written_to_a_link_that_is_over() -> None:
     stage, link = Stage(), FakeLink()
-    link.broken = LOST
-    link.fail(FATAL)
-    stage.outbox.put({"type": "x"})
-    assert await stage.serve(link) == FATAL
+    stage.on_opened = lambda: stage.line.hang_up(None)
+
+    def speak() -> None:
+        stage.outbox.put_audio(bytes(4800))
+        stage.line.wake()
+
+    link.on_close = speak
+    assert await stage.serve(link) is None
+    assert link.sent == []
+    assert stage.outbox.waiting_ms == 100.0
+
+
+async def test_audio_of_the_very_step_in_which_the_socket_goes_leaves_again() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    for mark in range(3):
+        stage.outbox.put_audio(bytes([mark]) * 4800)
+        stage.line.wake()
+        link.gone = mark == 1
+        link.fail()
+    assert await serving == LOST
+    serving = stage.start(link := FakeLink())
+    await stage.until("opened", 2)
+    assert [base64.b64decode(event["audio"])[0] for event in link.sent] == [0, 1, 2]
+    link.fail()
+    await serving
 
 
 async def test_the_outbox_outlives_the_links() -> None:
@@ -220,6 +380,18 @@ async def test_an_error_of_our_own_comes_out_and_leaves_nothing_running() -> Non
         await stage.serve(link)
     assert link.closed
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_error_when_an_event_leaves_ends_the_link_and_not_whoever_put_it() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.on_sending = lambda event: 1 / 0
+    stage.outbox.put({"type": "x"})
+    stage.line.wake()
+    with pytest.raises(ZeroDivisionError):
+        await serving
+    assert link.closed
 
 
 async def test_an_error_of_our_own_when_a_link_opens_leaves_nothing_running_either() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import select
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -204,7 +205,7 @@ async def test_events_arrive_as_json_text() -> None:
 
     async with served(listen) as server:
         link = await opened(server)
-        await link.send({"type": "x", "text": "größer"})
+        link.write({"type": "x", "text": "größer"})
         message = await asyncio.wait_for(arrived.get(), 3)
         assert isinstance(message, str)
         assert json.loads(message) == {"type": "x", "text": "größer"}
@@ -522,17 +523,69 @@ async def test_a_frame_of_ten_megabytes_is_read() -> None:
         await link.close()
 
 
-async def test_sending_on_a_link_that_is_gone_says_why() -> None:
-    async def leave(connection: ServerConnection) -> None:
-        await connection.send(json.dumps(CREATED))
-        await connection.close(1012, "restart")
+# -- sending -------------------------------------------------------------------------------------------------------
 
-    async with served(leave) as server:
+
+async def test_an_event_is_on_the_socket_in_the_step_that_writes_it() -> None:
+    """This is what `broadcast` of the websockets library is relied on for."""
+    connections: list[ServerConnection] = []
+
+    async def deaf(connection: ServerConnection) -> None:
+        connections.append(connection)
+        await connection.send(json.dumps(CREATED))
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async with served(deaf) as server:
         link = await opened(server)
-        await read_to_the_end(link)
-        with pytest.raises(LinkFailed) as caught:
-            await link.send({"type": "x"})
-    assert (caught.value.failure.close_code, caught.value.failure.code) == (1012, "close_1012")
+        socket = connections[0].transport.get_extra_info("socket")
+        assert select.select([socket], [], [], 0)[0] == []
+        link.write({"type": "x"})
+        assert select.select([socket], [], [], 3)[0] == [socket]  # nothing else ran
+        await link.close()
+
+
+async def test_a_link_is_ready_again_when_the_peer_has_read() -> None:
+    connections: list[ServerConnection] = []
+
+    async def read_later(connection: ServerConnection) -> None:
+        connections.append(connection)
+        await connection.send(json.dumps(CREATED))
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async with served(read_later) as server:
+        link = await opened(server)
+        await link.room()
+        while link.ready:
+            link.write({"type": "x", "data": "a" * 500_000})
+        room = asyncio.create_task(link.room())
+        done, _ = await asyncio.wait({room}, timeout=0.1)
+        assert not done
+        connections[0].transport.resume_reading()
+        await asyncio.wait_for(room, 5)
+        assert link.ready
+        await link.close()
+
+
+async def test_a_peer_that_says_goodbye_and_stays_is_ended_when_there_is_something_to_send() -> None:
+    async def linger(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(CREATED))
+        connection.transport.write(bytes([0x88, 2]) + (1012).to_bytes(2, "big"))
+        connection.transport.pause_reading()
+        await connection.wait_closed()
+
+    async with served(linger) as server:
+        link = await opened(server)
+        reading = asyncio.create_task(read_to_the_end(link))
+        done, _ = await asyncio.wait({reading}, timeout=0.1)
+        assert not done
+        assert not link.ready
+        room = asyncio.create_task(link.room())
+        failure = await asyncio.wait_for(reading, 3)
+        assert (failure.close_code, failure.code) == (1012, "close_1012")
+        assert not room.done()
+        room.cancel()
 
 
 # -- a peer that is dead -------------------------------------------------------------------------------------------
@@ -593,17 +646,12 @@ async def test_a_peer_that_answers_pings_may_be_silent_for_long() -> None:
 async def test_closing_takes_less_than_a_second_when_the_peer_is_frozen(stuffed: bool) -> None:
     async with served(frozen) as server:
         link = await opened(server)
-        sending = None
         if stuffed:
-            sending = asyncio.create_task(link.send({"type": "x", "data": "a" * 30_000_000}))
-            await asyncio.sleep(0.1)
-            assert not sending.done()
+            link.write({"type": "x", "data": "a" * 30_000_000})
+            assert not link.ready
         started = time.monotonic()
         await link.close()
         assert time.monotonic() - started < 1.0
-        if sending is not None:
-            await asyncio.wait({sending}, timeout=2)
-            assert sending.done()
         await read_to_the_end(link)
 
 
@@ -617,7 +665,7 @@ async def test_a_stuck_send_ends_when_the_heartbeat_gives_up() -> None:
 
     async with served(deaf) as server:
         link = await opened(server, heartbeat=0.5)
-        await asyncio.wait_for(link.send({"type": "x", "data": "a" * 12_000_000}), 5)
+        link.write({"type": "x", "data": "a" * 12_000_000})
         failure = await read_to_the_end(link)
         assert (failure.kind, failure.code) == (Kind.RECONNECT, "timeout")
         assert "took no data for 0.5 s" in failure.sentence()
@@ -650,7 +698,7 @@ async def test_no_key_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) -
         async with served(handler) as server:
             try:
                 link = await opened(server)
-                await link.send({"type": "x"})
+                link.write({"type": "x"})
                 await link.close()
             except LinkFailed as exc:
                 logging.getLogger().error("%s %r", exc, exc.failure)

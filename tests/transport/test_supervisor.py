@@ -122,7 +122,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[dict[str, Any] | Failure] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
-        self.broken: Failure | None = None
+        self.ready = True
         self.closed = False
         self.session_id = "sess_1"
 
@@ -132,11 +132,8 @@ class FakeLink:
             raise LinkFailed(got)
         return got
 
-    async def send(self, event: dict[str, Any]) -> None:
-        if self.broken is not None:
-            raise LinkFailed(self.broken)
+    def write(self, event: dict[str, Any]) -> None:
         self.sent.append(event)
-        await asyncio.sleep(0)
 
     def named(self, failure: Failure) -> Failure:
         return failure
@@ -262,9 +259,9 @@ async def test_audio_of_a_lost_link_is_in_line_again_before_anybody_hears_of_the
     stage.outbox.put_audio(bytes(960))
     play(stage)
     await stage.until("sending")
-    first.broken = LOST
     stage.outbox.put_audio(bytes(960))
     stage.supervisor.wake()
+    first.inbox.put_nowait(LOST)
     await stage.until("lost")
     assert stage.outbox.waiting_ms == 40.0
 
@@ -330,9 +327,8 @@ async def test_hanging_up_without_a_link_does_nothing(play: Any) -> None:
 
 async def test_a_fatal_reason_goes_before_another_of_the_same_moment(play: Any) -> None:
     link = FakeLink()
-    link.broken = LOST
     stage = Stage(link)
-    stage.outbox.put({"type": "x"})
+    stage.link_received = lambda payload: stage.supervisor.hang_up(LOST)  # type: ignore[method-assign]
     link.inbox.put_nowait({"type": "error"})
     link.inbox.put_nowait(FATAL)
     await asyncio.wait_for(play(stage), 5)

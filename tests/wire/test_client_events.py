@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -55,6 +56,23 @@ def test_everything_the_server_may_refuse_carries_our_id(name: str, event: dict[
 def test_an_item_is_appended_unless_its_place_is_named() -> None:
     assert "previous_item_id" not in ce.item_create(ITEM, event_id="e")
     assert ce.item_create(ITEM, event_id="e", previous_item_id="b")["previous_item_id"] == "b"
+
+
+AUDIO = ce.audio_append("AB+/=")
+
+
+@pytest.mark.parametrize("event", [event for _, event in EVENTS] + [AUDIO, {"text": '"größer"'}])
+def test_its_text_is_the_event_as_json(event: dict[str, Any]) -> None:
+    assert json.loads(ce.text(event)) == event
+
+
+def test_what_a_listener_adds_to_audio_is_sent_and_what_is_foreign_is_escaped() -> None:
+    added = {**AUDIO, "event_id": "e"}
+    changed = ce.audio_append("AAAA")
+    changed["event_id"] = '"'
+    assert json.loads(ce.text(changed)) == {**added, "audio": "AAAA", "event_id": '"'}
+    foreign = {"type": "input_audio_buffer.append", "audio": 'not "base64"'}
+    assert json.loads(ce.text(foreign)) == foreign
 
 
 def test_what_was_given_is_copied() -> None:
