@@ -250,8 +250,11 @@ async def blocked(call: Call) -> bytes:
     """Stop the server from reading, and send more than all buffers take; returns that audio."""
     await call.session.update_instructions(PROMPT)
     call.proxy.change(up=Path(end="stall"))
+    left: list[str] = []
+    call.session.on("openai_client_event_queued", lambda event: left.append(event["type"]))
     call.session.send_event({"type": "input_audio_buffer.append", "audio": "A" * 12_000_000})
-    await call.left("input_audio_buffer.append")
+    while not left:  # noqa: ASYNC110
+        await asyncio.sleep(0)
     return bytes(9_000_000)
 
 
