@@ -176,7 +176,12 @@ def main() -> None:
     if "ours_fast" not in there:
         print("without the extra `fast`: its rows are left out", file=sys.stderr)
     rounds, failed = asyncio.run((try_all if options.quick else measure_all)(chosen, there))
-    found = {figure.name: report.results(figure, rounds.get(figure.name, [])) for figure in chosen}
+    found: dict[str, list[report.Result]] = {}
+    for figure in chosen:
+        try:
+            found[figure.name] = report.results(figure, rounds.get(figure.name, []))
+        except KeyError as missing:
+            failed.append(f"{figure.name}: no number {missing}")
     rows = [result for results in found.values() for result in results]
     print(report.table(rows))
     if (out := options.out or (None if options.quick else ROOT / "benchmarks")) is not None:

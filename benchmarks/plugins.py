@@ -6,8 +6,8 @@ import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
-FAST_MODULES = ("pybase64", "orjson", "msgspec")
-"""What the extra `fast` may bring, as modules."""
+FAST_MODULES = ("pybase64",)
+"""What the extra `fast` brings, as modules."""
 
 KEY = "sk-benchmark"
 

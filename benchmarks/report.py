@@ -77,14 +77,15 @@ class Result:
 
 
 def results(figure: Figure, rounds: Sequence[Round]) -> list[Result]:
-    """The rows of a figure. One whose plugin was not measured, or did not give the number, is left out."""
+    """The rows of a figure; one whose plugin was not measured is left out. Raises KeyError for a number that ours did
+    not give; the official plugin need not be able to."""
     made = []
     for row in figure.rows:
-        pairs = [(r.get(row.plugin, {}).get(row.key), r.get("official", {}).get(row.key)) for r in rounds]
-        ours = Spread.of(a for a, _ in pairs if a is not None)
+        pairs = [(r[row.plugin][row.key], r.get("official", {}).get(row.key)) for r in rounds if row.plugin in r]
+        ours = Spread.of(a for a, _ in pairs)
         if ours is not None:
             official = Spread.of(b for _, b in pairs if b is not None)
-            ratio = Spread.of(a / b for a, b in pairs if a is not None and b)
+            ratio = Spread.of(a / b for a, b in pairs if b)
             made.append(Result(figure, row, ours, official, ratio))
     return made
 

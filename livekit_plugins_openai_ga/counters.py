@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -76,6 +76,12 @@ TABLE: tuple[Row, ...] = (
     Row("failures", "total", "What failed, and what happened next", ("outcome", "code")),
     Row("reconnect", _LONG, "From a lost connection to the next one that works", unit="s"),
     Row("lost_audio", "total", "User audio that no reconnect could bring back", unit="s"),
+    Row(
+        "dropped",
+        "total",
+        "What was kept for a connection and let go, because there was too much",
+        ("what",),
+    ),
     Row("replayed_audio", "total", "User audio that was sent again after a reconnect", unit="s"),
     Row("odd_events", "total", "What the server sent and nothing could be made of, and harmless errors", ("what",)),
     Row("replies", "total", "Replies that ended", ("status",)),
@@ -139,16 +145,24 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
-    def __init__(self, kind: Kind, model: str, audio: AudioCount | None = None) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        model: str,
+        audio: AudioCount | None = None,
+        dropped: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         """A session begins. `model`: as asked for; the label stays although a session may go on with another.
 
-        `audio` is where the session's audio is counted; what is new in it is told at every other occasion.
+        `audio` is where the session's audio is counted, `dropped` gives how much of what was let go; what is new in
+        them is told at every other occasion.
         """
         self._labels = {"kind": kind, "model": model}
         # Of the beginning, and kept: a level goes down again in the series in which it went up.
         self._job = job_attributes()
         self._audio = audio or AudioCount()
         self._told = AudioCount()
+        self._dropped = dropped
         self._own: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self._open = True
         self._lost_at: float | None = None
@@ -249,6 +263,9 @@ class Counters:
                 self._add("tokens", count, type=name, **labels)
 
     def _tell_audio(self) -> None:
+        for what, count in self._dropped().items():
+            if (new := count - self.count("dropped", what=what)) > 0:
+                self._add("dropped", new, what=what)
         now, before = self._audio, self._told
         for name, ms in (
             ("lost_audio", now.dropped - before.dropped),

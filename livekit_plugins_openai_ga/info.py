@@ -42,6 +42,10 @@ class SessionInfo:
         audio_dropped: User audio that no reconnect could bring back, in s.
         audio_waiting: User audio that waits to be sent, in s.
         audio_kept: User audio that was sent and is kept, should the connection break, in s.
+        events_dropped: Events of the application, and commits, that waited for a connection and were let go: there were
+            too many.
+        turns_dropped: Turns of the user without a transcript whose audio was let go, because there was too much: no
+            reconnect brings them back.
         items_pending: Items of the history that were sent and that the server has not answered.
         requests_refused: What the server refused: changes of configuration or history, commits, replies, raw events.
         replies_again: Replies that were asked for again, because nothing of them had been heard.
@@ -67,6 +71,8 @@ class SessionInfo:
     audio_dropped: float
     audio_waiting: float
     audio_kept: float
+    events_dropped: int
+    turns_dropped: int
     items_pending: int
     requests_refused: int
     replies_again: int
@@ -123,7 +129,14 @@ class Trail:
         return {name: value for name, value in known.items() if value != ""}
 
     def info(
-        self, *, over: bool, phase: Phase, outbox: Outbox, notices: Notices, items_pending: int = 0
+        self,
+        *,
+        over: bool,
+        phase: Phase,
+        outbox: Outbox,
+        notices: Notices,
+        turns_dropped: int = 0,
+        items_pending: int = 0,
     ) -> SessionInfo:
         """How everything is now."""
         states: dict[Phase, State] = {Phase.CONFIGURING: "configuring", Phase.READY: "ready"}
@@ -148,6 +161,8 @@ class Trail:
             audio_dropped=outbox.audio.dropped / 1000,
             audio_waiting=outbox.waiting_ms / 1000,
             audio_kept=outbox.kept_ms / 1000,
+            events_dropped=outbox.events_dropped,
+            turns_dropped=turns_dropped,
             items_pending=items_pending,
             requests_refused=int(self._counters.count("failures", outcome="request_failed")),
             replies_again=int(self._counters.count("replies_again")),

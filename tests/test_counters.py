@@ -25,7 +25,7 @@ from livekit_plugins_openai_ga.counters import PREFIX, TABLE, Counters, code_lab
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import FailTranscription, InjectOn, RejectHandshake, RejectOn
 from livekit_plugins_openai_ga.errors import from_server_error
-from livekit_plugins_openai_ga.transport.outbox import AudioCount
+from livekit_plugins_openai_ga.transport.outbox import MAX_EVENTS, AudioCount
 
 QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
 Grown = Callable[..., float]
@@ -181,6 +181,27 @@ def test_lost_audio_is_counted_once_in_seconds(grown: Grown) -> None:
     session.closed()
     assert grown("lost_audio_seconds_total", model="lossy") == 2.0
     assert grown("sessions", model="lossy") == 0
+
+
+def test_what_was_let_go_is_counted_once_by_what_it_was(grown: Grown) -> None:
+    dropped = {"event": 0, "turn": 0}
+    session = Counters("realtime", "crowded", None, lambda: dropped)
+    session.connected()
+    dropped["event"] = 2
+    session.connected()
+    session.connected()
+    dropped.update(event=3, turn=1)
+    session.closed()
+    assert grown("dropped_total", model="crowded", what="event") == 3
+    assert grown("dropped_total", model="crowded", what="turn") == 1
+
+
+async def test_events_that_were_let_go_are_counted_with_the_next_connection(grown: Grown) -> None:
+    async with Emulator() as server, session(server) as call:
+        for _ in range(MAX_EVENTS + 2):
+            call.send_event({"type": "input_audio_buffer.clear"})
+        await call.update_instructions("Be brief.")
+        assert grown("dropped_total", what="event") == 2
 
 
 def test_audio_that_was_sent_again_is_counted_with_the_next_reply(grown: Grown) -> None:

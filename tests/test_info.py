@@ -15,6 +15,7 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError, llm
 
 from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession
+from livekit_plugins_openai_ga.core.spoken import KEPT_MS
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import (
     CloseOn,
@@ -26,6 +27,7 @@ from livekit_plugins_openai_ga.emulator.faults import (
     RejectOn,
 )
 from livekit_plugins_openai_ga.log import logger
+from livekit_plugins_openai_ga.transport.outbox import MAX_EVENTS
 
 QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
 FOREVER = 1000
@@ -216,6 +218,26 @@ async def test_audio_that_was_sent_again_is_in_the_info() -> None:
         call.commit_audio()
         await server.wait_sent("input_audio_buffer.committed")
         assert 0 < call.info.audio_replayed <= call.info.audio_sent
+
+
+async def test_events_that_were_let_go_because_too_many_waited_are_in_the_info() -> None:
+    async with Emulator() as server, session(server) as (call, _):
+        for _ in range(MAX_EVENTS + 3):
+            call.send_event({"type": "input_audio_buffer.clear"})
+        assert call.info.events_dropped == 3
+
+
+async def test_a_turn_without_a_transcript_whose_audio_was_let_go_is_in_the_info() -> None:
+    options: dict[str, Any] = {"turn_detection": None, "input_audio_transcription": None, "max_replay_audio": 200}
+    async with Emulator() as server, session(server, **options) as (call, _):
+        placed: asyncio.Queue[Any] = asyncio.Queue()
+        call.on("remote_item_added", placed.put_nowait)
+        half = bytes((KEPT_MS // 2 + 1_000) * 48)
+        for dropped in (0, 1):
+            call.push_audio(rtc.AudioFrame(half, 24000, 1, len(half) // 2))
+            call.commit_audio()
+            await asyncio.wait_for(placed.get(), 20)
+            assert call.info.turns_dropped == dropped
 
 
 # -- speech to text ------------------------------------------------------------------------------------------------

@@ -27,11 +27,18 @@ _SHOWN = frozenset({"message", "function_call", "function_call_output"})
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A change on its way, and the key of the request it belongs to."""
+    """A change on its way, and the key of the request it belongs to.
+
+    Attributes:
+        appended: an item that is to come last, whatever is in front of it.
+        again: it was refused before, with the item that it was anchored to.
+    """
 
     event_id: str
     change: Change[Record]
     key: str
+    appended: bool = False
+    again: bool = False
 
 
 def _is_lost_if_deleted(record: Record) -> bool:
@@ -84,7 +91,8 @@ class History:
         effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
         for change in self.mirror.restart(lambda record: payloads[record.id] is not None):
             key = keys.get(change.item_id, _NOBODY)
-            effects.append(self._send(change, key, again=payloads[change.item_id]))
+            # Appended, not anchored: one refused item must not take those behind it with it.
+            effects.append(self._send(change, key, payloads[change.item_id], append=True))
         return effects + self._done(*self._waits)
 
     @property
@@ -177,14 +185,21 @@ class History:
             return self._settle(sent)
         record, before = self.mirror.get(change.item_id), self.mirror.before(change.item_id)
         self.mirror.refused(change)
-        if anchor is not None and (anchor not in self.mirror or self.mirror.is_pending(anchor)):
-            # The refused one is the anchor, or an anchor of the anchor. This one goes behind what is left.
-            if record is None:
-                return self._settle(sent)
-            again = Change(record.id, record, before)
-            self.mirror.change(again)
-            return [self._send(again, sent.key)]
-        return [fx.Report(failure), *self._settle(sent)]
+        unanchored = anchor is not None and (anchor not in self.mirror or self.mirror.is_pending(anchor))
+        if not unanchored or sent.appended:
+            return [fx.Report(failure), *self._settle(sent)]
+        # The refused one is the anchor, or an anchor of the anchor. This one goes behind what is left.
+        if record is None:
+            return self._settle(sent)
+        again = Change(record.id, record, before)
+        self.mirror.change(again)
+        # When many are refused, each would take all behind it with it: n items would be sent n * n / 2 times.
+        return [self._send(again, sent.key, append=sent.again and self._comes_last(before), again=True)]
+
+    def _comes_last(self, previous_id: str | None) -> bool:
+        """Whether what is put behind this item comes last at the server, also when this one is refused."""
+        on_its_way = self._open.get(previous_id or "", ())
+        return self.mirror.ends_with(previous_id) or any(sent.appended for sent in on_its_way)
 
     def _forget_picture(self) -> None:
         """An hour of video would be hundreds of megabytes, and no model needs to see it again after a reconnect."""
@@ -205,26 +220,32 @@ class History:
     def _payload(self, record: Record) -> dict[str, Any] | None:
         return items.create_payload(record.item, self._audio_of(record.id))
 
-    def _expect(self, change: Change[Record], key: str) -> str:
+    def _expect(self, change: Change[Record], key: str, *, append: bool = False, again: bool = False) -> str:
         self._serial += 1
-        sent = _Sent(f"item_{self._serial}", change, key)
+        sent = _Sent(f"item_{self._serial}", change, key, append, again)
         self._sent[sent.event_id] = sent
         self._open.setdefault(change.item_id, []).append(sent)
         if key in self._waits:
             self._waits[key] += 1
         return sent.event_id
 
-    def _send(self, change: Change[Record], key: str, *, again: Mapping[str, Any] | None = None) -> fx.Send:
-        """`again`: what brings the item back on a new connection."""
-        event_id = self._expect(change, key)
+    def _send(
+        self,
+        change: Change[Record],
+        key: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        append: bool = False,
+        again: bool = False,
+    ) -> fx.Send:
+        """`payload`: of the item, when it is known already."""
+        event_id = self._expect(change, key, append=append, again=again)
         if change.value is None:
             return fx.Send(client_events.item_delete(change.item_id, event_id=event_id))
         if change.value.audio_ms is not None:  # whatever it was, it is made as text: there is no speech to cut any more
             self.mirror.update(replace(change.value, audio_ms=None))
-        if again is not None:
-            # Appended, not anchored: one refused item must not take those behind it with it.
-            return fx.Send(client_events.item_create(again, event_id=event_id))
-        payload, previous = self._payload(change.value) or {}, change.previous_id or "root"
+        payload = payload or self._payload(change.value) or {}
+        previous = None if append else change.previous_id or "root"
         return fx.Send(client_events.item_create(payload, event_id=event_id, previous_item_id=previous))
 
     def _answered(self, item_id: str, *, created: bool) -> _Sent | None:

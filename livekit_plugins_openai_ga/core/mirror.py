@@ -109,6 +109,10 @@ class Mirror(Generic[T]):
         """The id an item stands behind; None when it is the first, or not here."""
         return self._arranged.before(item_id)
 
+    def ends_with(self, item_id: str | None) -> bool:
+        """Whether this is the last item that the server has so far; None: it has none."""
+        return self._server.last == item_id
+
     def update(self, value: T) -> None:
         """Replace an item's value where it stands; nothing happens when it is not here."""
         item_id = self._identify(value)

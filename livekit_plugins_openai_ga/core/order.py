@@ -18,9 +18,11 @@ def beginning(old: Sequence[object], new: Sequence[object]) -> int:
 class Order:
     """Each id knows its neighbours; None is what stands in front of the first and behind the last."""
 
+    __slots__ = ("_before", "_ids", "_next")
+
     def __init__(self) -> None:
-        self._next: dict[str | None, str | None] = {None: None}
-        self._before: dict[str | None, str | None] = {None: None}
+        self._next: dict[str | None, str | None] = {}
+        self._before: dict[str | None, str | None] = {}
         self._ids: list[str] | None = []  # None: something has changed but the end
 
     def __contains__(self, item_id: str) -> bool:
@@ -31,7 +33,7 @@ class Order:
         """All ids in order; not to be changed."""
         if self._ids is None:
             self._ids = []
-            item_id = self._next[None]
+            item_id = self._next.get(None)
             while item_id is not None:
                 self._ids.append(item_id)
                 item_id = self._next[item_id]
@@ -46,7 +48,7 @@ class Order:
     @property
     def last(self) -> str | None:
         """The last id; None when there is none."""
-        return self._before[None]
+        return self._before.get(None)
 
     def before(self, item_id: str) -> str | None:
         """The id in front of this one; None when it is the first, or not here."""
@@ -54,9 +56,9 @@ class Order:
 
     def put(self, item_id: str, previous_id: str | None) -> None:
         """Put an id that is not here behind `previous_id` (None: first; not here: last)."""
-        if previous_id not in self._next:
+        if previous_id is not None and previous_id not in self._next:
             previous_id = self.last
-        following = self._next[previous_id]
+        following = self._next.get(previous_id)
         self._next[previous_id] = self._before[following] = item_id
         self._next[item_id], self._before[item_id] = following, previous_id
         if following is None and self._ids is not None:

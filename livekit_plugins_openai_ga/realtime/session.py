@@ -82,6 +82,7 @@ class RealtimeSession(Shell):
             phase=self._conversation.phase,
             outbox=self._outbox,
             notices=self._notices,
+            turns_dropped=self._conversation.spoken.dropped,
             items_pending=self._conversation.history.pending,
         )
 

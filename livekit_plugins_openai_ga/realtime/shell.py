@@ -81,7 +81,12 @@ class Shell(Listening):
         connection = self._options.connection
         self._outbox = Outbox(keep_ms=self._options.max_replay_audio * 1000, dead_for=2 * connection.heartbeat)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
-        self._counters = Counters("realtime", self._options.model, self._outbox.audio)
+        self._counters = Counters(
+            "realtime",
+            self._options.model,
+            self._outbox.audio,
+            lambda: {"event": self._outbox.events_dropped, "turn": self._conversation.spoken.dropped},
+        )
         self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
         self._log = self._trail.log
         self._notices = Notices(self._counters, self._log)

@@ -105,7 +105,9 @@ class TranscriptionSession:
         )
         self._clock = WallClock()
         self._retries = 0  # in a row; LiveKit counts them, and does not tell
-        self._counters = Counters("stt", options.model, self._outbox.audio)
+        self._counters = Counters(
+            "stt", options.model, self._outbox.audio, lambda: {"event": self._outbox.events_dropped}
+        )
         self._trail = Trail(lambda: self._options.model, lambda: self._retries, self._counters)
         self._log = self._trail.log
         self._notices = Notices(self._counters, self._log)

@@ -103,12 +103,10 @@ class Line:
 
     async def serve(self, link: Link) -> Failure | None:
         """Read and write until the link fails (returns why) or is to be given up as planned (returns None)."""
-        planned = False
         try:
             failure = await self._serve(link)
-            planned = failure is None
         finally:
-            self._outbox.lost(planned=planned)
+            self._outbox.lost()
         self._line_peer.link_lost(failure)
         return failure
 

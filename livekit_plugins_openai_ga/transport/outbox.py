@@ -213,9 +213,7 @@ class Outbox:
         entry.end, entry.again = self._position, True
         self._kept.append(entry)
         self._kept_size += size
-        self._shrink(self._idle_keep if self._idle else self._keep)
-
-    def _shrink(self, limit: int) -> None:
+        limit = self._idle_keep if self._idle else self._keep
         while self._kept_size > limit:
             # A commit stays although its audio goes: whoever asked for it waits for its answer.
             index = next(index for index, entry in enumerate(self._kept) if entry.size)
@@ -272,13 +270,8 @@ class Outbox:
         """The session is configured: the turn lane may leave."""
         self._open = True
 
-    def lost(self, *, planned: bool = False) -> None:
-        """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten.
-
-        `planned`: the peer was alive, so it has told of all speech but the latest.
-        """
-        if planned and self._idle:
-            self._shrink(min(self._keep, IDLE_KEEP_MS * BYTES_PER_MS))
+    def lost(self) -> None:
+        """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control.clear()
         self.audio.dropped += (self._gap[1] - self._gap[0]) / BYTES_PER_MS

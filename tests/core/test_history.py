@@ -280,6 +280,55 @@ def test_an_item_the_server_deletes_is_gone(talk: Any) -> None:
     assert talk.texts == {}
 
 
+def test_a_server_that_refuses_every_item_is_asked_for_each_three_times_at_most(talk: Any, message: Any) -> None:
+    """And not for all behind it again with every one that is refused."""
+    talk.reply("r1", "a1", "said")
+    talk.forget()
+    wanted = [message(f"m{number}") for number in range(30)]
+    talk.syncs("k1", [talk.conversation.mirror.get("a1"), *wanted])
+    asked = answered = 0
+    while answered < len(talk.sent):
+        event = talk.sent[answered]
+        answered += 1
+        talk.refuses(event, "invalid_value")
+        asked = len(talk.sent)
+    assert asked <= 3 * len(wanted)
+    assert len(talk.all(fx.Report)) == len(wanted)
+    assert (list(talk.texts), talk.all(fx.Settled)) == (["a1"], [fx.Settled("k1")])
+
+
+def test_items_behind_several_refused_ones_come_in_their_order(talk: Any, message: Any) -> None:
+    """The server refuses an item, and what is anchored to one that it does not have."""
+    talk.syncs("k1", [message(item_id) for item_id in ("a", "bad1", "b", "bad2", "c", "bad3", "d")])
+    there: list[str] = []
+    answered = 0
+    while answered < len(talk.sent):
+        event = talk.sent[answered]
+        answered += 1
+        item, previous = event["item"], event.get("previous_item_id", there[-1] if there else "root")
+        if item["id"].startswith("bad") or previous not in ("root", *there):
+            talk.refuses(event, "invalid_value")
+            continue
+        there.insert(0 if previous == "root" else there.index(previous) + 1, item["id"])
+        talk.added(item, None if previous == "root" else previous)
+    assert there == list(talk.texts) == ["a", "b", "c", "d"]
+    assert len(talk.all(fx.Report)) == 3
+
+
+def test_what_a_reconnect_brings_back_and_the_server_refuses_is_not_sent_again(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a"), message("b"), message("c")])
+    talk.acknowledges()
+    talk.loses_connection()
+    talk.forget()
+    talk.opens()
+    _, *creations = talk.sent
+    for event in creations:
+        talk.refuses(event, "invalid_value")
+    assert len(talk.sent_of("conversation.item.create")) == 3
+    assert len(talk.all(fx.Report)) == 3
+    assert talk.texts == {}
+
+
 # -- reconnect -------------------------------------------------------------------------------------------------------
 
 

@@ -93,18 +93,6 @@ class Call:
 
         await asyncio.wait_for(wait(), timeout)
 
-    async def left(self, event_type: str) -> None:
-        """Wait until the next event of this type leaves."""
-        future = asyncio.get_running_loop().create_future()
-
-        def leaves(event: dict[str, Any]) -> None:
-            if event["type"] == event_type and not future.done():
-                future.set_result(None)
-
-        self.session.on("openai_client_event_queued", leaves)
-        await asyncio.wait_for(future, 10)
-        self.session.off("openai_client_event_queued", leaves)
-
     async def failed(self, count: int = 1) -> Any:
         """The `count`-th `error` event, waited for."""
         await self.until(lambda: len(self.events["error"]) >= count)

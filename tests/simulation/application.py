@@ -184,12 +184,15 @@ class Application:
         self.restarts += 1
         self.session.restart()
 
-    async def close(self) -> None:
-        self._call(self._close())
+    async def close(self, steps: int = 0) -> None:
+        """`steps` of the event loop from now."""
+        self._call(self._close(steps))
 
     # What comes of it.
 
-    async def _close(self) -> None:
+    async def _close(self, steps: int) -> None:
+        for _ in range(steps):
+            await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         self.closed_at = loop.time()
         await self.session.aclose()

@@ -159,8 +159,12 @@ def _end(dice: random.Random, made: Schedule) -> None:
     """New connections, and the end, while things happen; what is done to a call that is over must do no harm."""
     for what, chances in (("restart", (0, 0, 0, 1, 1, 2)), ("close", (0, 0, 0, 0, 1))):
         for _ in range(dice.choice(chances)):
-            action = Action(dice.choice((0.0, 0.0, 0.01, 0.1, 0.3, 1.0)), what)
-            made.actions.insert(dice.randrange(len(made.actions) + 1), action)
+            place = dice.randrange(len(made.actions) + 1)
+            after = dice.choice((0.0, 0.0, 0.01, 0.1, 0.3, 1.0))
+            actions = [Action(after, what)]
+            if what == "close" and dice.random() < 0.5:  # in one of the steps in which a connection is let go of
+                actions = [Action(after, "restart"), Action(0.0, "close", (dice.randrange(8),))]
+            made.actions[place:place] = actions
 
 
 def speak(text: str, voice: str, speed: float) -> bytes:

@@ -339,26 +339,6 @@ def test_what_was_said_to_a_dead_peer_is_kept_as_long_as_it_may_go_unnoticed() -
     assert outbox.audio.dropped == 0.0
 
 
-def test_at_a_planned_change_the_peer_has_told_of_all_speech_but_the_latest() -> None:
-    outbox = ready(dead_for=3)
-    silent(outbox, 80)
-    outbox.lost(planned=True)
-    outbox.configured()
-    assert len(drain(outbox)) == IDLE_KEEP_MS / 100
-    assert outbox.audio.dropped == 0.0
-
-
-def test_speech_is_kept_whole_also_over_a_planned_change() -> None:
-    outbox = ready(dead_for=3)
-    outbox.listen(idle=False)
-    for mark in range(1, 81):
-        outbox.put_audio(pcm(100, mark))
-    drain(outbox)
-    outbox.lost(planned=True)
-    outbox.configured()
-    assert drain(outbox) == [f"audio {mark}" for mark in range(1, 81)]
-
-
 def test_a_bound_on_what_is_kept_goes_before_the_time_a_peer_may_be_dead() -> None:
     outbox = ready(keep_ms=1000, dead_for=3)
     silent(outbox, 80)

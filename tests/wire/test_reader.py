@@ -37,6 +37,12 @@ class Lists:
     inners: tuple[Inner, ...]
 
 
+@dataclass(frozen=True)
+class Texts:
+    id: str
+    delta: str
+
+
 read = reader(Outer)
 LEAST: dict[str, Any] = {"id": "a", "inner": {"name": "n"}}
 
@@ -116,3 +122,17 @@ def test_a_field_without_a_default_must_be_right(payload: dict[str, Any], proble
 )
 def test_a_field_with_a_default_never_loses_the_object(odd: dict[str, Any]) -> None:
     assert read({**LEAST, **odd}) == Outer("a", Inner("n"))
+
+
+def test_what_is_made_of_texts_is_read_by_the_same_rules() -> None:
+    read_texts = reader(Texts, "part.")
+    assert read_texts({"delta": "d", "more": 1, "id": "a"}) == Texts("a", "d")
+    for odd, problem in (
+        ({"id": "a"}, "'part.delta' is missing"),
+        ({"id": None, "delta": "d"}, "'part.id' is missing"),
+        ({"id": "a", "delta": 5}, "'part.delta' has the wrong type"),
+        ([], "'part' is not an object"),
+        ("id", "'part' is not an object"),
+    ):
+        with pytest.raises(Unreadable, match=f"^{problem}$"):
+            read_texts(odd)
