@@ -76,6 +76,7 @@ class TranscriptionSession:
         offset: Callable[[], float] = lambda: 0.0,
         keep_ms: float | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
         self._options = self._accepted = self._dialled = options
         self._asked: dict[str, list[Change]] = {}  # changes of the options that the server has not answered
         self._next: list[Change] = []  # changes that wait for a new connection
@@ -134,7 +135,7 @@ class TranscriptionSession:
     @property
     def rushing(self) -> bool:
         """Whether audio comes faster than anybody speaks: a file."""
-        return self._ahead_s - (self._now() - self._put_at) >= RUSH_S
+        return self._ahead_s >= RUSH_S and self._ahead_s - (self._now() - self._put_at) >= RUSH_S
 
     @property
     def info(self) -> SessionInfo:
@@ -160,7 +161,10 @@ class TranscriptionSession:
         self._put_at = now
         self._outbox.put_audio(pcm)
         self._clock.note(self.put_ms, time.time())
-        self._do(self._hearing.put(self.put_ms, now))
+        if effects := self._hearing.put(self.put_ms, now):
+            self._do(effects)
+        else:
+            self._leave()
 
     def speech(self, speaking: bool, at_ms: float) -> None:
         """A detector heard somebody begin, or stop, at this place."""
@@ -271,7 +275,7 @@ class TranscriptionSession:
         self._do(self._hearing.opened(self._now()))
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
         left = max(0.1, self._deadline - self._now())
-        self._confirmation = asyncio.get_running_loop().call_later(left, self._line.hang_up, overdue)
+        self._confirmation = self._loop.call_later(left, self._line.hang_up, overdue)
 
     def link_received(self, payload: dict[str, Any] | Malformed) -> None:
         """Handle one frame."""
@@ -297,9 +301,8 @@ class TranscriptionSession:
 
     # -- effects -------------------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        return self._loop.time()
 
     @staticmethod
     def _stop(timer: asyncio.TimerHandle | None) -> None:
@@ -311,20 +314,22 @@ class TranscriptionSession:
             return
         for effect in effects:
             HANDLERS[type(effect)](self, effect)
-        quiet = self._hearing.quiet
-        self._line.set_calm(quiet)
-        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
-        self._outbox.listen(idle=quiet and self._hearing.detects and not self.rushing)
-        self._line.wake()
+        self._line.set_calm(self._hearing.quiet)
         self._moved.set()
         self._wait()
+        self._leave()
+
+    def _leave(self) -> None:
+        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
+        self._outbox.listen(idle=self._hearing.quiet and self._hearing.detects and not self.rushing)
+        self._line.wake()
 
     def _wait(self) -> None:
         self._stop(self._timer)
         if self._closed:
             return
         due = self._hearing.due()
-        self._timer = None if due is None else asyncio.get_running_loop().call_at(due, self._tick)
+        self._timer = None if due is None else self._loop.call_at(due, self._tick)
 
     def _tick(self) -> None:
         self._do(self._hearing.tick(self._now()))
