@@ -47,6 +47,10 @@ READ_BYTES = 32 * 1024
 """Read at once. asyncio's own 256 KiB may be a thousand frames, which the library takes apart in one step: 30 ms
 or more in which nobody else on the loop is heard."""
 
+SIGN_OF_LIFE_BYTES = 32
+"""More than this is a sign of life, a pong is one anyway. A ping is not: it also comes from a peer that nothing
+reaches, and what is said to it meanwhile would be lost."""
+
 ERROR_CLOSE_GAP_S = 1.0
 """An error and the close it announces arrive in the same millisecond; within this time they belong together."""
 
@@ -76,10 +80,11 @@ class _Connect(connect):
 class _Connection(ClientConnection, asyncio.BufferedProtocol):
     """Notes when bytes came, and whether more may be written. Both are told by asyncio, which owns the buffer.
 
-    Any bytes are a sign of life: a pong has to wait behind a big frame.
+    Bytes are a sign of life, not only a pong, which has to wait behind a big frame.
     """
 
     heard_at = 0.0
+    _heard = 0  # bytes since then
     room: asyncio.Event | None = None  # while the buffer is full: set when it is not any more
 
     def get_buffer(self, sizehint: int) -> bytearray:
@@ -92,7 +97,9 @@ class _Connection(ClientConnection, asyncio.BufferedProtocol):
         self.data_received(bytes(memoryview(read)[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        self.heard_at = time.monotonic()
+        self._heard += len(data)
+        if self._heard > SIGN_OF_LIFE_BYTES:
+            self.heard_at, self._heard = time.monotonic(), 0
         super().data_received(data)
 
     def pause_writing(self) -> None:

@@ -631,10 +631,26 @@ async def test_a_peer_that_stops_answering_pings_is_noticed() -> None:
         failure = await read_to_the_end(link)
         assert time.monotonic() - started < 1.5
         assert (failure.kind, failure.code) == (Kind.RECONNECT, "timeout")
-        assert "sent nothing for 0.4 s and did not answer a ping" in failure.sentence()
+        assert "gave no sign of life for 0.4 s and did not answer a ping" in failure.sentence()
 
 
-async def test_any_byte_is_a_sign_of_life_also_of_a_frame_that_takes_long_to_arrive() -> None:
+async def test_pings_of_a_peer_that_nothing_reaches_are_no_sign_of_life() -> None:
+    """What is said to it meanwhile would be lost: it seems that nobody speaks."""
+
+    async def deaf(connection: ServerConnection) -> None:
+        await connection.send(json.dumps(CREATED))
+        connection.transport.pause_reading()
+        while True:
+            await connection.ping()
+            await asyncio.sleep(0.3)
+
+    async with served(deaf) as server:
+        link = await opened(server, heartbeat=0.5)
+        failure = await asyncio.wait_for(read_to_the_end(link), 3.0)
+        assert "did not answer a ping" in failure.sentence()
+
+
+async def test_bytes_are_a_sign_of_life_also_of_a_frame_that_takes_long_to_arrive() -> None:
     """A pong would have to wait behind the frame."""
 
     async def drip(connection: ServerConnection) -> None:
@@ -656,7 +672,7 @@ async def test_any_byte_is_a_sign_of_life_also_of_a_frame_that_takes_long_to_arr
         assert time.monotonic() - started > 2 * 0.2
         assert isinstance(frame, dict)
         assert frame["type"] == "x"
-        assert "sent nothing" in (await read_to_the_end(link)).sentence()
+        assert "no sign of life" in (await read_to_the_end(link)).sentence()
 
 
 async def test_a_peer_that_answers_pings_may_be_silent_for_long() -> None:

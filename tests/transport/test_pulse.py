@@ -31,12 +31,14 @@ class FakeSocket:
     def get_write_buffer_size(self) -> int:
         return self.waiting
 
-    async def ping(self) -> None:
+    async def ping(self) -> asyncio.Future[float]:
         self.pings.append(time.monotonic())
         if self.stuck:
             await asyncio.Event().wait()
+        answer: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         if self.answers:
-            self.heard_at = time.monotonic()
+            answer.set_result(0.0)
+        return answer
 
 
 def played(seconds: float, prepare: Callable[[FakeSocket], object], *, answers: bool = True) -> tuple[FakeSocket, list]:
@@ -68,7 +70,7 @@ def test_a_peer_that_sends_nothing_for_two_heartbeats_is_dead_and_told_of_once()
     socket, told = played(60, lambda socket: None, answers=False)
     ((at, why),) = told
     assert at == pytest.approx(20, abs=0.01)
-    assert why == "The peer sent nothing for 20 s and did not answer a ping."
+    assert why == "The peer gave no sign of life for 20 s and did not answer a ping."
     assert len(socket.pings) == 1
 
 
@@ -83,7 +85,7 @@ def hear(socket: FakeSocket) -> None:
     byte()
 
 
-def test_any_byte_is_a_sign_of_life():
+def test_bytes_are_a_sign_of_life():
     _, told = played(100, hear, answers=False)
     assert [at for at, _ in told] == pytest.approx([60], abs=0.01)
 
