@@ -89,7 +89,7 @@ async def measure(subject: Subject) -> dict[str, float]:
 
 FIGURE = Figure(
     name="barge_in",
-    title="Barge-in: `speech_started` sent -> LiveKit told, 10 sessions",
+    title="Barge-in, `speech_started` sent to LiveKit told, 10 sessions",
     measure=measure,
     fresh=False,
     seconds=3.0,

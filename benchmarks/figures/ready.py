@@ -62,7 +62,7 @@ async def measure(subject: Subject) -> dict[str, float]:
 
 FIGURE = Figure(
     name="ready",
-    title="Ready: `session()` to configured, 50 ms round trip",
+    title="Ready, `session()` to configured, 50 ms round trip",
     measure=measure,
     fresh=False,
     rounds=3,
