@@ -1,6 +1,6 @@
 """Both directions at real time: what a session costs a worker that has many.
 
-100 sessions in one process, each with a microphone (24 kHz, frames of 50 ms) and a reply that does not end. CPU is that
+200 sessions in one process, each with a microphone (24 kHz, frames of 50 ms) and a reply that does not end. CPU is that
 of the process, per session and second, without what the microphones take by themselves.
 """
 
@@ -10,7 +10,7 @@ import asyncio
 
 from benchmarks.figures import Figure, Row, Subject
 
-SESSIONS = 100
+SESSIONS = 200
 RATE, FRAME_MS = 24000, 50
 
 
@@ -43,7 +43,7 @@ CPU = "ms per session and second"
 
 FIGURE = Figure(
     name="duplex",
-    title="Both directions at real time, 100 sessions",
+    title="Both directions at real time, 200 sessions",
     measure=measure,
     seconds=2.0,
     rounds=5,

@@ -1,4 +1,4 @@
-"""Memory of an idle session: open and configured, nobody speaks, no TLS. 100 of them in one process.
+"""Memory of an idle session: open and configured, nobody speaks, no TLS. 300 of them in one process.
 
 Twice: what the process took from the system for them (RSS), which is what a machine needs; and, for as many others,
 what Python allocated (`tracemalloc`), without the buffers of libraries in C, which the official plugin's HTTP library
@@ -15,8 +15,8 @@ from typing import Any
 
 from benchmarks.figures import Figure, Row, Subject
 
-SESSIONS = 100
-WARM = 10
+SESSIONS = 300
+WARM = 50
 PAGE_BYTES = 4096
 
 

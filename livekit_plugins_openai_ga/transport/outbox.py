@@ -87,9 +87,10 @@ class Outbox:
         self._wait = max(self._keep, int(wait_ms * BYTES_PER_MS))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
         self._control: deque[Event] = deque()
-        self._turn: deque[_Entry] = deque()
+        # Lists: an empty deque takes 0.6 KiB in every idle session, and half a minute of audio is not long.
+        self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
-        self._kept: deque[_Entry] = deque()  # sent on this connection, not in an item yet
+        self._kept: list[_Entry] = []  # sent on this connection, not in an item yet
         self._kept_size = 0
         self._gap = (0, 0)  # audio that fell out of `_kept`, from and to; lost if this connection goes now
         self._put = 0  # bytes of audio ever put here
@@ -141,18 +142,18 @@ class Outbox:
         The newest `keep_ms` of it are sent again behind the clear.
         """
         committed = _last_commit(self._turn)
-        unclaimed = list(self._turn)[committed:]
+        unclaimed = self._turn[committed:]
         audio = [entry for entry in unclaimed if entry.kind == "audio"]
         if not committed:  # else everything sent so far belongs to the commit that still waits
             claimed = _last_commit(self._kept)
-            audio = [entry for entry in list(self._kept)[claimed:] if entry.kind == "audio"] + audio
-            self._kept = deque(list(self._kept)[:claimed])
+            audio = [entry for entry in self._kept[claimed:] if entry.kind == "audio"] + audio
+            del self._kept[claimed:]
             self._kept_size = sum(entry.size for entry in self._kept)
             if not self._kept:
                 self._gap = (0, 0)
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * BYTES_PER_MS))
-        self._turn = deque([*list(self._turn)[:committed], *others, _Entry("clear", event), *tail])
+        self._turn[committed:] = [*others, _Entry("clear", event), *tail]
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
@@ -191,7 +192,7 @@ class Outbox:
             return self._control.popleft()
         if not self._open or not self._turn:
             return None
-        entry = self._turn.popleft()
+        entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._audio_leaves(entry)
             return client_events.audio_append(b64encode(entry.pcm))
@@ -242,7 +243,7 @@ class Outbox:
         since = self._sent(since_ms)
         taken: list[bytes] = []
         while self._kept and self._kept[0].end <= until:
-            entry = self._kept.popleft()
+            entry = self._kept.pop(0)
             self._kept_size -= entry.size
             if entry.size and entry.end > since:
                 taken.append(entry.pcm)
@@ -253,7 +254,7 @@ class Outbox:
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
         self._commits = [commit for commit in self._commits if commit[0] != event_id]
-        self._kept = deque(e for e in self._kept if e.kind != "commit" or e.event_id != event_id)
+        self._kept = [e for e in self._kept if e.kind != "commit" or e.event_id != event_id]
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
@@ -275,7 +276,7 @@ class Outbox:
         self._open = False
         self._control.clear()
         self.audio.dropped += (self._gap[1] - self._gap[0]) / BYTES_PER_MS
-        self._turn = deque(entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear"))
+        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear")]
         self._waiting += self._kept_size
         self._kept.clear()
         self._kept_size = self._position = 0
@@ -285,7 +286,7 @@ class Outbox:
         self._bound_waiting()
 
 
-def _last_commit(entries: deque[_Entry]) -> int:
+def _last_commit(entries: list[_Entry]) -> int:
     """How many entries there are up to the last commit, that one included."""
     return max((index + 1 for index, entry in enumerate(entries) if entry.kind == "commit"), default=0)
 

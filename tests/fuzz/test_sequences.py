@@ -169,7 +169,7 @@ class Player:
             elif isinstance(effect, fx.ReplyAgain) and effect.delay:
                 self.resting.append(effect.key)
             elif isinstance(effect, fx.AudioTaken) and effect.item_id:
-                self.conversation.took(effect.item_id, ["AAAA"])
+                self.conversation.took(effect.item_id, [b"\0\0"])
             elif isinstance(effect, fx.Withdraw):
                 self.resting = [key for key in self.resting if key != effect.event_id]
                 kept = [event for event in self.waiting if event["event_id"] != effect.event_id]
