@@ -47,7 +47,7 @@ class Connection:
         extra_query: Added to every URL.
         allow_insecure: Plain text to another host is allowed.
         conn_options: Attempts in a row, seconds between them, seconds one may take.
-        heartbeat: Seconds between pings; a peer that sends nothing for twice that is taken for dead.
+        heartbeat: Seconds between pings; a peer without a sign of life for twice that is taken for dead.
         max_session_duration: Seconds until a connection is replaced at a calm moment; None: never.
     """
 

@@ -120,7 +120,7 @@ class RealtimeModel(llm.RealtimeModel):
             max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never. The
                 server ends every session after 3600 s.
             conn_options: number of attempts in a row, seconds between them, and seconds one may take.
-            heartbeat: seconds between pings. A peer that sends nothing for twice that is taken for dead.
+            heartbeat: seconds between pings. A peer without a sign of life for twice that is taken for dead.
             reply_timeout: seconds a reply may take to begin once it was asked for.
             request_timeout: seconds OpenAI may take to answer a change of instructions, tools or history, default 5.0.
                 Then the connection is replaced and the change made on the next one; after as long there, it raises.

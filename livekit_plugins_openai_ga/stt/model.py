@@ -97,7 +97,7 @@ class STT(stt.STT[str]):
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
             http_session: for uploads; default the job's, or an own one.
             max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never.
-            heartbeat: seconds between pings. A peer that sends nothing for twice that is taken for dead.
+            heartbeat: seconds between pings. A peer without a sign of life for twice that is taken for dead.
 
         Raises:
             ValueError: a missing key, or something the model does not take; names the parameter and what to do.

@@ -202,8 +202,8 @@ class Link:
     async def open(cls, endpoint: Endpoint, *, timeout: float, heartbeat: float | None) -> Link:
         """Dial, upgrade, and wait for `session.created`; all of it within `timeout` seconds.
 
-        `heartbeat` (s) is the time between pings; a peer that sends nothing for twice that is dead. None: no pings, and
-        a dead peer goes unnoticed.
+        `heartbeat` (s) is the time between pings; a peer without a sign of life for twice that is dead. None: no pings,
+        and a dead peer goes unnoticed.
         Raises `LinkFailed`.
         """
         started = time.monotonic()
