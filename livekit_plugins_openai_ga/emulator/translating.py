@@ -82,7 +82,7 @@ class TranslationSession(FramedSession):
             self._pump()
 
     def _translate(self) -> None:
-        turn = self._channel.script.take(heard=True)
+        turn = self._channel.script.take_translation(self.config["audio"]["output"]["language"])
         if self.config["audio"]["input"]["transcription"]:
             self._waiting += [("session.input_transcript.delta", {"delta": word}) for word in words(turn.heard)]
         for text in turn.texts:
