@@ -30,7 +30,7 @@ from ..wire.server_events import Malformed
 from ..wire.session import BYTES_PER_MS
 from .options import Options
 
-RENEW_PATIENCE_S = 60.0
+RENEW_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 BILL_S = 60.0
