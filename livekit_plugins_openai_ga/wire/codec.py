@@ -44,7 +44,6 @@ b64encode: Callable[[bytes], str] = _encode
 """Write base64, on one line."""
 
 
-
 def _strict(decode: Callable[[str], bytes]) -> Callable[[str], bytes]:
     """`decode`, for what can be read in one way only: it also takes base64 for URLs, and without padding."""
 
