@@ -16,7 +16,7 @@ from . import asked
 from .actions import Event
 from .conversation import Refused
 from .front_door import HttpRequest, HttpResponse
-from .gate import check_key, refused
+from .gate import AZURE, check_request, refused
 from .grammar import Number, Object, Text
 from .knobs import Knobs
 
@@ -85,11 +85,12 @@ class Calls:
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to `POST .../calls/{id}/{verb}`; None when it is something else. Raises `HttpRefused`."""
-        call_id, slash, verb = request.path.removeprefix(f"{PATH}/").partition("/")
+        place, _, verb = request.path.rpartition("/")
+        folder, _, call_id = place.rpartition("/")
         act = {"accept": self._accept, "reject": self._reject, "refer": self._refer, "hangup": self._hangup}.get(verb)
-        if not (request.path.startswith(f"{PATH}/") and slash and act):
+        if folder.removeprefix(AZURE) != PATH or act is None:
             return None
-        check_key(request.headers, self._knobs)
+        check_request(request, self._knobs)
         call = self._calls.get(call_id)
         if call is None:
             raise refused(HTTPStatus.NOT_FOUND, "call_id_not_found", f"No session found for call_id '{call_id}'.")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from .. import models
 from .faults import error_event
+from .front_door import HttpRequest
 from .knobs import Knobs
 
 REALTIME = "/v1/realtime"
@@ -74,13 +75,25 @@ def refused(status: int, code: str | None, message: str, param: str | None = Non
     return HttpRefused(status, {"error": error})
 
 
-def check_azure(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs) -> None:
-    """What Azure looks at before anything else, a WebSocket upgrade included. Raises `HttpRefused`."""
+def check_azure(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs, *, minted: bool = False) -> None:
+    """What Azure looks at before anything else, a WebSocket upgrade included. Raises `HttpRefused`.
+
+    `minted`: it carries a client secret that is valid.
+    """
     key = headers.get("api-key") or bearer(headers)
-    if not key or _is_wrong(key, knobs):
+    if not minted and (not key or _is_wrong(key, knobs)):
         raise HttpRefused(401, {"error": {"code": "401", "message": _AZURE_DENIED}})
     if "api-version" in query:
         raise HttpRefused(400, {"error": {"code": "BadRequest", "message": _AZURE_DATED}})
+
+
+def check_request(request: HttpRequest, knobs: Knobs) -> str:
+    """The key of a request to a path that Azure has, too. Returns the path as OpenAI has it; raises `HttpRefused`."""
+    if not request.path.startswith(AZURE):
+        check_key(request.headers, knobs)
+        return request.path
+    check_azure(request.query, request.headers, knobs)
+    return request.path.removeprefix(AZURE)
 
 
 def check_key(headers: Mapping[str, str], knobs: Knobs) -> None:

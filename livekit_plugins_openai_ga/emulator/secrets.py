@@ -17,7 +17,7 @@ from . import asked
 from .actions import Event
 from .conversation import Refused
 from .front_door import HttpRequest, HttpResponse
-from .gate import EPHEMERAL, check_key
+from .gate import AZURE, EPHEMERAL, check_request
 from .grammar import Number, Object, Text, anything
 from .knobs import Knobs
 
@@ -44,13 +44,13 @@ class Secrets:
 
     def __init__(self, knobs: Knobs, clock: Callable[[], float] = time.time) -> None:
         self._knobs = knobs
-        self._clock = clock
+        self.clock = clock
         self._expired = 0
         self.issued: list[ClientSecret] = []
 
     def find(self, key: str) -> ClientSecret | None:
         """The secret of this value, while it is valid."""
-        now = self._clock()
+        now = self.clock()
         valid = (secret for secret in self.issued[self._expired :] if secret.expires_at > now)
         return next((secret for secret in valid if secret.value == key), None)
 
@@ -60,11 +60,11 @@ class Secrets:
 
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to a request for a key; None when it is something else. Raises `HttpRefused`."""
-        if request.path not in (PATH, TRANSLATIONS_PATH):
+        if request.path.removeprefix(AZURE) not in (PATH, TRANSLATIONS_PATH):
             return None
-        check_key(request.headers, self._knobs)
+        path = check_request(request, self._knobs)
         given = asked.body(request)
-        translates = request.path == TRANSLATIONS_PATH
+        translates = path == TRANSLATIONS_PATH
         try:
             (_TRANSLATION_REQUEST if translates else _REQUEST)(given, "")
         except Refused as refusal:
@@ -72,7 +72,7 @@ class Secrets:
         wanted = given.get("session", {"type": "realtime"})
         config = asked.translation(wanted) if translates else asked.session(wanted, self._knobs)
         seconds = given.get("expires_after", {}).get("seconds", DEFAULT_SECONDS)
-        secret = ClientSecret(f"{EPHEMERAL}{uuid.uuid4().hex}", int(self._clock()) + seconds, config)
+        secret = ClientSecret(f"{EPHEMERAL}{uuid.uuid4().hex}", int(self.clock()) + seconds, config)
         self.issued.append(secret)
         told = {**config, "id": f"sess_{len(self.issued):x}"}
         answer = {"value": secret.value, "expires_at": secret.expires_at, "session": told}

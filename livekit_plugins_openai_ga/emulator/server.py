@@ -235,7 +235,7 @@ class Emulator:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
         if handshake.is_azure:
             try:
-                check_azure(handshake.query, handshake.headers, self.knobs)
+                check_azure(handshake.query, handshake.headers, self.knobs, minted=self._minted(handshake) is not None)
             except HttpRefused as refusal:
                 response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
                 del response.headers["Content-Type"]
@@ -283,8 +283,7 @@ class Emulator:
             "created_at": int(time.time()),
             "number": len(self.sessions) + 1,
         }
-        secret = self.secrets.find(bearer(handshake.headers))
-        minted = secret.config if secret else None
+        minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs, minted)
             return TranslationSession(self.script, model=model, minted=_of("translation", minted), **shared)
@@ -292,6 +291,11 @@ class Emulator:
         shared["minted"] = _of(session_type, minted)
         deployments = self.knobs.deployments if handshake.is_azure else None
         return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)
+
+    def _minted(self, handshake: Handshake) -> Event | None:
+        """The session that the client secret in the handshake was made for; None when it carries none that is valid."""
+        secret = self.secrets.find(bearer(handshake.headers))
+        return secret.config if secret else None
 
     async def _talk(self, line: Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
