@@ -176,6 +176,10 @@ class Options:
             options={**boxes["session"], "tools": tools},
         )
 
+    def requested(self) -> session.Payload:
+        """The session as it is asked for over HTTP, for a client secret or a call: there, no URL names the model."""
+        return {"model": self.model, **session.fresh(self.session_payload(None, []))}
+
     def updated(self, given: Mapping[str, Any]) -> Options:
         """These options after an `update_options` call with `given`. NOT_GIVEN values stay as they are.
 

@@ -23,7 +23,7 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 
 EDGE = frozenset(
     {
-        *("realtime", "stt"),
+        *("realtime", "stt", "rest"),
         *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
         "framework",
         "counters",
@@ -125,7 +125,7 @@ def test_the_openai_sdk_is_never_imported(path: Path) -> None:
 
 
 def test_speech_to_speech_and_speech_to_text_know_nothing_of_each_other() -> None:
-    for one, other in (("realtime", "stt"), ("stt", "realtime")):
+    for one, other in (("realtime", "stt"), ("stt", "realtime"), ("rest", "realtime"), ("rest", "stt")):
         for path in (ROOT / one).glob("*.py"):
             assert {name for name in ours(path) if name.split(".")[0] == other} == set(), shown(path)
 

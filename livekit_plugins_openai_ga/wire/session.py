@@ -51,6 +51,15 @@ def transcription_payload(input_options: Mapping[str, Any], options: Mapping[str
     return {"type": "transcription", "audio": {"input": {"format": dict(PCM_24K), **input_options}}, **options}
 
 
+def fresh(payload: Mapping[str, Any]) -> Payload:
+    """`payload` for a session that does not exist yet: without what is off in a fresh session anyway.
+
+    Turn detection is not, so its null stays. The SDK types the others as never null there.
+    """
+    kept = {key: fresh(value) if isinstance(value, Mapping) else value for key, value in payload.items()}
+    return {key: value for key, value in kept.items() if value is not None or key == "turn_detection"}
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:
     """What to send to turn `old` into `new`; `{}` when nothing. A field that is gone is sent as null: cleared."""
     change: Payload = {}
