@@ -27,6 +27,7 @@ EDGE = frozenset(
         *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
         "framework",
         "counters",
+        "formats",
     }
 )
 """Where LiveKit is visible."""

@@ -44,11 +44,11 @@ _TOO_MANY = Failure(
 
 
 class Answers:
-    """Owns `Replies` and `Output`. `event_id` makes ids of a kind."""
+    """Owns `Replies` and `Output`. `event_id` makes ids of a kind, `bytes_per_ms` is of speech."""
 
-    def __init__(self, setup: Setup, history: History, event_id: Callable[[str], str]) -> None:
+    def __init__(self, setup: Setup, history: History, event_id: Callable[[str], str], *, bytes_per_ms: int) -> None:
         self.replies = Replies()
-        self.output = Output(self.replies, history.mirror)
+        self.output = Output(self.replies, history.mirror, bytes_per_ms=bytes_per_ms)
         self._setup = setup
         self._history = history
         self._event_id = event_id

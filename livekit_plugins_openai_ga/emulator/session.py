@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from . import config
+from . import config, g711
 from .actions import Event
 from .channel import Channel
 from .conversation import Conversation, Item, Refused
@@ -113,7 +113,7 @@ class EmulatorSession(FramedSession):
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
-        item = _item_from(event["item"], channel.new_id)
+        item = _item_from(event["item"], channel.new_id, channel.config["audio"]["input"]["format"]["type"])
         channel.conversation.add(item, event.get("previous_item_id"))
         if item.fields.get("role") == "user":
             channel.user_was_heard = True
@@ -158,15 +158,18 @@ class EmulatorSession(FramedSession):
         return self._listening.buffer.speaking, len(self._channel.conversation)
 
 
-def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:
-    """The client's item as the server keeps it: ids filled in, audio apart from what goes on the wire."""
+def _item_from(given: Event, new_id: Callable[[str], str], encoding: str) -> Item:
+    """The client's item as the server keeps it: ids filled in, audio apart from what goes on the wire.
+
+    The audio comes in the session's input format, `encoding`.
+    """
     fields = {key: value for key, value in given.items() if key not in ("id", "type", "status", "object")}
     audio = bytearray()
     if "content" in fields:
         parts = []
         for number, part in enumerate(fields["content"]):
             if part["type"] == "input_audio":
-                audio += _audio_part(part["audio"], f"item.content[{number}].audio")
+                audio += _audio_part(part["audio"], encoding, f"item.content[{number}].audio")
                 part = {"type": "input_audio", "transcript": part.get("transcript")}
             parts.append(part)
         fields["content"] = parts
@@ -175,8 +178,9 @@ def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:
     return Item(given.get("id") or new_id("item"), given["type"], given.get("status", "completed"), fields, audio)
 
 
-def _audio_part(encoded: str, path: str) -> bytes:
+def _audio_part(encoded: str, encoding: str, path: str) -> bytes:
     try:
-        return base64.b64decode(encoded, validate=True)
+        audio = base64.b64decode(encoded, validate=True)
     except ValueError:
         raise Refused("invalid_value", f"Invalid '{path}'. Expected base64-encoded audio bytes.", path) from None
+    return g711.decode(audio, encoding) if encoding in g711.FORMATS else audio

@@ -9,9 +9,10 @@ from typing import Literal
 from livekit import rtc
 from livekit.agents import io, llm, utils
 
-from ..audio import frame_from_pcm
+from ..audio import to_frame
 from ..core import effects as fx
 from ..errors import Failure
+from ..formats import PCM, AudioFormat
 from ..framework import make
 from . import mapping
 
@@ -76,7 +77,12 @@ class ReplyStreams:
     """Replies as LiveKit reads them, and the futures of `generate_reply`."""
 
     def __init__(
-        self, *, spoken: bool, announce: Callable[[llm.GenerationCreatedEvent], None], joined: bool = False
+        self,
+        *,
+        spoken: bool,
+        announce: Callable[[llm.GenerationCreatedEvent], None],
+        joined: bool = False,
+        form: AudioFormat = PCM,
     ) -> None:
         """Start without replies.
 
@@ -84,9 +90,11 @@ class ReplyStreams:
             spoken: whether this session replies in audio.
             announce: gets each reply LiveKit should know of.
             joined: give the messages of a reply as one, for a LiveKit that plays one only. It has the first one's id.
+            form: what the speech comes in.
         """
         self._spoken = spoken
         self._joined = joined
+        self._form = form
         self._rows: dict[str, list[str]] = {}
         self._announce = announce
         self._asked: dict[str, asyncio.Future[llm.GenerationCreatedEvent]] = {}
@@ -185,7 +193,7 @@ class ReplyStreams:
         """More speech."""
         message = self._message(effect)
         if message is not None and not message.audio.closed:
-            message.audio.send_nowait(frame_from_pcm(effect.pcm))
+            message.audio.send_nowait(to_frame(effect.audio, self._form))
 
     def message_ended(self, effect: fx.MessageEnded) -> None:
         """A message is complete."""

@@ -15,7 +15,7 @@ from livekit.agents import APIConnectOptions, APIError, stt, vad
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
-from ..audio import InputAudio, frame_from_pcm
+from ..audio import InputAudio, to_frame
 from ..framework import fair_retries, real_reason, report_acquired
 from ..info import SessionInfo
 from ..log import logger
@@ -57,7 +57,7 @@ class SpeechStream(stt.RecognizeStream):
             taken_back=stt.take_back,
             offset=lambda: self.start_time_offset,
         )
-        self._audio = InputAudio(chunk_ms=options.input_chunk_ms)
+        self._audio = InputAudio(options.input_format, chunk_ms=options.input_chunk_ms)
         self._follows = False  # all that was pushed was heard, and more need not wait for anything
         self._detector = detector
         self._ears: vad.VADStream | None = None
@@ -172,7 +172,7 @@ class SpeechStream(stt.RecognizeStream):
         ears = self._open_ears()
         self._session.put(chunk)
         if ears is not None:
-            ears.push_frame(frame_from_pcm(chunk))
+            ears.push_frame(to_frame(chunk, self._audio.form))
 
     async def _hear_in_time(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
