@@ -24,9 +24,21 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt"),
-        *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
+        *(
+            "audio",
+            "options",
+            "session_fields",
+            "reply_fields",
+            "connection",
+            "azure",
+            "api_errors",
+            "notices",
+            "info",
+            "__init__",
+        ),
         "framework",
         "counters",
+        "reply_fields",
     }
 )
 """Where LiveKit is visible."""
