@@ -159,11 +159,6 @@ class Options:
                 values[name] = checked
         return replace(self, values=values)
 
-    def reply_reasoning(self, value: Any) -> dict[str, Any]:
-        """`reasoning` as one reply takes it; `{}` when the model does not reason."""
-        checked = FIELDS["reasoning"].check(value, self)
-        return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
-
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:
         """The `session` that GA is told, complete."""
         boxes: dict[str, dict[str, Any]] = {"input": {}, "output": {}, "session": {}}

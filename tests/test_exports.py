@@ -44,6 +44,8 @@ PUBLIC = {
         "RateLimitsUpdated",
         "RealtimeModel",
         "RealtimeSession",
+        "Reply",
+        "ReplyEnd",
         "ResponseIncomplete",
         "SessionCreated",
         "SessionInfo",

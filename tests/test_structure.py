@@ -24,10 +24,8 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt", "rest"),
-        *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
-        "framework",
-        "counters",
-        "formats",
+        *("audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
+        *("notices", "info", "framework", "counters", "__init__"),
     }
 )
 """Where LiveKit is visible."""

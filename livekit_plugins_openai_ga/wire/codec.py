@@ -62,10 +62,10 @@ except ImportError:
 else:
     # Its cache of strings would keep what callers said.
     loads = _first(partial(from_json, cache_strings="keys"), json.loads)
-    _bytes = SchemaValidator(core_schema.bytes_schema(), core_schema.CoreConfig(val_json_bytes="base64"))
-    # Releases before 2.9 take the option and do nothing with it.
-    if getattr(_bytes, "validate_strings", bytes)("YWJj") == b"abc":
-        b64decode = _first(_strict(_bytes.validate_strings), a2b_base64)
+    _options = core_schema.CoreConfig(val_json_bytes="base64")
+    _read: Any = SchemaValidator(core_schema.bytes_schema(), _options).validate_strings
+    if _read("YWJj") == b"abc":  # releases before pydantic 2.9 do nothing with the option
+        b64decode = _first(_strict(_read), a2b_base64)
 
 try:
     import pybase64
