@@ -131,7 +131,13 @@ class Connection:
         return made
 
     def endpoint(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, token: str | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        token: str | None = None,
     ) -> Endpoint:
         """The URL and headers for `service`; see `wire.endpoint.build`. Raises ValueError when they cannot be used.
 
@@ -141,6 +147,7 @@ class Connection:
             self.base_url,
             service,
             model=model,
+            call_id=call_id,
             api_key=self.api_key if token is None else token,
             key_header=self.key_header,
             extra_headers=self.extra_headers,
@@ -155,7 +162,13 @@ class Connection:
         return self.endpoint(Service.UPLOAD).host == endpoint.OPENAI_HOST
 
     async def authorized(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
     ) -> Endpoint:
         """The endpoint with a credential that is valid now: asks the token provider, if there is one.
 
@@ -164,15 +177,21 @@ class Connection:
         token = None
         if self.token_provider is not None:
             token = await _ask(self.token_provider, self.conn_options.timeout if timeout is None else timeout)
-        return self.endpoint(service, model=model, model_in_url=model_in_url, token=token)
+        return self.endpoint(service, model=model, call_id=call_id, model_in_url=model_in_url, token=token)
 
     async def open(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
     ) -> Link:
         """Open a socket, all of it within `timeout` seconds (default that of `conn_options`). Raises `LinkFailed`."""
         timeout = self.conn_options.timeout if timeout is None else timeout
         started = time.monotonic()
-        where = await self.authorized(service, model=model, model_in_url=model_in_url, timeout=timeout)
+        where = await self.authorized(service, model=model, call_id=call_id, model_in_url=model_in_url, timeout=timeout)
         left = max(0.1, timeout - (time.monotonic() - started))
         return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
 

@@ -64,7 +64,7 @@ class Shell(Listening):
         self._instructions: str | None = None
         self._tools = Tools()
 
-        self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
+        self._conversation = self._begin()
         self._shown = Shown(self._conversation.mirror)
         self._requests = Requests()
         self._streams = ReplyStreams(
@@ -100,6 +100,9 @@ class Shell(Listening):
         )
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+
+    def _begin(self) -> Conversation:
+        return Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
 
     def _use(self, options: Options) -> None:
         self._options = options
@@ -407,6 +410,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.MessageStarted: lambda shell, effect: shell._streams.message_started(effect),
     fx.MessageText: lambda shell, effect: shell._streams.text(effect),
     fx.MessageAudio: lambda shell, effect: shell._streams.audio(effect),
+    fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
     fx.ReplyEnded: Shell._reply_ended,

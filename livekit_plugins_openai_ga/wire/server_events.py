@@ -188,6 +188,30 @@ class SpeechStopped(ServerEvent):
 
 
 @value
+class PlaybackStarted(ServerEvent):
+    """WebRTC and SIP calls: the server began to play a reply to whoever is called."""
+
+    type: ClassVar[str] = "output_audio_buffer.started"
+    response_id: str = ""
+
+
+@value
+class PlaybackStopped(ServerEvent):
+    """WebRTC and SIP calls: all of a reply was played."""
+
+    type: ClassVar[str] = "output_audio_buffer.stopped"
+    response_id: str = ""
+
+
+@value
+class PlaybackCleared(ServerEvent):
+    """WebRTC and SIP calls: what was left to play of a reply is not played: it was interrupted."""
+
+    type: ClassVar[str] = "output_audio_buffer.cleared"
+    response_id: str = ""
+
+
+@value
 class InputTimeout(ServerEvent):
     """Nobody spoke for `idle_timeout_ms`: the silence becomes a user item. Times are those of `SpeechStarted`."""
 
@@ -316,6 +340,9 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         AudioCommitted,
         SpeechStarted,
         SpeechStopped,
+        PlaybackStarted,
+        PlaybackStopped,
+        PlaybackCleared,
         InputTimeout,
         RateLimitsUpdated,
         ResponseCreated,
@@ -331,7 +358,6 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
 
 _REPEATED = "repeats what the deltas and the item's done event carry"
 _MCP = "server-side MCP tools are not mapped yet; the raw event tap has it"
-_PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
@@ -341,9 +367,6 @@ IGNORED: Mapping[str, str] = {
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
     "input_audio_buffer.cleared": "the buffer was cleared here when it was asked for",
     "input_audio_buffer.dtmf_event_received": "sent on SIP only",
-    "output_audio_buffer.started": _PLAYED,
-    "output_audio_buffer.stopped": _PLAYED,
-    "output_audio_buffer.cleared": _PLAYED,
     "response.content_part.done": _REPEATED,
     "response.output_text.done": _REPEATED,
     "response.output_audio.done": _REPEATED,
