@@ -222,22 +222,18 @@ _LANGUAGES = (
     "tr",
     "uk",
 )
-# No `type` and no `model`: this is the one session object that is not tagged.
-_TRANSLATION_SESSION = Object(
+_TRANSLATION_AUDIO = Object(
     {
-        "audio": Object(
-            {
-                "input": Object(
-                    {
-                        "transcription": nullable(Object({"model": Text()}, ("model",))),
-                        "noise_reduction": _NOISE_REDUCTION,
-                    }
-                ),
-                "output": Object({"language": Text(choices=_LANGUAGES)}),
-            }
-        )
+        "input": Object(
+            {"transcription": nullable(Object({"model": Text()}, ("model",))), "noise_reduction": _NOISE_REDUCTION}
+        ),
+        "output": Object({"language": Text(choices=_LANGUAGES)}),
     }
 )
+# No `type` and no `model`: this is the one session object that is not tagged.
+_TRANSLATION_SESSION = Object({"audio": _TRANSLATION_AUDIO})
+# When it is asked for over HTTP, it has a model.
+TRANSLATION_REQUEST = Object({"model": Text(), "audio": _TRANSLATION_AUDIO}, ("model",))
 
 _ITEM_COMMON: dict[str, Check] = {
     "type": anything,

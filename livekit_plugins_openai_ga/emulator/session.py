@@ -22,6 +22,8 @@ from .responding import Responding
 from .script import Script
 
 SessionType = Literal["realtime", "transcription"]
+# What is a session's own, however it was asked for.
+_OWN = ("id", "expires_at", "model")
 
 
 class EmulatorSession(FramedSession):
@@ -29,7 +31,8 @@ class EmulatorSession(FramedSession):
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
     one server share none and a run can be repeated to the letter. `deployments`: models go by the names of their
-    deployments, as on Azure; this says which is behind which.
+    deployments, as on Azure; this says which is behind which. `minted` is the configuration it begins with, as `asked`
+    makes it; the model is the argument's.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class EmulatorSession(FramedSession):
         created_at: int = 1_789_000_000,
         number: int = 1,
         deployments: Mapping[str, str] | None = None,
+        minted: Event | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         channel.deployments = deployments
@@ -54,6 +58,9 @@ class EmulatorSession(FramedSession):
             if session_type == "transcription"
             else config.realtime(model, session_id, expires_at, channel.knobs)
         )
+        if minted is not None:
+            fresh = channel.config
+            channel.config = {**minted, **{key: fresh[key] for key in _OWN if key in fresh}}
         self._responding = Responding(channel, on_ending=self._reply_is_ending, on_idle=self._await_user)
         self._listening = Listening(channel, on_speech=self._responding.interrupt, on_turn=self._responding.answer_turn)
         handlers: dict[str, Callable[[Event], None]] = {
