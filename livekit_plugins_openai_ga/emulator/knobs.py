@@ -58,5 +58,10 @@ class Knobs:
     gpt-live-transcribe was seen to do now and then. None: as many as were spoken."""
     leading_space: bool = False
     """Streaming transcription models: begin the deltas of a turn with a space that its transcript does not have."""
+    sideband_input_events: bool = False
+    """Tell a socket into a call (`?call_id=`) of its input buffer (`input_audio_buffer.*`), too, as the call's data
+    channel is told. Nobody has published what OpenAI does."""
+    call_close_code: int = 1000
+    """How the sockets into a call are closed when it ends. Only that it is a clean close was told of."""
     speak: Callable[[str, str, float], bytes] = speak
     """(text, voice, speed) to 24 kHz int16 mono PCM."""
