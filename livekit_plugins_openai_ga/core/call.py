@@ -32,7 +32,7 @@ class CallConversation(Conversation):
         if isinstance(event, ev.PlaybackStarted):
             before = self._played()  # one is played at a time
             self._playing.add(event.response_id)
-        elif isinstance(event, (ev.PlaybackStopped, ev.PlaybackCleared)):
+        elif isinstance(event, ev.PlaybackStopped):
             self._playing.discard(event.response_id)
         return [*before, *super().receive(event, now)]
 

@@ -25,7 +25,7 @@ def _playback_started(_: object, event: ev.PlaybackStarted, now: float) -> Effec
     return [fx.Played(event.response_id, playing=True)]
 
 
-def _playback_ended(_: object, event: ev.PlaybackStopped | ev.PlaybackCleared, now: float) -> Effects:
+def _playback_ended(_: object, event: ev.PlaybackStopped, now: float) -> Effects:
     return [fx.Played(event.response_id, playing=False)]
 
 

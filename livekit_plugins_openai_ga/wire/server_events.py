@@ -204,11 +204,10 @@ class PlaybackStopped(ServerEvent):
 
 
 @value
-class PlaybackCleared(ServerEvent):
-    """WebRTC and SIP calls: what was left to play of a reply is not played: it was interrupted."""
+class PlaybackCleared(PlaybackStopped):
+    """The same, but what was left of it is not played: it was interrupted."""
 
     type: ClassVar[str] = "output_audio_buffer.cleared"
-    response_id: str = ""
 
 
 @value
