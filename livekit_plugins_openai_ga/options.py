@@ -6,7 +6,6 @@ session payload that comes out of it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -24,10 +23,9 @@ from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
 from .transport.link import Link
 from .wire import session
-from .wire.endpoint import Endpoint, Service
+from .wire.endpoint import Endpoint, Service, checked_call_id
 
 _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
-_CALL_ID = re.compile(r"rtc_[A-Za-z0-9_.~-]{1,200}")
 _BY_MODEL = ("reasoning", "parallel_tool_calls")  # one model takes them, another does not
 _ALIASES = {"max_response_output_tokens": "max_output_tokens"}  # the official plugin's name
 
@@ -106,10 +104,7 @@ class Options:
 
     def _of_call(self, call_id: str, fallback_models: Sequence[str]) -> Options:
         """These options for a call, which has its model, and ends when it is over."""
-        if not isinstance(call_id, str) or not _CALL_ID.fullmatch(call_id):
-            raise ValueError(
-                "call_id is not the id of a call: pass the rtc_... id that the `Location` header or the webhook names."
-            )
+        checked_call_id(call_id)
         if fallback_models:
             raise ValueError("fallback_models has no meaning with call_id: the call has its model; remove it.")
         return replace(self, call_id=call_id, connection=replace(self.connection, max_session_duration=None))

@@ -298,7 +298,7 @@ async def test_a_provider_that_keeps_failing_ends_the_session_with_its_reason() 
     async with Emulator() as server:
         error = await first_error(on(server, azure_ad_token_provider=provider))
         assert isinstance(error.error, APIConnectionError)
-        assert "token_provider_failed: RuntimeError: no identity here" in error.error.message
+        assert "key_provider_failed: RuntimeError: no identity here" in error.error.message
         assert not server.handshakes
 
 

@@ -58,6 +58,12 @@ class Secrets:
         """Let all keys given out so far expire now."""
         self._expired = len(self.issued)
 
+    def mint(self, config: Event, seconds: int = DEFAULT_SECONDS, value: str = "") -> ClientSecret:
+        """Give a key out: with this configuration (see `asked`), for so many seconds. `value`: "" makes one up."""
+        secret = ClientSecret(value or f"{EPHEMERAL}{uuid.uuid4().hex}", int(self.clock()) + seconds, config)
+        self.issued.append(secret)
+        return secret
+
     def answer(self, request: HttpRequest) -> HttpResponse | None:
         """The answer to a request for a key; None when it is something else. Raises `HttpRefused`."""
         if request.path.removeprefix(AZURE) not in (PATH, TRANSLATIONS_PATH):
@@ -71,9 +77,7 @@ class Secrets:
             raise asked.http_refused(refusal) from None
         wanted = given.get("session", {"type": "realtime"})
         config = asked.translation(wanted) if translates else asked.session(wanted, self._knobs)
-        seconds = given.get("expires_after", {}).get("seconds", DEFAULT_SECONDS)
-        secret = ClientSecret(f"{EPHEMERAL}{uuid.uuid4().hex}", int(self.clock()) + seconds, config)
-        self.issued.append(secret)
+        secret = self.mint(config, given.get("expires_after", {}).get("seconds", DEFAULT_SECONDS))
         told = {**config, "id": f"sess_{len(self.issued):x}"}
         answer = {"value": secret.value, "expires_at": secret.expires_at, "session": told}
         return HttpResponse(HTTPStatus.OK, json.dumps(answer).encode())

@@ -15,7 +15,7 @@ from livekit.agents.utils import is_given
 from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from .call import CallSession
@@ -76,7 +76,7 @@ class RealtimeModel(llm.RealtimeModel):
         parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
         prompt: NotGivenOr[Any] = NOT_GIVEN,
         include: NotGivenOr[list[str] | None] = NOT_GIVEN,
-        api_key: str | None = None,
+        api_key: str | KeyProvider | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -114,7 +114,8 @@ class RealtimeModel(llm.RealtimeModel):
             parallel_tool_calls: for reasoning models.
             prompt: a stored prompt, `{"id": "pmpt_..."}`.
             include: `["item.input_audio_transcription.logprobs"]` gives transcripts a confidence.
-            api_key: default `$OPENAI_API_KEY`.
+            api_key: a key, a client secret (`ek_...`), or a function that gives one, plain (it runs in a thread) or
+                async, which is asked for every connection. Default `$OPENAI_API_KEY`.
             extra_headers: sent with the WebSocket handshake, for example `OpenAI-Project`.
             extra_query: added to the URL.
             allow_insecure: allow a plain-text `ws://` or `http://` base to another host; the key then travels in clear.
@@ -201,7 +202,7 @@ class RealtimeModel(llm.RealtimeModel):
         azure_endpoint: str | None = None,
         api_key: str | None = None,
         entra_token: str | None = None,
-        azure_ad_token_provider: TokenProvider | None = None,
+        azure_ad_token_provider: KeyProvider | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
         input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,

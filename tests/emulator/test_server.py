@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, faults
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, asked, faults
 from livekit_plugins_openai_ga.emulator.__main__ import main
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
