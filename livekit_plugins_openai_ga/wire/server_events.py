@@ -15,8 +15,12 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from . import codec, renames
+from .call_events import PlaybackCleared as PlaybackCleared
+from .call_events import PlaybackStarted as PlaybackStarted
+from .call_events import PlaybackStopped as PlaybackStopped
 from .items import Item, Part
 from .reader import Unreadable, reader
+from .values import ServerEvent as ServerEvent
 from .values import value
 
 
@@ -76,13 +80,6 @@ class RateLimit:
     limit: float | None = None
     remaining: float | None = None
     reset_seconds: float | None = None
-
-
-@value
-class ServerEvent:
-    """Base of every decoded event. `type` is the GA name."""
-
-    type: ClassVar[str] = ""
 
 
 @value
@@ -185,29 +182,6 @@ class SpeechStopped(ServerEvent):
     type: ClassVar[str] = "input_audio_buffer.speech_stopped"
     item_id: str = ""
     audio_end_ms: int = 0
-
-
-@value
-class PlaybackStarted(ServerEvent):
-    """WebRTC and SIP calls: the server began to play a reply to whoever is called."""
-
-    type: ClassVar[str] = "output_audio_buffer.started"
-    response_id: str = ""
-
-
-@value
-class PlaybackStopped(ServerEvent):
-    """WebRTC and SIP calls: all of a reply was played."""
-
-    type: ClassVar[str] = "output_audio_buffer.stopped"
-    response_id: str = ""
-
-
-@value
-class PlaybackCleared(PlaybackStopped):
-    """The same, but what was left of it is not played: it was interrupted."""
-
-    type: ClassVar[str] = "output_audio_buffer.cleared"
 
 
 @value
