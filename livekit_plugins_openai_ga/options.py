@@ -181,19 +181,17 @@ class Options:
         return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
 
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:
-        """The `session` that GA is told, complete; of a call, what is to be changed."""
+        """The `session` that GA is told, complete; for a call, what is to be changed of its own."""
         boxes: dict[str, dict[str, Any]] = {"input": {}, "output": {}, "session": {}}
         for name, f in FIELDS.items():
             if name in self.values:
                 boxes[f.box][f.wire] = self.values[name]
-        if instructions or (instructions is not None and not self.call_id):
+        if instructions is not None:
             boxes["session"]["instructions"] = instructions
-        if tools or not self.call_id:
-            boxes["session"]["tools"] = tools
         return session.realtime_payload(
             input_options=boxes["input"],
             output_options=boxes["output"],
-            options=boxes["session"],
+            options={**boxes["session"], "tools": tools},
             formats=not self.call_id,
         )
 

@@ -20,7 +20,7 @@ from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
 from .call_session import CallSession
 from .calling import Calling
-from .calls import Calls, no_such_call
+from .calls import Call, Calls, no_such_call
 from .faults import Fault, FaultPlan, RefuseHandshake
 from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
@@ -160,6 +160,11 @@ class Emulator:
         """Wait until `count` events of this type were sent; returns all of them. Raises TimeoutError."""
         await self.wait_until(lambda: len(self.sent(event_type)) >= count, timeout=timeout)
         return self.sent(event_type)
+
+    def hear(self, call: Call, pcm: bytes) -> None:
+        """What the caller of a live call says, where there is no peer to say it (SIP): 24 kHz int16 mono PCM."""
+        if running := self._calling.find(call.id):
+            running.hear(pcm)
 
     def add_fault(self, fault: Fault) -> None:
         """Arm a fault now; it counts events from here on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from livekit import rtc
 from livekit.agents import utils
@@ -24,6 +25,9 @@ _ELSEWHERE = Failure(
     "Start the AgentSession without audio input.",
 )
 
+_AGENTS = ("instructions", "tools")
+"""What LiveKit gives every session, also when there is none."""
+
 
 class CallSession(RealtimeSession):
     """What `RealtimeModel(call_id=...).session()` gives: tools, instructions, transcripts and replies of a call.
@@ -33,9 +37,16 @@ class CallSession(RealtimeSession):
     """
 
     _refused = False  # the application was told that audio is
+    _given: frozenset[str] = frozenset()  # which of `_AGENTS` it had once
 
     def _begin(self) -> Conversation:
         return CallConversation(self._payload())
+
+    def _payload(self) -> dict[str, Any]:
+        """An agent that has no tools, or no instructions, leaves those of the call; but it can take back its own."""
+        payload = super()._payload()
+        self._given |= {name for name in _AGENTS if payload.get(name)}
+        return {name: value for name, value in payload.items() if name not in _AGENTS or name in self._given}
 
     @property
     def _attached(self) -> bool:
@@ -49,10 +60,20 @@ class CallSession(RealtimeSession):
                 raise LinkFailed(replace(exc.failure, kind=Kind.FATAL)) from None
             raise
 
+    def _is_end(self, failure: Failure) -> bool:
+        over = failure.code in _CLOSED or failure.http_status == NO_SUCH_CALL
+        return over and self._attached
+
+    def link_lost(self, failure: Failure | None) -> None:
+        """The link is gone. When the call is, too, what was asked for ends with that, in `gave_up`."""
+        if failure is not None and self._is_end(failure):
+            self._trail.lost()
+        else:
+            super().link_lost(failure)
+
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the call is over, or cannot be reached."""
-        over = failure.code in _CLOSED or failure.http_status == NO_SUCH_CALL
-        if not (self._attached and over):
+        if not self._is_end(failure):
             super().gave_up(failure)
             return
         self._log.info("the call has ended: %s", failure, extra=failure.fields())

@@ -1,4 +1,4 @@
-"""A conversation whose audio runs elsewhere: what is told without it, what is played, and what a reconnect leaves alone."""
+"""A conversation whose audio runs elsewhere: what is told without it, what is played, what a reconnect leaves alone."""
 
 from __future__ import annotations
 
