@@ -1,9 +1,9 @@
 """A room with interpreters: everybody is heard in the language of whoever listens.
 
-Participants say in their attribute `language` (`en`, `de`, ...) what they speak and want to hear; it may change. Who has
-none is heard, and hears, without interpreters. The track of an interpreter is named `interpreter:de:alice` (language and
-speaker); those who want it get it, and nobody else, with captions on the topic `lk.transcription`. Start it with:
-python examples/interpreter.py start
+Participants say in their attribute `language` (`en`, `de`, ...) what they speak and want to hear; it may change. Who
+has none is heard, and hears, without interpreters. The track of an interpreter is named `interpreter:de:alice`
+(language and speaker); those who want it get it, and nobody else, with captions on the topic `lk.transcription`.
+Start it with: python examples/interpreter.py start
 """
 
 from __future__ import annotations

@@ -43,10 +43,13 @@ class TranslationSession(FramedSession):
         now: float = 0.0,
         created_at: int = 1_789_000_000,
         number: int = 1,
+        minted: Event | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         expires_at = created_at + int(channel.knobs.lifetime)
         channel.config = config.translation(model, channel.new_id("sess"), expires_at)
+        if minted is not None:
+            channel.config["audio"] = minted["audio"]
         handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._update,
             "session.input_audio_buffer.append": self._append,

@@ -11,7 +11,7 @@ from livekit.agents.metrics import STTMetrics
 from livekit.agents.utils import aio
 
 from ..api_errors import to_api_error
-from ..audio import frame_from_pcm
+from ..audio import to_frame
 from ..errors import Failure
 from ..framework import Metadata, make
 from ..info import SessionInfo
@@ -145,7 +145,7 @@ class _Audience:
         self._stream = stream
 
     def translated(self, pcm: bytes) -> None:
-        frame = frame_from_pcm(pcm)
+        frame = to_frame(pcm)
         if frame.samples_per_channel:
             self._stream._audio.put(frame, frame.duration)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ from livekit import rtc
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import Caption, Ear, RoomCaller
-from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
+from livekit_plugins_openai_ga.emulator import Emulator, Turn
 
-from . import sound
 from .conftest import Microphone
 from .example_call import EXAMPLES
 from .worker import environment, running_worker
