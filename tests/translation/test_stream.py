@@ -272,6 +272,16 @@ def test_a_refused_key_ends_it_by_an_error_that_every_iterator_raises(play: Play
     play(scene, faults=[fl.RejectHandshake("invalid_api_key", "Incorrect API key provided", close_code=3000)])
 
 
+def test_a_first_language_that_the_server_refuses_ends_it_and_names_it(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.wait_for(asyncio.gather(*made.readers), 5)
+        assert "'xx'" in str(made.raised[0])
+        assert "session.audio.output.language" in str(made.raised[0])
+        assert not made.raised[0].retryable
+
+    play(scene, target_language="xx")
+
+
 def test_it_gives_up_after_as_many_attempts_as_were_asked_for(play: Play) -> None:
     async def scene(made: Any) -> None:
         await asyncio.wait_for(asyncio.gather(*made.readers), 60)
