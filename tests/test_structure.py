@@ -51,6 +51,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "transport": frozenset({"websockets"}),
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
+    "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "__main__": frozenset(),
 }

@@ -18,7 +18,7 @@ from websockets.http11 import Request, Response
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
-from .calls import Calls
+from .calls import Call, Calls
 from .faults import Fault, FaultPlan, RefuseHandshake
 from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
@@ -38,6 +38,7 @@ from .gate import (
 )
 from .knobs import Knobs
 from .lines import Frames, Line
+from .ringing import incoming
 from .script import Claim, Script
 from .secrets import Secrets
 from .session import EmulatorSession
@@ -174,6 +175,26 @@ class Emulator:
     async def close_sessions(self, code: int, reason: str = "") -> None:
         """Close every live session with this code and reason."""
         await self._all(Close(code, reason))
+
+    async def ring(
+        self,
+        url: str,
+        *,
+        secret: str,
+        sip_headers: Sequence[tuple[str, str]] = (("From", "<sip:+15550100@example.com>"),),
+        media_security: str = "srtp",
+    ) -> Call:
+        """Let a phone call come in: POST the webhook that tells of it, signed with `secret`, to `url`.
+
+        Returns the call, which may be accepted or rejected by then. Raises RuntimeError when the answer is none of the
+        2xx kind; the call is over then, and it is not told of again.
+        """
+        call = self.calls.ring(sip_headers)
+        status = await incoming(call, url, secret, media_security=media_security).send()
+        if status // 100 != 2:
+            self.calls.end(call, "nobody answered")
+            raise RuntimeError(f"The webhook at {url} was answered with {status}.")
+        return call
 
     async def _all(self, action: Action) -> None:
         for line in list(self._lines.values()):

@@ -21,7 +21,8 @@ from ..transport.link import LinkFailed, retry_after
 from ..transport.supervisor import Budget
 from ..wire.endpoint import Endpoint, Service
 
-Body = bytes | aiohttp.FormData
+Body = aiohttp.Payload | aiohttp.FormData | None
+"""What is sent; it knows its content type."""
 
 _NOT_DONE = frozenset({"connection_refused", "host_not_found", "tls_failure", "key_provider_failed"})
 _NOT_DONE_STATUSES = frozenset({429, 503})
@@ -44,7 +45,6 @@ class Request:
     Attributes:
         service: What it is for.
         body: Makes the body from the key in use; one that went out cannot be sent again. May raise ValueError.
-        content_type: "" where the body says it itself.
         call_id: The call it is about.
         action: What is done to the call.
         repeatable: Doing it twice does no harm.
@@ -53,7 +53,6 @@ class Request:
 
     service: Service
     body: Callable[[str], Body]
-    content_type: str = ""
     call_id: str = ""
     action: str = ""
     repeatable: bool = False
@@ -99,9 +98,7 @@ async def _once(connection: Connection, request: Request, http: aiohttp.ClientSe
     except LinkFailed as exc:
         return exc.failure
     where = connection.endpoint(request.service, call_id=request.call_id, action=request.action, key=key)
-    answer = await post(
-        where, request.body(key), http=http, content_type=request.content_type, timeout=connection.conn_options.timeout
-    )
+    answer = await post(where, request.body(key), http=http, timeout=connection.conn_options.timeout)
     if isinstance(answer, Failure) and answer.http_status == 404 and request.absent:
         row = FAILURES[request.absent]
         return replace(answer, meaning=row.meaning, remedy=row.remedy)
@@ -114,17 +111,15 @@ async def post(
     *,
     http: aiohttp.ClientSession,
     timeout: float,
-    content_type: str = "",
     read_timeout: float = 0.0,
 ) -> Answer | Failure:
     """Send `body`. `timeout` (s) is for connecting, and for all of it together with `read_timeout` (s)."""
     try:
         limits = aiohttp.ClientTimeout(total=timeout + read_timeout, connect=timeout)
-        headers = {**where.headers, **({"Content-Type": content_type} if content_type else {})}
         async with http.post(
             where.url,
-            data=body or None,
-            headers=headers,
+            data=body,
+            headers=dict(where.headers),
             timeout=limits,
             allow_redirects=False,  # the next host would get the key
         ) as response:
