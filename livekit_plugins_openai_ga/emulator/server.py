@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
@@ -24,6 +25,7 @@ from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
     POSTS,
+    PROTOCOL,
     SOCKETS,
     TRANSLATIONS,
     Handshake,
@@ -91,6 +93,7 @@ class Emulator:
             self._host,
             self._port,
             process_request=self._process_request,
+            select_subprotocol=_subprotocol,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
@@ -331,6 +334,10 @@ class Emulator:
                 self._changed.set()
         finally:
             await frames.aclose()
+
+
+def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
 
 
 def _of(session_type: str, minted: Event | None) -> Event | None:
