@@ -1,6 +1,7 @@
 """Session payloads: building one, the difference of two, and whether the server kept what it was asked for.
 
-GA merges a `session.update` deeply, drops all of it when one field is bad, and wants `session.type` in each. `audio`,
+GA merges a `session.update` deeply, drops all of it when one field is bad, and wants `session.type` in each (but for
+translation sessions, which refuse it). `audio`,
 `audio.input` and `audio.output` are boxes that merge; every other object (turn detection, transcription, ...) is sent
 whole, because its variants take disjoint fields.
 """
@@ -71,7 +72,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") 
                 change[key] = inner
         elif before != after or (key in new and key not in old):  # a null that was never sent still says something
             change[key] = after
-    if change and not _path:
+    if change and not _path and "type" in new:  # a translation session must not be told
         change = {"type": new["type"], **change}
     return change
 
