@@ -25,7 +25,7 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
-        *("audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
+        *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
         *("notices", "info", "framework", "counters", "__init__"),
     }
 )

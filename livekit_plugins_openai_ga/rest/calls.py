@@ -16,10 +16,11 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
 from ..connection import KeyProvider
+from ..post import Answer, Body
 from ..session_fields import number
 from ..wire.endpoint import Service, checked_call_id, is_ephemeral
 from . import requested
-from .post import Answer, Body, Request, ask
+from .asking import Request, ask
 
 DECLINE = 603
 """SIP's "Decline", which is what OpenAI answers by default."""

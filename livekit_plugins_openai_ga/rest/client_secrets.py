@@ -14,11 +14,12 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from ..api_errors import to_api_error
 from ..connection import KeyProvider
 from ..errors import Failure, from_server_error
+from ..post import Answer
 from ..redaction import Secret
 from ..session_fields import number
 from ..wire.endpoint import Service, is_credential, is_ephemeral
 from . import requested
-from .post import Answer, Request, ask
+from .asking import Request, ask
 
 DEFAULT_EXPIRES_AFTER = 600
 MIN_EXPIRES_AFTER, MAX_EXPIRES_AFTER = 10, 7200

@@ -11,7 +11,7 @@ import pytest
 from livekit.agents import APIConnectionError, APIError, APIStatusError
 from openai.types.realtime import RealtimeSessionCreateRequest, realtime_transcription_session_create_request
 
-from livekit_plugins_openai_ga import STT, RealtimeModel
+from livekit_plugins_openai_ga import STT, RealtimeModel, Translator
 from livekit_plugins_openai_ga.connection import Connection
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs
 from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake
@@ -70,6 +70,21 @@ async def test_a_translation_is_asked_for_at_its_own_address() -> None:
             secret = await create_client_secret(session, base_url=server.base_url, api_key="sk-test")
             assert secret.session["type"] == "translation"
         assert {request.path for request in server.requests} == {"/v1/realtime/translations/client_secrets"}
+
+
+async def test_a_translators_secret_opens_its_translation() -> None:
+    async with Emulator() as server:
+        translator = Translator(
+            target_language="de", transcribe_source=True, base_url=server.base_url, api_key="sk-test"
+        )
+        secret = await create_client_secret(translator)
+        audio = secret.session["audio"]
+        assert audio["output"]["language"] == "de"
+        assert audio["input"]["transcription"] == {"model": "gpt-realtime-whisper"}
+        theirs = Translator(target_language="de", base_url=server.base_url, api_key=secret.value)
+        link = await theirs.options.open(5.0)
+        await link.close()
+        assert server.sessions[0].config["audio"]["input"]["transcription"] == {"model": "gpt-realtime-whisper"}
 
 
 async def test_a_secret_of_azure_is_made_with_its_key() -> None:
