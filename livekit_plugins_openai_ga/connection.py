@@ -173,18 +173,31 @@ class Connection:
         return await _ask(self.key_provider, self.conn_options.timeout if timeout is None else timeout)
 
     async def authorized(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
     ) -> Endpoint:
         """The endpoint with a key that is valid now; see `key`. Raises `LinkFailed`."""
-        return self.endpoint(service, model=model, model_in_url=model_in_url, key=await self.key(timeout))
+        key = await self.key(timeout)
+        return self.endpoint(service, model=model, call_id=call_id, model_in_url=model_in_url, key=key)
 
     async def open(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
     ) -> Link:
         """Open a socket, all of it within `timeout` seconds (default that of `conn_options`). Raises `LinkFailed`."""
         timeout = self.conn_options.timeout if timeout is None else timeout
         started = time.monotonic()
-        where = await self.authorized(service, model=model, model_in_url=model_in_url, timeout=timeout)
+        where = await self.authorized(service, model=model, call_id=call_id, model_in_url=model_in_url, timeout=timeout)
         left = max(0.1, timeout - (time.monotonic() - started))
         try:
             return await Link.open(where, timeout=left, heartbeat=self.heartbeat)

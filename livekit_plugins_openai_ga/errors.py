@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .failures import (
+    CALL_CLOSES,
+    CALL_STATUSES,
     CLOSE_CODES,
     EXCEPTIONS,
     FAILURES,
@@ -151,7 +153,12 @@ def from_server_error(
 
 
 def from_close(
-    close_code: int | None, reason: str, *, last_error: Failure | None = None, connecting: bool = False
+    close_code: int | None,
+    reason: str,
+    *,
+    last_error: Failure | None = None,
+    connecting: bool = False,
+    of_call: bool = False,
 ) -> Failure:
     """Return the failure for a close that nobody asked for.
 
@@ -160,9 +167,10 @@ def from_close(
         reason: The reason of the close frame; GA writes `<type>` or `<type>.<code>` there.
         last_error: The error that came just before; its code and message are kept unless `reason` names another.
         connecting: The session was not configured yet, so a refused request would repeat on every connection.
+        of_call: The socket led into a call, which a clean close ends.
     """
     number = 1006 if close_code is None else close_code
-    close_row = CLOSE_CODES.get(number, OTHER_CLOSE)
+    close_row = (CALL_CLOSES if of_call else CLOSE_CODES).get(number) or CLOSE_CODES.get(number, OTHER_CLOSE)
     cause = _cause_of_close(reason, last_error)
     if cause is None:
         text = (close_row.meaning, close_row.remedy)
@@ -179,7 +187,9 @@ def from_close(
     return replace(cause, kind=kind, code=code, message=message, close_code=close_code, close_reason=reason)
 
 
-def from_http(status: int, *, body: str = "", retry_after: float | None = None, request_id: str = "") -> Failure:
+def from_http(
+    status: int, *, body: str = "", retry_after: float | None = None, request_id: str = "", of_call: bool = False
+) -> Failure:
     """Return the failure for an HTTP answer, to the WebSocket handshake or to a request.
 
     Args:
@@ -187,9 +197,11 @@ def from_http(status: int, *, body: str = "", retry_after: float | None = None, 
         body: The body; the message and code are read from it when it is JSON.
         retry_after: Seconds, from the `Retry-After` header.
         request_id: From the `x-request-id` header.
+        of_call: The socket was to lead into a call.
     """
     code, error_type, message, param = _read_body(body)
-    row = HTTP_STATUSES.get(status) or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
+    row = (CALL_STATUSES if of_call else HTTP_STATUSES).get(status) or HTTP_STATUSES.get(status)
+    row = row or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
     cause = _match(code, error_type, message)
     # A fatal cause goes before the status: 429 is also how "no credit left" arrives.
     if cause and cause.on_close in (Kind.FATAL, row.kind):

@@ -68,6 +68,7 @@ def _fatal(meaning: str, remedy: str) -> Row:
     return Row(Kind.FATAL, meaning, remedy, Kind.FATAL)
 
 
+_ATTACH = "Pass the `call_id` of a call that goes on, with a key of the project in which it was made."
 _BILLING = "Add credit or raise the limit at https://platform.openai.com/settings/organization/billing."
 _KEY = "Set `api_key` (or OPENAI_API_KEY; on Azure AZURE_OPENAI_API_KEY) to a valid key of the right project."
 _ACCESS = "Give the key access in the OpenAI project's settings, or use another key."
@@ -215,6 +216,10 @@ CLOSE_CODES: Mapping[int, Row] = MappingProxyType(
 )
 """What a close code means when no error code says more."""
 
+_OVER = _fatal("The call is over.", "Nothing needs to be done.")
+CALL_CLOSES: Mapping[int, Row] = MappingProxyType({1000: _OVER, 1005: _OVER})
+"""What a clean close means on a socket into a call (`?call_id=`): that the call has ended."""
+
 OTHER_CLOSE = _reconnect("The connection was closed with an unusual code.", _NETWORK)
 
 HTTP_STATUSES: Mapping[int, Row] = MappingProxyType(
@@ -230,6 +235,13 @@ HTTP_STATUSES: Mapping[int, Row] = MappingProxyType(
     }
 )
 """What an HTTP answer to the WebSocket handshake means; other statuses go by their hundred."""
+
+NO_SUCH_CALL = 404
+CALL_STATUSES: Mapping[int, Row] = MappingProxyType(
+    # A call that was made a moment ago may not be known yet (openai/codex#35094, openai/openai-realtime-console#562).
+    {NO_SUCH_CALL: _reconnect("There is no such call, or it is over.", _ATTACH)}
+)
+"""The same when a socket is to lead into a call."""
 
 HTTP_HUNDREDS: Mapping[int, Row] = MappingProxyType(
     {

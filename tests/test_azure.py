@@ -222,7 +222,7 @@ def test_every_parameter_of_the_official_method_is_taken() -> None:
 def test_every_parameter_of_our_constructor_can_be_given() -> None:
     constructor = {name for name in inspect.signature(RealtimeModel).parameters if not name.startswith("_")}
     ours = set(inspect.signature(RealtimeModel.with_azure).parameters) | set(SessionOptions.__annotations__)
-    assert constructor - ours == {"model"}
+    assert constructor - ours == {"model", "call_id"}
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ LAWS: dict[str, frozenset[str]] = {
 # Room, or module -> what it may import that is neither ours nor the standard library's.
 FOREIGN: dict[str, frozenset[str]] = {
     "wire.codec": frozenset({"pydantic_core", "pybase64"}),
+    "emulator.webrtc": frozenset({"aiortc", "av", "numpy"}),
     "ground": frozenset(),
     "wire": frozenset(),
     "core": frozenset(),

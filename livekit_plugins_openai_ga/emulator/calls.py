@@ -16,7 +16,7 @@ from . import asked
 from .actions import Event
 from .conversation import Refused
 from .front_door import HttpRequest, HttpResponse
-from .gate import AZURE, check_request, refused
+from .gate import AZURE, HttpRefused, check_request, refused
 from .grammar import Number, Object, Text
 from .knobs import Knobs
 
@@ -93,7 +93,7 @@ class Calls:
         check_request(request, self._knobs)
         call = self._calls.get(call_id)
         if call is None:
-            raise refused(HTTPStatus.NOT_FOUND, "call_id_not_found", f"No session found for call_id '{call_id}'.")
+            raise no_such_call(call_id)
         act(call, asked.body(request))
         return HttpResponse(HTTPStatus.OK, b"")
 
@@ -140,6 +140,11 @@ class Calls:
         call.state = state
         for watcher in list(self.watchers):
             watcher(call)
+
+
+def no_such_call(call_id: str) -> HttpRefused:
+    """What everybody is told who asks for a call that there is not."""
+    return refused(HTTPStatus.NOT_FOUND, "call_id_not_found", f"No session found for call_id '{call_id}'.")
 
 
 def _check(check: Object, given: Event) -> None:

@@ -19,7 +19,9 @@ from websockets.typing import Subprotocol
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
-from .calls import Call, Calls
+from .call_session import CallSession
+from .calling import Calling
+from .calls import Call, Calls, no_such_call
 from .faults import Fault, FaultPlan, RefuseHandshake
 from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
@@ -79,6 +81,9 @@ class Emulator:
         self.uploads: list[Upload] = []
         self.secrets = Secrets(self.knobs)
         self.calls = Calls(self.knobs)
+        self._calling = Calling(
+            self.calls, self.secrets, self.knobs, begin=self._begin_call, changed=lambda: self._changed.set()
+        )
         self._host = host
         self._port = port
         self._faults = FaultPlan(faults)
@@ -116,6 +121,7 @@ class Emulator:
             return
         server, self._server = self._server, None
         server.close(close_connections=False)
+        await self._calling.aclose()
         await self._door.aclose()
         await server.wait_closed()
 
@@ -160,6 +166,11 @@ class Emulator:
         """Wait until `count` events of this type were sent; returns all of them. Raises TimeoutError."""
         await self.wait_until(lambda: len(self.sent(event_type)) >= count, timeout=timeout)
         return self.sent(event_type)
+
+    def hear(self, call: Call, pcm: bytes) -> None:
+        """What the caller of a live call says, where there is no peer to say it (SIP): 24 kHz int16 mono PCM."""
+        if running := self._calling.find(call.id):
+            running.hear(pcm)
 
     def add_fault(self, fault: Fault) -> None:
         """Arm a fault now; it counts events from here on."""
@@ -223,7 +234,7 @@ class Emulator:
     async def _api(self, request: HttpRequest, _caller: Caller) -> HttpResponse:
         if fault := self._faults.handshake_refusal():
             return _broken(fault)
-        answer = self.secrets.answer(request) or self.calls.answer(request)
+        answer = self.secrets.answer(request) or self.calls.answer(request) or await self._calling.answer(request)
         if answer is None:
             raise _not_here(request)
         return answer
@@ -259,14 +270,14 @@ class Emulator:
             return response
         if handshake.path not in SOCKETS:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
+        call_id = handshake.query.get("call_id")
+        if call_id is not None and self._calling.find(call_id) is None:
+            return _refusal(connection, no_such_call(call_id))
         if handshake.is_azure:
             try:
                 check_azure(handshake.query, handshake.headers, self.knobs, minted=self._minted(handshake) is not None)
             except HttpRefused as refusal:
-                response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
-                del response.headers["Content-Type"]
-                response.headers["Content-Type"] = "application/json"
-                return response
+                return _refusal(connection, refusal)
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
@@ -283,32 +294,43 @@ class Emulator:
     async def _serve_line(self, line: Line, handshake: Handshake) -> None:
         clock = asyncio.get_running_loop().time
         try:
-            session = self._admit(handshake, clock())
+            session = self._admit(handshake)
         except Rejected as rejected:
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
-        self.sessions.append(session)
-        line.session = session
+        running = self._calling.find(handshake.query.get("call_id", ""))
+        if running is None:
+            self.sessions.append(session)
+            line.session = session
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
-            await self._talk(line, session, clock)
+            await (self._talk(line, session, clock) if running is None else running.attach(line))
         finally:
             keepalive.cancel()
             await asyncio.gather(keepalive, return_exceptions=True)
             await line.connection.wait_closed()
-            ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
-            session.connection_lost(ended.code, ended.reason)
+            if running is None:  # else the call goes on without it
+                ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
+                session.connection_lost(ended.code, ended.reason)
 
-    def _admit(self, handshake: Handshake, now: float) -> Session:
-        if fault := self._faults.handshake_rejection():
-            raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
-        shared: dict[str, Any] = {
+    def _begin_call(self, config: Event) -> CallSession:
+        session = CallSession(self.script, config, **self._shared())
+        self.sessions.append(session)
+        return session
+
+    def _shared(self) -> dict[str, Any]:
+        return {
             "knobs": self.knobs,
             "faults": self._faults,
-            "now": now,
+            "now": asyncio.get_running_loop().time(),
             "created_at": int(time.time()),
             "number": len(self.sessions) + 1,
         }
+
+    def _admit(self, handshake: Handshake) -> Session:
+        if fault := self._faults.handshake_rejection():
+            raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
+        shared = self._shared()
         minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs, minted)
@@ -346,6 +368,13 @@ def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprot
 def _of(session_type: str, minted: Event | None) -> Event | None:
     """What was minted, if it is for this kind of session."""
     return minted if minted is not None and minted["type"] == session_type else None
+
+
+def _refusal(connection: ServerConnection, refusal: HttpRefused) -> Response:
+    response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response
 
 
 def _not_here(request: HttpRequest) -> HttpRefused:

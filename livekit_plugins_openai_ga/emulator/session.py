@@ -61,7 +61,7 @@ class EmulatorSession(FramedSession):
             fresh = channel.config
             channel.config = {**minted, **{key: fresh[key] for key in _OWN if key in fresh}}
         self._responding = Responding(channel, on_ending=self._reply_is_ending, on_idle=self._await_user)
-        self._listening = Listening(channel, on_speech=self._responding.interrupt, on_turn=self._responding.answer_turn)
+        self._listening = Listening(channel, on_speech=self._user_speaks, on_turn=self._responding.answer_turn)
         handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._listening.append,
@@ -134,6 +134,9 @@ class EmulatorSession(FramedSession):
         self._channel.emit("conversation.item.truncated", **place)
 
     # Between the two sides.
+
+    def _user_speaks(self) -> None:
+        self._responding.interrupt()
 
     def _reply_is_ending(self) -> None:
         if self._channel.knobs.transcripts == "before_done":

@@ -18,6 +18,7 @@ from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
+from .call import CallSession
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class RealtimeModel(llm.RealtimeModel):
         self,
         *,
         model: str = models.DEFAULT_REALTIME,
-        voice: Any = opts.DEFAULT_VOICE,
+        voice: Any = NOT_GIVEN,
         modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
         tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN,
         base_url: NotGivenOr[str] = NOT_GIVEN,
@@ -93,6 +94,7 @@ class RealtimeModel(llm.RealtimeModel):
         input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
+        call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -141,6 +143,10 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
+                begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
+                elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
+                it ends, the session does, with the event `call_ended`.
             temperature: accepted, does nothing.
 
         Raises:
@@ -172,6 +178,7 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            call_id=call_id,
             given={
                 "voice": voice,
                 "modalities": modalities,
@@ -357,7 +364,8 @@ class RealtimeModel(llm.RealtimeModel):
 
         `turn_detection_disabled` leaves turn taking to the agent in this session only.
         """
-        session = RealtimeSession(self, turn_detection_disabled=turn_detection_disabled)
+        kind = CallSession if self._options.call_id else RealtimeSession
+        session = kind(self, turn_detection_disabled=turn_detection_disabled)
         self._sessions.add(session)
         return session
 

@@ -132,6 +132,7 @@ class ReplyStreams:
         self._announce = announce
         self._asked: dict[str, _Asked] = {}
         self._replies: dict[str, _Reply] = {}
+        self._playing: dict[str, list[Callable[[], None]]] = {}  # what is to be done when a reply was played
 
     @property
     def active(self) -> bool:
@@ -265,8 +266,19 @@ class ReplyStreams:
         if message is not None and not message.audio.closed:
             message.audio.send_nowait(to_frame(effect.audio, self._form))
 
+    def played(self, effect: fx.Played) -> None:
+        """The server plays a reply to a caller, faster made than heard: it ends when it was played, not before."""
+        if effect.playing:
+            self._playing.setdefault(effect.response_id, [])
+            return
+        for end in self._playing.pop(effect.response_id, []):
+            end()
+
     def message_ended(self, effect: fx.MessageEnded) -> None:
         """A message is complete."""
+        if effect.response_id in self._playing:
+            self._playing[effect.response_id].append(lambda: self.message_ended(effect))
+            return
         if self._joined:
             return  # there may be another; `ended` closes them
         reply = self._replies.get(effect.response_id)
@@ -285,6 +297,9 @@ class ReplyStreams:
 
     def ended(self, effect: fx.ReplyEnded) -> None:
         """A reply is over."""
+        if effect.response_id in self._playing:
+            self._playing[effect.response_id].append(lambda: self.ended(effect))
+            return
         reply = self._replies.pop(effect.response_id, None)
         if reply is None:
             return

@@ -104,6 +104,11 @@ class Endpoint:
         return urlsplit(self.url).path
 
     @property
+    def is_call(self) -> bool:
+        """Whether it leads into a call that runs at the server (`?call_id=`)."""
+        return any(name == "call_id" for name, _ in _pairs(urlsplit(self.url).query))
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Values of headers and query that may be keys, longest first: nothing the server says may show them.
 

@@ -35,8 +35,16 @@ def realtime_payload(
     input_options: Mapping[str, Any],
     output_options: Mapping[str, Any],
     options: Mapping[str, Any],
+    formats: bool = True,
 ) -> Payload:
-    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level."""
+    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level.
+
+    `formats`: name those of the audio on the socket; without audio on it, they are the business of others.
+    """
+    if not formats:
+        boxes = {"input": dict(input_options), "output": dict(output_options)}
+        audio = {name: box for name, box in boxes.items() if box}
+        return {"type": "realtime", **({"audio": audio} if audio else {}), **options}
     return {
         "type": "realtime",
         "audio": {

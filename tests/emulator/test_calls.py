@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from openai import AsyncOpenAI, BadRequestError, NotFoundError
 
-from livekit_plugins_openai_ga.emulator import Emulator
+from livekit_plugins_openai_ga.emulator import Emulator, asked
 from livekit_plugins_openai_ga.emulator.__main__ import main
 from livekit_plugins_openai_ga.emulator.calls import Call
 
@@ -71,7 +71,7 @@ async def test_what_cannot_be_done_is_refused_and_changes_nothing() -> None:
 
 async def test_a_webrtc_call_is_live_at_once_and_cannot_be_referred() -> None:
     async with Emulator() as server:
-        call: Call = server.calls.create({"type": "realtime", "model": "gpt-realtime-2.1"})
+        call: Call = server.calls.create(asked.session({"type": "realtime"}, server.knobs))
         assert server.calls.live(call.id) is call
         with pytest.raises(BadRequestError, match="SIP"):
             await client_of(server).realtime.calls.refer(call.id, target_uri="tel:+15550123")
