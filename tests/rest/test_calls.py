@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.parser
 import email.policy
 import json
@@ -13,8 +14,8 @@ import pytest
 from livekit.agents import APIError, APIStatusError
 
 from livekit_plugins_openai_ga import STT, RealtimeModel
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs
-from livekit_plugins_openai_ga.rest import Call, Calls
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga.rest import Call, Calls, create_client_secret
 
 from .conftest import QUICK, Desk, Told
 
@@ -39,6 +40,54 @@ def parts(told: Told) -> dict[str, tuple[str, str]]:
         assert isinstance(payload, bytes)
         found[str(name)] = (part.get_content_type(), payload.decode())
     return found
+
+
+# -- on the emulator, from end to end ------------------------------------------------------------------------------
+
+
+async def offer(peer: Any) -> str:
+    peer.createDataChannel("oai-events")
+    peer.addTransceiver("audio", direction="sendrecv")
+    await peer.setLocalDescription(await peer.createOffer())
+    return str(peer.localDescription.sdp)
+
+
+@pytest.mark.parametrize("with_secret", [False, True])
+async def test_a_browsers_offer_becomes_a_call_that_can_be_hung_up(with_secret: bool) -> None:
+    aiortc = pytest.importorskip("aiortc")
+    async with Emulator() as server:
+        model = RealtimeModel(base_url=server.base_url, api_key="sk-test", voice="cedar")
+        ours = Calls(model)
+        if with_secret:
+            secret = await create_client_secret(model, instructions="Hi.")
+            theirs = Calls(base_url=server.base_url, api_key=secret.value)
+        peer = aiortc.RTCPeerConnection()
+        sdp = await offer(peer)
+        made = await (theirs.create(sdp) if with_secret else ours.create(sdp, instructions="Hi."))
+        await peer.setRemoteDescription(aiortc.RTCSessionDescription(made.sdp, "answer"))
+        call = server.calls.live(made.call_id)
+        assert call is not None
+        assert (call.config["audio"]["output"]["voice"], call.config["instructions"]) == ("cedar", "Hi.")
+        await ours.hangup(made.call_id)
+        assert call.outcome == "hangup"
+        await peer.close()
+
+
+async def test_an_agent_is_attached_to_a_phone_call_that_was_accepted() -> None:
+    async with Emulator(Script([Turn(say="Good morning.")])) as server:
+        ours = Calls(RealtimeModel(base_url=server.base_url, api_key="sk-test"))
+        call = server.calls.ring()
+        await ours.accept(call.id)
+        session = RealtimeModel(call_id=call.id, base_url=server.base_url, api_key="sk-test").session()
+        await session.update_instructions("Be brief.")
+        reply = await session.generate_reply()
+        texts = [text async for message in reply.message_stream async for text in message.text_stream]
+        assert "".join(texts) == "Good morning."
+        ended = asyncio.Event()
+        session.on("call_ended", lambda _: ended.set())
+        await ours.refer(call.id, "tel:+14155550123")
+        await asyncio.wait_for(ended.wait(), 5)
+        await session.aclose()
 
 
 # -- calls that come in --------------------------------------------------------------------------------------------
