@@ -244,6 +244,15 @@ def test_http_answers(status: int, text: str, kind: Kind, code: str, message: st
     assert (failure.http_status, failure.retry_after, failure.request_id) == (status, 2.5, "req_1")
 
 
+def test_a_refused_request_says_which_parameter_and_what_to_do() -> None:
+    told = {"message": "Unknown parameter: 'session.x'.", "code": "unknown_parameter", "param": "session.x"}
+    failure = errors.from_http(400, body=json.dumps({"error": told}))
+    assert (failure.kind, failure.param) == (FATAL, "session.x")
+    assert failure.remedy == errors.from_server_error("unknown_parameter", None, None).remedy
+    assert errors.from_http(500, body=json.dumps({"error": told})).remedy == errors.from_http(500).remedy
+    assert errors.from_http(400, body=json.dumps({"error": {**told, "param": ["x"]}})).param is None
+
+
 def test_a_long_body_is_cut() -> None:
     assert len(errors.from_http(500, body="x " * 5000).message) <= 500
 

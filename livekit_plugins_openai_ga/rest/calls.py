@@ -164,6 +164,9 @@ class Calls:
         made = requested.payload(wanted, instructions=instructions)
         if made["type"] != "realtime":
             raise ValueError(f"session.type={made['type']!r} does not hold a call: use a 'realtime' session.")
+        if requested.options_of(wanted) is not None:
+            for box in made["audio"].values():
+                box.pop("format", None)  # that of a socket: the ends of a call agree on theirs
         return made
 
 

@@ -176,6 +176,7 @@ async def test_with_a_standard_key_offer_and_session_go_together(desk: Desk) -> 
     assert found["session"][0] == "application/json"
     session = json.loads(found["session"][1])
     assert (session["audio"]["output"]["voice"], session["instructions"]) == ("cedar", "Hi.")
+    assert all("format" not in box for box in session["audio"].values()), "the peers agree on it"
 
 
 async def test_with_a_client_secret_the_offer_goes_alone(desk: Desk) -> None:
