@@ -105,7 +105,9 @@ class Calls:
             raise ValueError("sdp is not a session description: pass the text of the peer's offer, from 'v=0' on.")
 
         def body(key: str) -> Body:
-            if is_ephemeral(key):
+            # A gateway's client secrets may look like anything, but not like a key.
+            unnamed = not self._connection.is_native and not key.startswith("sk-")
+            if is_ephemeral(key) or (unnamed and session is None and self._model is None):
                 if session is not None or instructions is not None:
                     raise ValueError("session has no meaning with a client secret, which has its own: leave it out.")
                 return aiohttp.StringPayload(sdp, content_type=_SDP)
