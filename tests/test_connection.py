@@ -15,7 +15,7 @@ from livekit.agents import APIConnectOptions
 
 from livekit_plugins_openai_ga.connection import DEFAULT_MAX_SESSION_DURATION, Connection
 from livekit_plugins_openai_ga.emulator import Emulator
-from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
+from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake, RejectHandshake
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.wire.endpoint import Service
@@ -176,9 +176,17 @@ async def test_a_client_secret_that_has_expired_is_told_as_that(server: Emulator
     await (await made.open(Service.REALTIME, model=MODEL)).close()
     server.secrets.expire()
     failure = await refused(made)
-    assert (failure.kind, failure.code) == (Kind.FATAL, "invalid_api_key")
+    assert (failure.kind, failure.code) == (Kind.FATAL, "client_secret_refused")
     assert "pass a function as `api_key`" in failure.sentence()
     assert secret.value not in failure.sentence()
+
+
+async def test_a_client_secret_is_a_bearer_token_on_azure_too() -> None:
+    made = connection(api_key="ek_1", key_header="api-key")
+    assert made.endpoint(Service.REALTIME, model=MODEL).headers == {"Authorization": "Bearer ek_1"}
+    async with Emulator(faults=[RefuseHandshake(401)]) as server:
+        failure = await refused(connection(api_key="ek_1", key_header="api-key", base_url=server.base_url))
+        assert failure.code == "client_secret_refused"
 
 
 def test_a_connection_that_cannot_be_replaced_is_not_replaced_by_plan() -> None:

@@ -71,7 +71,9 @@ async def _once(connection: Connection, request: Request, http: aiohttp.ClientSe
         return exc.failure
     where = connection.endpoint(request.service, call_id=request.call_id, action=request.action, key=key)
     answer = await post(where, request.body(key), http=http, timeout=connection.conn_options.timeout)
-    if isinstance(answer, Failure) and answer.http_status == 404 and request.absent:
+    if isinstance(answer, Answer):
+        return answer
+    if answer.http_status == 404 and request.absent:
         row = FAILURES[request.absent]
-        return replace(answer, meaning=row.meaning, remedy=row.remedy)
-    return answer
+        answer = replace(answer, meaning=row.meaning, remedy=row.remedy)
+    return connection.explained(answer, key)

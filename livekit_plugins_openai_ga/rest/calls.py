@@ -61,9 +61,9 @@ class Calls:
         """Check where the calls are; nothing is sent.
 
         Args:
-            model: whose sessions the calls are, by default, and whose server and key, when neither is given here.
-            base_url: as in `RealtimeModel`.
-            api_key: a key or a function that gives one. A client secret can only `create`.
+            model: whose sessions the calls are, by default, and whose server and key.
+            base_url: another server; default that of the model, else as in `RealtimeModel`.
+            api_key: another key, or a function that gives one. A client secret can only `create`.
             extra_headers, extra_query, allow_insecure: as in `RealtimeModel`.
             conn_options: attempts, seconds between them, and seconds one may take; default that of the model. A request
                 is repeated only when nothing came of it for certain.

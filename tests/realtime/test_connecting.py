@@ -157,7 +157,7 @@ async def test_a_client_secret_serves_until_its_session_ends(open_session, readi
         assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
         await server.drop()
         error = await the_end(call)
-        assert error.error.body.code == "invalid_api_key"
+        assert error.error.body.code == "client_secret_refused"
         assert "pass a function as `api_key`" in str(error.error)
 
 
