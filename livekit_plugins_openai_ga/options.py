@@ -101,10 +101,9 @@ class Options:
         """Where the socket goes, with its headers. Raises ValueError when `extra_query` asks for something else."""
         return self.connection.endpoint(Service.REALTIME, model=self.model)
 
-    @property
-    def place(self) -> object:
-        """What a socket is for: it serves all options with an equal place."""
-        return self.connection, self.model
+    def served_by(self, other: Options) -> bool:
+        """Whether a socket that was opened for `other` options serves these, too."""
+        return (self.connection, self.model) == (other.connection, other.model)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""

@@ -18,6 +18,7 @@ from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
+from . import mapping
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -360,14 +361,23 @@ class RealtimeModel(llm.RealtimeModel):
         self._sessions.add(session)
         return session
 
-    def prewarm(self) -> None:
-        """Open a connection in the background, for the first session. Does nothing outside an event loop.
+    def prewarm(
+        self, *, instructions: NotGivenOr[str] = NOT_GIVEN, tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN
+    ) -> None:
+        """Open and configure a connection in the background, for the first session. Does nothing outside an event loop.
 
-        Call it where the call begins, before the room is joined: the session is then configured one round trip after
-        `session()`. The connection is closed after two minutes if no session took it. One that cannot be opened is no
-        error: the session dials itself then, and tells.
+        Call it where the call begins, before the room is joined. With the agent's `instructions` and `tools` the
+        session may ask for a reply as soon as it is there; without them, or when they changed, one round trip later.
+        The connection is closed after two minutes if no session took it. One that cannot be opened is no error: the
+        session dials itself then, and tells.
+
+        Args:
+            instructions: `agent.instructions`.
+            tools: `agent.tools`.
         """
-        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout)
+        payloads, _ = mapping.to_tools(tools if is_given(tools) else [])
+        told = self._options.session_payload(instructions if is_given(instructions) else None, payloads)
+        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout, tell=told)
 
     async def dial(self, options: opts.Options) -> Link:
         """A link for a session: the one that was prewarmed, if it fits. Raises `LinkFailed`."""
