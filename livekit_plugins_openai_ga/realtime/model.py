@@ -16,6 +16,7 @@ from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..framework import flat_tools, plain_instructions
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from . import mapping
@@ -362,7 +363,7 @@ class RealtimeModel(llm.RealtimeModel):
         return session
 
     def prewarm(
-        self, *, instructions: NotGivenOr[str] = NOT_GIVEN, tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN
+        self, *, instructions: NotGivenOr[Any] = NOT_GIVEN, tools: NotGivenOr[Sequence[Any]] = NOT_GIVEN
     ) -> None:
         """Open and configure a connection in the background, for the first session. Does nothing outside an event loop.
 
@@ -372,11 +373,13 @@ class RealtimeModel(llm.RealtimeModel):
         session dials itself then, and tells.
 
         Args:
-            instructions: `agent.instructions`.
-            tools: `agent.tools`.
+            instructions: `agent.instructions`, or a text.
+            tools: `agent.tools`, or any list of tools and toolsets.
         """
-        payloads, _ = mapping.to_tools(tools if is_given(tools) else [])
-        told = self._options.session_payload(instructions if is_given(instructions) else None, payloads)
+        spoken = self._options.audio_output
+        text = plain_instructions(instructions, spoken=spoken) if is_given(instructions) else None
+        payloads, _ = mapping.to_tools(flat_tools(tools) if is_given(tools) else [])
+        told = self._options.session_payload(text, payloads)
         self._prewarmed.open(self._options, self._options.connection.conn_options.timeout, tell=told)
 
     async def dial(self, options: opts.Options) -> Link:
