@@ -156,13 +156,14 @@ def _known_fields(name: str, value: Mapping[str, Any], allowed: Iterable[str], o
             raise ValueError(f"{name}.{key} is not a field of {of}: use {', '.join(allowed)}.")
 
 
-def _modality(value: Any, target: Target) -> list[str]:
+def modality(name: str, value: Any) -> list[str]:
+    """How a reply is given, in wire form: `["audio"]` or `["text"]`. Raises ValueError."""
     kinds = [value] if isinstance(value, str) else value
     if not isinstance(kinds, (list, tuple)) or not kinds or any(kind not in ("text", "audio") for kind in kinds):
-        raise ValueError(f"modalities={value!r} is not supported: use ['audio'] or ['text'].")
+        raise ValueError(f"{name}={value!r} is not supported: use ['audio'] or ['text'].")
     if len(set(kinds)) == 2:
         # The official plugin's default and documented example, so it must go on working.
-        logger.info("modalities=['text', 'audio']: GA replies in one modality; using ['audio'], which has a transcript")
+        logger.info("%s=['text', 'audio']: GA replies in one modality; using ['audio'], which has a transcript", name)
     return ["audio"] if "audio" in kinds else ["text"]
 
 
@@ -369,7 +370,7 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
-    "modalities": Field(_modality, "session", "output_modalities", ["audio"]),
+    "modalities": Field(lambda value, target: modality("modalities", value), "session", "output_modalities", ["audio"]),
     "voice": Field(_voice, "output", "voice", DEFAULT_VOICE),
     "speed": Field(_speed, "output", "speed", 1.0),
     "input_audio_format": Field(_format("input_audio_format"), "input", "format", dict(formats.PCM.wire)),

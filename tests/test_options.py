@@ -221,8 +221,6 @@ def test_reasoning_none_is_the_same_as_not_given_and_takes_an_earlier_choice_bac
     assert "reasoning" not in options(reasoning=None).session_payload(None, [])
     chosen = options(reasoning="low")
     assert "reasoning" not in chosen.updated({"reasoning": None}).session_payload(None, [])
-    assert chosen.reply_reasoning(None) == {}
-    assert chosen.reply_reasoning("high") == {"reasoning": {"effort": "high"}}
 
 
 def test_options_keep_no_hold_of_the_callers_objects() -> None:

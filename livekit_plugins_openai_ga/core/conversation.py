@@ -36,8 +36,8 @@ class Conversation:
     """One conversation over any number of connections. `wanted` is the first configuration (a `session` payload).
 
     `resume_replies`: whether a reply that was asked for, and of which nothing was told when its connection went, is
-    asked for once more on the next one. `heard_per_ms` and `spoken_per_ms`: bytes in a millisecond of the user's audio
-    and of the agent's.
+    asked for once more on the next one. `in_call`: see `call`. `heard_per_ms` and `spoken_per_ms`: bytes in a
+    millisecond of the user's audio and of the agent's.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Conversation:
         wanted: Mapping[str, Any],
         *,
         resume_replies: bool = True,
+        in_call: bool = False,
         heard_per_ms: int = BYTES_PER_MS,
         spoken_per_ms: int = BYTES_PER_MS,
     ) -> None:
@@ -52,9 +53,11 @@ class Conversation:
         self.setup = Setup(wanted, self._event_id)
         self.config = self.setup.config
         self.spoken = Spoken(bytes_per_ms=heard_per_ms)
-        self.history = History(self.spoken.of)
+        self.history = History(self.spoken.of, stays=in_call)
         self.mirror = self.history.mirror
-        self.answers = Answers(self.setup, self.history, self._event_id, bytes_per_ms=spoken_per_ms)
+        self.answers = Answers(
+            self.setup, self.history, self._event_id, bytes_per_ms=spoken_per_ms, audible=not in_call
+        )
         self.cuts = Cuts(self.history, self.answers.output, self._event_id)
         self.turns = Turns()
         self._serial = 0
@@ -131,6 +134,10 @@ class Conversation:
         if self.phase is not Phase.READY:
             return []
         return [fx.Send(client_events.item_create(payload, event_id=self._event_id("show")))]
+
+    def interrupt(self, now: float) -> Effects:
+        """Cancel the reply that is being made in the default conversation, if any."""
+        return self.answers.interrupt(now)
 
     def truncate(self, *item_ids: str, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
         """Cut an assistant message to what was heard: `audio_end_ms` of it, whose text is `heard` (None: not known).

@@ -300,6 +300,14 @@ class MessageAudio(Effect):
 
 
 @value
+class Played(Effect):
+    """The server plays a reply to a caller (`playing`), or no longer does."""
+
+    response_id: str
+    playing: bool
+
+
+@value
 class MessageEnded(Effect):
     """A message is complete."""
 

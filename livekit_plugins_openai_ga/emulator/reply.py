@@ -42,7 +42,10 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What one response was asked to be: the session's configuration with the response's own on top."""
+    """What one response was asked to be: the session's configuration with the response's own on top.
+
+    `input` is what the model sees instead of the conversation; None for the conversation.
+    """
 
     modality: str
     voice: Any
@@ -54,6 +57,7 @@ class Brief:
     instructions: str
     metadata: Mapping[str, str] | None
     in_conversation: bool
+    input: tuple[Item, ...] | None = None
 
 
 @dataclass(slots=True)

@@ -15,11 +15,12 @@ from livekit.agents.utils import is_given
 from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..framework import flat_tools, plain_instructions
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from . import mapping
+from .call import CallSession
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class RealtimeModel(llm.RealtimeModel):
         self,
         *,
         model: str = models.DEFAULT_REALTIME,
-        voice: Any = opts.DEFAULT_VOICE,
+        voice: Any = NOT_GIVEN,
         modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
         tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN,
         base_url: NotGivenOr[str] = NOT_GIVEN,
@@ -79,7 +80,7 @@ class RealtimeModel(llm.RealtimeModel):
         parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
         prompt: NotGivenOr[Any] = NOT_GIVEN,
         include: NotGivenOr[list[str] | None] = NOT_GIVEN,
-        api_key: str | None = None,
+        api_key: str | KeyProvider | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -95,6 +96,7 @@ class RealtimeModel(llm.RealtimeModel):
         input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
+        call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -118,7 +120,8 @@ class RealtimeModel(llm.RealtimeModel):
             parallel_tool_calls: for reasoning models.
             prompt: a stored prompt, `{"id": "pmpt_..."}`.
             include: `["item.input_audio_transcription.logprobs"]` gives transcripts a confidence.
-            api_key: default `$OPENAI_API_KEY`.
+            api_key: a key, a client secret (`ek_...`), or a function that gives one, plain (it runs in a thread) or
+                async, which is asked for every connection. Default `$OPENAI_API_KEY`.
             extra_headers: sent with the WebSocket handshake, for example `OpenAI-Project`.
             extra_query: added to the URL.
             allow_insecure: allow a plain-text `ws://` or `http://` base to another host; the key then travels in clear.
@@ -142,6 +145,10 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
+                begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
+                elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
+                it ends, the session does, with the event `call_ended`.
             temperature: accepted, does nothing.
 
         Raises:
@@ -173,6 +180,7 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            call_id=call_id,
             given={
                 "voice": voice,
                 "modalities": modalities,
@@ -205,7 +213,7 @@ class RealtimeModel(llm.RealtimeModel):
         azure_endpoint: str | None = None,
         api_key: str | None = None,
         entra_token: str | None = None,
-        azure_ad_token_provider: TokenProvider | None = None,
+        azure_ad_token_provider: KeyProvider | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
         input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,
@@ -358,7 +366,8 @@ class RealtimeModel(llm.RealtimeModel):
 
         `turn_detection_disabled` leaves turn taking to the agent in this session only.
         """
-        session = RealtimeSession(self, turn_detection_disabled=turn_detection_disabled)
+        kind = CallSession if self._options.call_id else RealtimeSession
+        session = kind(self, turn_detection_disabled=turn_detection_disabled)
         self._sessions.add(session)
         return session
 
@@ -379,7 +388,8 @@ class RealtimeModel(llm.RealtimeModel):
         spoken = self._options.audio_output
         text = plain_instructions(instructions, spoken=spoken) if is_given(instructions) else None
         payloads, _ = mapping.to_tools(flat_tools(tools) if is_given(tools) else [])
-        told = self._options.session_payload(text, payloads)
+        # A call has a configuration, of which a session changes what its agent has of its own.
+        told = None if self._options.call_id else self._options.session_payload(text, payloads)
         self._prewarmed.open(self._options, self._options.connection.conn_options.timeout, tell=told)
 
     async def dial(self, options: opts.Options) -> Link:

@@ -65,10 +65,7 @@ class Shell(Listening):
         self._tools = Tools()
 
         heard, spoken = self._options.input_format, self._options.output_format
-        resume = self._options.resume_replies == "unheard"
-        self._conversation = Conversation(
-            self._payload(), resume_replies=resume, heard_per_ms=heard.bytes_per_ms, spoken_per_ms=spoken.bytes_per_ms
-        )
+        self._conversation = self._begin()
         self._shown = Shown(self._conversation.mirror, heard)
         self._requests = Requests()
         self._streams = ReplyStreams(
@@ -105,6 +102,14 @@ class Shell(Listening):
         )
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+
+    def _begin(self) -> Conversation:
+        return Conversation(
+            self._payload(),
+            resume_replies=self._options.resume_replies == "unheard",
+            heard_per_ms=self._options.input_format.bytes_per_ms,
+            spoken_per_ms=self._options.output_format.bytes_per_ms,
+        )
 
     def _use(self, options: Options) -> None:
         self._options = options
@@ -412,6 +417,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.MessageStarted: lambda shell, effect: shell._streams.message_started(effect),
     fx.MessageText: lambda shell, effect: shell._streams.text(effect),
     fx.MessageAudio: lambda shell, effect: shell._streams.audio(effect),
+    fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
     fx.ReplyEnded: Shell._reply_ended,

@@ -17,7 +17,7 @@ from livekit.agents.vad import VAD
 
 from .. import azure, models
 from ..audio import CHUNK_MS
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..formats import PCM
 from ..framework import make, voice_detector
 from ..log import logger
@@ -51,7 +51,7 @@ class STT(stt.STT[str]):
         noise_reduction_type: NotGivenOr[str | None] = NOT_GIVEN,
         temperature: NotGivenOr[float | None] = NOT_GIVEN,
         base_url: NotGivenOr[str] = NOT_GIVEN,
-        api_key: NotGivenOr[str] = NOT_GIVEN,
+        api_key: NotGivenOr[str | KeyProvider] = NOT_GIVEN,
         client: Any = None,
         use_realtime: NotGivenOr[bool] = NOT_GIVEN,
         vad: NotGivenOr[VAD | None] = NOT_GIVEN,
@@ -83,7 +83,7 @@ class STT(stt.STT[str]):
             noise_reduction_type: `near_field` or `far_field`.
             temperature: 0 to 1, for uploads; sockets have none.
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s).
-            api_key: default `$OPENAI_API_KEY`.
+            api_key: a key, or a function that gives one, sync or async, asked each time. Default `$OPENAI_API_KEY`.
             client: an `openai.AsyncClient` whose key, base URL, organization and project are used; the client itself
                 is not.
             use_realtime: False gives whole utterances by upload only, with `recognize`. Default True.
@@ -166,7 +166,7 @@ class STT(stt.STT[str]):
         api_version: str | None = None,
         api_key: str | None = None,
         azure_ad_token: str | None = None,
-        azure_ad_token_provider: TokenProvider | None = None,
+        azure_ad_token_provider: KeyProvider | None = None,
         organization: str | None = None,
         project: str | None = None,
         base_url: str | None = None,

@@ -210,6 +210,10 @@ class Options:
             {"include": [session.LOGPROBS]} if self.logprobs else {},
         )
 
+    def requested(self) -> session.Payload:
+        """The session as it is asked for over HTTP, with a client secret."""
+        return session.fresh(self.payload())
+
     def needs_new_session(self, old: Options) -> bool:
         """Whether a session with the `old` options cannot be brought to these by an update.
 

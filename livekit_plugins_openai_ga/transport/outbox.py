@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,7 @@ class _Entry:
     Audio begins at `at` in all the audio of the session; `end` is where it ends in this connection's audio, once sent.
     """
 
-    kind: str  # "audio", "commit", "clear", "reply" or "event"
+    kind: str  # "audio", "commit", "clear", "reply", "close" or "event"
     event: Event | None = None
     audio: bytes = b""
     at: int = 0
@@ -77,7 +78,8 @@ class Outbox:
     it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
-    kept although it seems that nobody speaks. `bytes_per_ms`: of user audio.
+    kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the event that carries
+    audio (base64).
     """
 
     def __init__(
@@ -87,9 +89,11 @@ class Outbox:
         wait_ms: float = WAIT_MS,
         dead_for: float = 0.0,
         bytes_per_ms: int = BYTES_PER_MS,
+        append: Callable[[str], Event] = client_events.audio_append,
     ) -> None:
         self._per_ms = bytes_per_ms
         self.audio = AudioCount()
+        self._append = append
         self.events_dropped = 0
         self._keep = int(keep_ms * self._per_ms)
         self._wait = max(self._keep, int(wait_ms * self._per_ms))
@@ -135,6 +139,11 @@ class Outbox:
         """Queue a commit of the audio before it."""
         self._turn.append(_Entry("commit", event))
         self._bound_events()
+
+    def put_close(self, event: Event) -> None:
+        """Queue the event that ends the server's session behind earlier audio. What comes later waits for the next
+        connection."""
+        self._turn.append(_Entry("close", event))
 
     def withdraw(self, event_id: str) -> bool:
         """Take back an event of the core that waits behind audio; returns whether it had not left yet."""
@@ -203,7 +212,9 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._audio_leaves(entry)
-            return client_events.audio_append(b64encode(entry.audio))
+            return self._append(b64encode(entry.audio))
+        if entry.kind == "close":
+            self._open = False
         if entry.kind == "commit":
             self._commits.append((entry.event_id, self._position))
             entry.end = self._position
@@ -284,7 +295,7 @@ class Outbox:
         self._open = False
         self._control.clear()
         self.audio.dropped += (self._gap[1] - self._gap[0]) / self._per_ms
-        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear")]
+        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear", "close")]
         self._waiting += self._kept_size
         self._kept.clear()
         self._kept_size = self._position = 0

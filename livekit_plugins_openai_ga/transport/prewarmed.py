@@ -47,9 +47,10 @@ class _Warm:
         return task.done() and not task.cancelled() and task.exception() is None and task.result().alive
 
 
-async def _configured(destination: Destination, timeout: float, session: dict[str, Any]) -> Link:
+async def _configured(destination: Destination, timeout: float, session: Mapping[str, Any] | None) -> Link:
     link = await destination.open(timeout)
-    link.tell(session)
+    if session is not None:
+        link.tell(dict(session))
     return link
 
 
@@ -60,8 +61,8 @@ class Prewarmed:
         self._warm: _Warm | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
-    def open(self, destination: Destination, timeout: float, *, tell: Mapping[str, Any]) -> None:
-        """Begin to open a link, and `tell` it this configuration, unless there is a good one.
+    def open(self, destination: Destination, timeout: float, *, tell: Mapping[str, Any] | None) -> None:
+        """Begin to open a link, and `tell` it this configuration (None: nothing), unless there is a good one.
 
         Does nothing outside an event loop.
         """
@@ -74,7 +75,7 @@ class Prewarmed:
         if warm is not None and good and destination.served_by(warm.made_for):
             return
         self._let_go()
-        opening = loop.create_task(_configured(destination, timeout, dict(tell)), name="openai_ga.Prewarmed")
+        opening = loop.create_task(_configured(destination, timeout, tell), name="openai_ga.Prewarmed")
         # Nobody may ever ask for it: what went wrong is told by the one who dials then.
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._warm = _Warm(destination, opening, loop.call_later(WARM_FOR_S, self._let_go))
