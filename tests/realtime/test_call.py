@@ -57,6 +57,21 @@ async def test_only_what_is_passed_changes_the_call(open_session):
         assert server.handshakes[-1].query == {"call_id": made.id}
 
 
+async def test_a_prewarmed_connection_to_a_call_changes_nothing_of_it(reading):
+    async with Emulator(Script([Turn(say="Hello.")])) as server:
+        made = await answered(server)
+        model = RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=QUICK, call_id=made.id)
+        model.prewarm()
+        await server.wait_until(lambda: len(server.handshakes) == 1)
+        session = model.session()
+        assert (await reading(await session.generate_reply()))[0][0] == "Hello."
+        assert len(server.handshakes) == 1
+        assert server.sessions[0].config["tools"] == MINTED["tools"]
+        assert server.sessions[0].config["instructions"] == MINTED["instructions"]
+        await session.aclose()
+        await model.aclose()
+
+
 async def test_tools_that_are_taken_back_are_gone(open_session):
     async with Emulator() as server:
         made = await answered(server)
