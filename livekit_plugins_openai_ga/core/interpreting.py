@@ -2,10 +2,9 @@
 
 The model works in step with its input: for each 200 ms it hears, it says what it has to say by then, and `elapsed_ms`
 tells how far it is. From that follows what happens when a connection breaks. The next session hears again what the
-model may have heard and not yet said: from the last moment in which both sides were silent, but `WARM_UP_MS` before the
-place reached at most. What it says up to that place has been told and is left out; what it says behind it is new.
-Nothing is lost by this as long as the model is not further behind the speaker than that, and nothing is said twice as
-long as it says the same thing of the same speech.
+model may have heard and not yet said: the last `WARM_UP_MS` before the place reached. What it says up to that place has
+been told and is left out; what it says behind it is new. Nothing is lost by this as long as the model is not further
+behind the speaker than that, and nothing is said twice as long as it says the same thing of the same speech.
 
 All places are ms of the audio that was ever put in; `place` turns the server's count, which begins anew with each
 connection, into that.
@@ -33,11 +32,11 @@ from . import passing
 from .effects import Effects
 from .setup import Phase, Setup, failure_of
 
-WARM_UP_MS = 5000.0
+WARM_UP_MS = 6000.0
 """How far the model may be behind the speaker, at most: so much is heard again after a reconnect."""
 
 PAUSE_MS = 2000.0
-"""When both sides were silent for this long, everything that was said has been translated."""
+"""When both sides were silent for this long, nobody minds a change of connection."""
 
 QUIET_PEAK = 400
 """Samples (int16) below this are no speech: -38 dBFS."""
@@ -247,8 +246,7 @@ class Interpreting:
         self._reached_ms = self._place(self._engine_ms)
         while self._loud and self._loud[0] < self._reached_ms:
             self._heard_ms = max(self._heard_ms, self._loud.popleft() + ENGINE_FRAME_MS)
-        silent = self._reached_ms - max(self._heard_ms, self._spoke_ms) >= PAUSE_MS
-        taken = self._engine_ms if silent else self._engine_ms - WARM_UP_MS
+        taken = self._engine_ms - WARM_UP_MS
         if taken < self._taken_ms + ENGINE_FRAME_MS:
             return []
         self._taken_ms = taken

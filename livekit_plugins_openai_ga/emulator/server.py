@@ -36,6 +36,7 @@ from .gate import (
     check_key,
     refused,
 )
+from .interpreter import Memory
 from .knobs import Knobs
 from .script import Claim, Script
 from .session import EmulatorSession
@@ -72,6 +73,7 @@ class Emulator:
         self._host = host
         self._port = port
         self._faults = FaultPlan(faults)
+        self._memory = Memory()
         self._server: Server | None = None
         self._door = FrontDoor(self._answer)
         self._lines: dict[ServerConnection, _Line] = {}
@@ -268,7 +270,7 @@ class Emulator:
         }
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs)
-            return TranslationSession(self.script, model=model, **shared)
+            return TranslationSession(self.script, model=model, memory=self._memory, **shared)
         session_type, model = admit(handshake, self.knobs)
         deployments = self.knobs.deployments if handshake.is_azure else None
         return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)

@@ -62,7 +62,7 @@ class TranslationUsage:
 
     Attributes:
         audio_in: Source audio sent, in s: with the silence that was filled in, and what a reconnect sent again.
-        audio_out: Translated audio received, in s.
+        audio_out: Translated audio that was given out, in s.
         cost: USD for `audio_in` by the prices in `models`, source texts included; None when a price is not known.
     """
 

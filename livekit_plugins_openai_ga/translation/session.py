@@ -30,7 +30,7 @@ from ..wire.server_events import Malformed
 from ..wire.session import BYTES_PER_MS
 from .options import Options
 
-RENEW_PATIENCE_S = 60.0
+RENEW_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 BILL_S = 60.0
@@ -86,8 +86,8 @@ class TranslationSession:
         self._planned = False
         self._over = False
         self._billed_ms = 0.0
-        self.received_ms = 0.0
-        """Translated audio received, in ms."""
+        self.translated_ms = 0.0
+        """Translated audio that was given out, in ms."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.running = asyncio.create_task(self._run(), name="openai_ga.TranslationStream")
 
@@ -119,7 +119,7 @@ class TranslationSession:
         if self._over or self._core.finishing:
             return
         self._put(self._pacing.flush(self._rest()))
-        self._pacing.end()
+        self._pacing.end()  # also when there is no session that could be closed
         self._do(self._core.finish())
 
     def use(self, options: Options) -> None:
@@ -190,6 +190,7 @@ class TranslationSession:
         self._over = True
         self._bill(0.0)
         self._counters.closed()
+        self._trail.lost()
         self._term.end()
         for name in list(self._timers):
             self._stop(name)
@@ -293,8 +294,12 @@ class TranslationSession:
         self._options = self._options.restored(self._core.setup.config.wanted)
 
     def _translated(self, effect: Translated) -> None:
-        self.received_ms += len(effect.pcm) / BYTES_PER_MS
+        self.translated_ms += len(effect.pcm) / BYTES_PER_MS
         self._audience.translated(effect.pcm)
+
+    def _close_session(self, effect: CloseSession) -> None:
+        self._pacing.end()
+        self._outbox.put_close(effect.event)
 
     def _finished(self, _: fx.Finished) -> None:
         self._end()
@@ -314,6 +319,6 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[TranslationSession, Any], object]] 
     fx.Finished: TranslationSession._finished,
     Translated: TranslationSession._translated,
     TranslatedText: lambda session, effect: session._audience.text(effect.text, effect.at_ms, effect.source),
-    CloseSession: lambda session, effect: session._outbox.put_close(effect.event),
+    CloseSession: TranslationSession._close_session,
     Renewed: lambda session, effect: session._supervisor.hang_up(None),
 }

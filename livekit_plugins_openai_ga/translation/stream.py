@@ -15,6 +15,7 @@ from ..audio import frame_from_pcm
 from ..errors import Failure
 from ..framework import Metadata, make
 from ..info import SessionInfo
+from ..log import logger
 from .events import Reconnected, StreamEvents, TranslatedText, TranslationUsage, TranslatorError
 from .options import Options
 from .session import TranslationSession
@@ -82,7 +83,7 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
         session = self._session
         seconds, price = session.sent_ms / 1000, session.options.price
         cost = None if price is None else seconds / 60 * price
-        return TranslationUsage(seconds, session.received_ms / 1000, cost)
+        return TranslationUsage(seconds, session.translated_ms / 1000, cost)
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Translate this. int16 audio of any rate, channel count and length; never blocks.
@@ -127,7 +128,14 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
     def _closed(self) -> None:
         self._end(None)
         self._translator.forget(self)
-        self.emit("closed")
+        self.tell("closed")
+
+    def tell(self, event: StreamEvents, *what: object) -> None:
+        """Emit. LiveKit logs what a listener raises, but lets a TypeError through, out of whatever told it."""
+        try:
+            self.emit(event, *what)
+        except TypeError:
+            logger.exception("a listener of %s raised an error", event)
 
 
 class _Audience:
@@ -151,10 +159,10 @@ class _Audience:
             self._stream._ended = True
             self._stream._end(error)
         label = self._stream._translator.label
-        self._stream.emit("error", TranslatorError(time.time(), label, error, recoverable))
+        self._stream.tell("error", TranslatorError(time.time(), label, error, recoverable))
 
     def reconnected(self, planned: bool, session_id: str, behind_ms: float) -> None:
-        self._stream.emit("reconnected", Reconnected(planned, session_id, behind_ms / 1000))
+        self._stream.tell("reconnected", Reconnected(planned, session_id, behind_ms / 1000))
 
     def used(self, seconds: float, session_id: str) -> None:
         translator = self._stream._translator
@@ -168,7 +176,7 @@ class _Audience:
             streamed=True,
             metadata=Metadata(model_name=translator.model, model_provider=translator.provider),
         )
-        self._stream.emit("metrics_collected", metrics)
+        self._stream.tell("metrics_collected", metrics)
 
     def finished(self) -> None:
         self._stream._end(None)
