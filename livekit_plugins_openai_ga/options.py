@@ -17,6 +17,7 @@ from . import models, session_fields
 from .audio import CHUNK_MS, MAX_CHUNK_MS
 from .connection import Connection
 from .framework import make
+from .images import DEFAULT_IMAGES, Images
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
@@ -55,6 +56,7 @@ class Options:
     input_chunk_ms: float = CHUNK_MS
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
+    images: Images = DEFAULT_IMAGES
 
     @classmethod
     def create(
@@ -69,6 +71,7 @@ class Options:
         max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
         input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
+        images: Images = DEFAULT_IMAGES,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -87,11 +90,13 @@ class Options:
         )
         options.endpoint()
         options._check_model("model")
+        if not isinstance(images, Images):
+            raise ValueError(f"images={images!r} is not supported: pass Images(...), with what should be different.")
         if isinstance(fallback_models, str):
             raise ValueError(f"fallback_models={fallback_models!r} is one name: pass a list of models.")
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
-        options = replace(options, fallback_models=tuple(fallback_models))
+        options = replace(options, fallback_models=tuple(fallback_models), images=images)
         defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
         return replace(options, values=defaults).changed(given)
 

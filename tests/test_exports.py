@@ -38,6 +38,7 @@ PUBLIC = {
         "stt",
     ],
     "livekit_plugins_openai_ga.realtime": [
+        "Images",
         "InputAudioTimeoutTriggered",
         "ModelChanged",
         "RateLimit",

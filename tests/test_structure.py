@@ -24,21 +24,11 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt"),
-        *(
-            "audio",
-            "options",
-            "session_fields",
-            "reply_fields",
-            "connection",
-            "azure",
-            "api_errors",
-            "notices",
-            "info",
-            "__init__",
-        ),
+        *("audio", "options", "session_fields", "connection", "azure", "api_errors", "notices", "info", "__init__"),
         "framework",
         "counters",
         "reply_fields",
+        "images",
     }
 )
 """Where LiveKit is visible."""

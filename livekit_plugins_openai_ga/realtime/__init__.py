@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .. import elsewhere
+from ..images import Images
 from ..info import SessionInfo
 from . import realtime_model as realtime_model
 from . import utils as utils
@@ -19,6 +20,7 @@ from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
+    "Images",
     "InputAudioTimeoutTriggered",
     "ModelChanged",
     "RateLimit",

@@ -53,6 +53,7 @@ def asking(
     tools: NotGivenOr[list[llm.Tool]],
     input: NotGivenOr[Input],
     play: NotGivenOr[bool],
+    picture: mapping.Picture,
 ) -> Asking:
     """Check what `generate_reply` was given. `given` are the fields of `reply_fields`; NOT_GIVEN is left out.
 
@@ -67,7 +68,7 @@ def asking(
     if is_given(tools):
         params["tools"] = mapping.to_tools(tools)[0]
     if not isinstance(input, NotGiven):
-        params["input"] = _input(input)
+        params["input"] = _input(input, picture)
     if not is_given(play):
         own = is_given(input) or any(is_given(value) for name, value in given.items() if name != "tool_choice")
         return Asking(params, aside, False if aside else True if own else None)
@@ -85,7 +86,7 @@ def _check_played_aside(params: Mapping[str, Any]) -> None:
         )
 
 
-def _input(given: Input) -> list[dict[str, Any]]:
+def _input(given: Input, picture: mapping.Picture) -> list[dict[str, Any]]:
     if isinstance(given, llm.ChatContext):
         given = [given]
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence):
@@ -95,20 +96,20 @@ def _input(given: Input) -> list[dict[str, Any]]:
         if isinstance(item, llm.ChatContext):
             context = llm.ChatContext(list(item.items))
             remove_instructions(context)
-            items += filter(None, map(_from_chat_item, context.items))
+            items += filter(None, (_from_chat_item(item, picture) for item in context.items))
         elif isinstance(item, (llm.ChatMessage, llm.FunctionCall, llm.FunctionCallOutput)):
-            items += filter(None, [_from_chat_item(item)])
+            items += filter(None, [_from_chat_item(item, picture)])
         else:
             items.append(_from_dict(f"input[{place}]", plain(item)))
     return items
 
 
-def _from_chat_item(item: llm.ChatItem) -> dict[str, Any] | None:
+def _from_chat_item(item: llm.ChatItem, picture: mapping.Picture) -> dict[str, Any] | None:
     """An item of LiveKit's as GA takes it; None for its own kinds, and for one without content.
 
     Without its id: the model sees a copy, also when the conversation has an item of this id.
     """
-    record = mapping.to_record(item)
+    record = mapping.to_record(item, picture)
     payload = create_payload(record.item) if record is not None else None
     return {key: value for key, value in payload.items() if key != "id"} if payload is not None else None
 
@@ -121,6 +122,14 @@ def _from_dict(name: str, item: Any) -> dict[str, Any]:
             raise ValueError(f"{name}.{field} is missing: an item of type {item['type']} needs it.")
     if not is_json(item):
         raise ValueError(f"{name} has something in it that JSON cannot hold: use texts, numbers, lists and dicts.")
+    parts = item.get("content") if item["type"] == "message" else None
+    for number, part in enumerate(parts if isinstance(parts, list) else ()):
+        url = part.get("image_url") if isinstance(part, dict) else None
+        if url is not None and not str(url).startswith("data:"):
+            raise ValueError(
+                f"{name}.content[{number}].image_url is no data: URL, and GA takes no links: pass an ImageContent in a "
+                "ChatMessage, whose link is fetched."
+            )
     if item["type"] == "item_reference":
         return {**item, "id": short_id(str(item["id"]))}
     return item

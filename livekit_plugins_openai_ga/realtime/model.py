@@ -16,6 +16,7 @@ from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..images import DEFAULT_IMAGES, Images
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from .session import RealtimeSession
@@ -46,6 +47,7 @@ class SessionOptions(TypedDict, total=False):
     max_replay_audio: float
     input_chunk_ms: float
     fallback_models: Sequence[str]
+    images: Images
     temperature: NotGivenOr[float]
 
 
@@ -89,6 +91,7 @@ class RealtimeModel(llm.RealtimeModel):
         max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
         input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
+        images: Images = DEFAULT_IMAGES,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -133,6 +136,7 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            images: which links to images are fetched, how large frames may be, how many of a video are sent.
             temperature: accepted, does nothing.
 
         Raises:
@@ -164,6 +168,7 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            images=images,
             given={
                 "voice": voice,
                 "modalities": modalities,
