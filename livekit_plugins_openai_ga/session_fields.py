@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from livekit.agents.types import NOT_GIVEN, NotGiven
 
-from . import models
+from . import formats, models
+from .formats import AudioFormat
 from .log import logger
 from .wire import session
 
@@ -259,6 +260,21 @@ def _noise_reduction(value: Any, target: Target) -> dict[str, Any] | None:
     return wanted
 
 
+def audio_format(name: str, value: Any) -> AudioFormat:
+    """The format of this name: a row of `formats`, or its object on the wire. Raises ValueError."""
+    wanted = value if isinstance(value, str) else _object(name, value)
+    found = formats.find(wanted if isinstance(wanted, str) else wanted.get("type"))
+    if found is None:
+        raise ValueError(f"{name}={value!r} is not supported: use one of {', '.join(map(repr, formats.FORMATS))}.")
+    if isinstance(wanted, dict) and (rate := wanted.get("rate", found.rate)) != found.rate:
+        raise ValueError(f"{name}.rate={rate!r} is not supported: {found.name} has {found.rate} Hz; leave it out.")
+    return found
+
+
+def _format(name: str) -> Callable[[Any, Target], dict[str, Any]]:
+    return lambda value, target: dict(audio_format(name, value).wire)
+
+
 def _speed(value: Any, target: Target) -> float:
     return float(number("speed", value, 0.25, 1.5))
 
@@ -357,6 +373,8 @@ FIELDS: Mapping[str, Field] = {
     "modalities": Field(lambda value, target: modality("modalities", value), "session", "output_modalities", ["audio"]),
     "voice": Field(_voice, "output", "voice", DEFAULT_VOICE),
     "speed": Field(_speed, "output", "speed", 1.0),
+    "input_audio_format": Field(_format("input_audio_format"), "input", "format", dict(formats.PCM.wire)),
+    "output_audio_format": Field(_format("output_audio_format"), "output", "format", dict(formats.PCM.wire)),
     "input_audio_transcription": Field(_transcription, "input", "transcription", dict(DEFAULT_TRANSCRIPTION)),
     "input_audio_noise_reduction": Field(_noise_reduction, "input", "noise_reduction", None),
     "turn_detection": Field(_turn_detection, "input", "turn_detection", dict(DEFAULT_TURN_DETECTION)),

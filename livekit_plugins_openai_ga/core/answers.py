@@ -44,11 +44,19 @@ _TOO_MANY = Failure(
 
 
 class Answers:
-    """Owns `Replies` and `Output`. `event_id` makes ids of a kind."""
+    """Owns `Replies` and `Output`. `event_id` makes ids of a kind; `bytes_per_ms` and `audible` as in `Output`."""
 
-    def __init__(self, setup: Setup, history: History, event_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        history: History,
+        event_id: Callable[[str], str],
+        *,
+        bytes_per_ms: int,
+        audible: bool = True,
+    ) -> None:
         self.replies = Replies()
-        self.output = Output(self.replies, history.mirror)
+        self.output = Output(self.replies, history.mirror, bytes_per_ms=bytes_per_ms, audible=audible)
         self._setup = setup
         self._history = history
         self._event_id = event_id
@@ -111,10 +119,11 @@ class Answers:
             effects += self.give_up(key, now)
         return effects
 
-    def lost(self, now: float, *, resume: bool, speaking: bool) -> Effects:
+    def lost(self, now: float, *, resume: bool, speaking: bool, unsay: bool = True) -> Effects:
         """The connection is gone. What was told of live replies ends here.
 
-        With `resume`, the others are asked for again on the next connection. `speaking`: the user was.
+        With `resume`, the others are asked for again on the next connection. `speaking`: the user was. `unsay`: what
+        was not told leaves the conversation.
         """
         effects: Effects = []
         if not resume:
@@ -125,7 +134,7 @@ class Answers:
             # What the server began by itself answers a user who speaks again: that is answered anew.
             wanted = resume and (reply.request is not None or not speaking)
             request = self.replies.again(reply, self._owed) if wanted else None
-            effects += self._unsay(reply)
+            effects += self._unsay(reply) if unsay else []
             if request is None:
                 effects += self.output.end(reply, "lost", "connection lost", now)
             else:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..wire.session import BYTES_PER_MS
 from .effects import MessageText
 
 CORRELATION = "client_event_id"
@@ -62,12 +61,14 @@ class Request:
 
 @dataclass(slots=True)
 class Message:
-    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts PCM received.
+    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts the speech received, of which
+    `bytes_per_ms` are a millisecond.
 
     `told` says that the application knows of it: at its first audio, or text that is not spoken. `held` is the
     transcript that came before that.
     """
 
+    bytes_per_ms: int
     spoken: bool | None = None
     text: str = ""
     audio_bytes: int = 0
@@ -78,7 +79,7 @@ class Message:
     @property
     def audio_ms(self) -> int:
         """Speech received so far, in whole ms."""
-        return self.audio_bytes // BYTES_PER_MS
+        return self.audio_bytes // self.bytes_per_ms
 
 
 @dataclass(slots=True)

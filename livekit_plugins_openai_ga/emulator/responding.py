@@ -116,10 +116,11 @@ class Responding:
         )
 
     def _input(self, given: list[Event]) -> Iterator[Item]:
+        encoding = self._channel.config["audio"]["input"]["format"]["type"]
         for number, item in enumerate(given):
             path = f"response.input[{number}]"
             if item["type"] != "item_reference":
-                yield item_from(item, self._channel.new_id, path)
+                yield item_from(item, self._channel.new_id, encoding, path)
             elif (found := self._channel.conversation.find(item["id"])) is not None:
                 yield found
             else:

@@ -21,6 +21,8 @@ from .responding import Responding
 from .script import Script
 
 SessionType = Literal["realtime", "transcription"]
+# What is a session's own, however it was asked for.
+_OWN = ("id", "expires_at", "model")
 
 
 class EmulatorSession(FramedSession):
@@ -28,7 +30,8 @@ class EmulatorSession(FramedSession):
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
     one server share none and a run can be repeated to the letter. `deployments`: models go by the names of their
-    deployments, as on Azure; this says which is behind which.
+    deployments, as on Azure; this says which is behind which. `minted` is the configuration it begins with, as `asked`
+    makes it; the model is the argument's.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class EmulatorSession(FramedSession):
         created_at: int = 1_789_000_000,
         number: int = 1,
         deployments: Mapping[str, str] | None = None,
+        minted: Event | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         channel.deployments = deployments
@@ -53,8 +57,11 @@ class EmulatorSession(FramedSession):
             if session_type == "transcription"
             else config.realtime(model, session_id, expires_at, channel.knobs)
         )
+        if minted is not None:
+            fresh = channel.config
+            channel.config = {**minted, **{key: fresh[key] for key in _OWN if key in fresh}}
         self._responding = Responding(channel, on_ending=self._reply_is_ending, on_idle=self._await_user)
-        self._listening = Listening(channel, on_speech=self._responding.interrupt, on_turn=self._responding.answer_turn)
+        self._listening = Listening(channel, on_speech=self._user_speaks, on_turn=self._responding.answer_turn)
         handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._listening.append,
@@ -105,7 +112,7 @@ class EmulatorSession(FramedSession):
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
-        item = item_from(event["item"], channel.new_id)
+        item = item_from(event["item"], channel.new_id, channel.config["audio"]["input"]["format"]["type"])
         channel.conversation.add(item, event.get("previous_item_id"))
         if item.fields.get("role") == "user":
             channel.user_was_heard = True
@@ -127,6 +134,9 @@ class EmulatorSession(FramedSession):
         self._channel.emit("conversation.item.truncated", **place)
 
     # Between the two sides.
+
+    def _user_speaks(self) -> None:
+        self._responding.interrupt()
 
     def _reply_is_ending(self) -> None:
         if self._channel.knobs.transcripts == "before_done":

@@ -142,4 +142,4 @@ class Replying(Shell):
 
     def interrupt(self) -> None:
         """Cancel the reply that is being made; does nothing when there is none."""
-        self._do(self._conversation.answers.interrupt(time.time()))
+        self._do(self._conversation.interrupt(time.time()))

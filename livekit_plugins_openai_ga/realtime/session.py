@@ -15,7 +15,6 @@ from livekit.agents import llm, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
 
-from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
@@ -222,9 +221,9 @@ class RealtimeSession(Replying):
         self._append(self._input.push(frame))
 
     def _append(self, chunks: list[bytes]) -> None:
-        for pcm in chunks:
-            self._outbox.put_audio(pcm)
-            self._uncommitted_ms += len(pcm) / BYTES_PER_MS
+        for chunk in chunks:
+            self._outbox.put_audio(chunk)
+            self._uncommitted_ms += len(chunk) / self._input.form.bytes_per_ms
         if chunks:
             self._supervisor.wake()
 

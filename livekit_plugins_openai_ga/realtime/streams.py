@@ -10,9 +10,10 @@ from typing import Literal
 from livekit import rtc
 from livekit.agents import io, llm, utils
 
-from ..audio import frame_from_pcm
+from ..audio import to_frame
 from ..core import effects as fx
 from ..errors import Failure
+from ..formats import PCM, AudioFormat
 from ..framework import make
 from . import mapping
 from .reply import Reply, ReplyEnd
@@ -114,6 +115,7 @@ class ReplyStreams:
         spoken: bool,
         announce: Callable[[llm.GenerationCreatedEvent], None],
         joined: bool = False,
+        form: AudioFormat = PCM,
     ) -> None:
         """Start without replies.
 
@@ -121,13 +123,16 @@ class ReplyStreams:
             spoken: whether this session replies in audio.
             announce: gets each reply LiveKit should know of.
             joined: give the messages of a reply as one, for a LiveKit that plays one only. It has the first one's id.
+            form: what the speech comes in.
         """
         self._spoken = spoken
         self._joined = joined
+        self._form = form
         self._rows: dict[str, list[str]] = {}
         self._announce = announce
         self._asked: dict[str, _Asked] = {}
         self._replies: dict[str, _Reply] = {}
+        self._playing: dict[str, list[Callable[[], None]]] = {}  # what is to be done when a reply was played
 
     @property
     def active(self) -> bool:
@@ -264,10 +269,21 @@ class ReplyStreams:
         """More speech."""
         message = self._message(effect)
         if message is not None and not message.audio.closed:
-            message.audio.send_nowait(frame_from_pcm(effect.pcm))
+            message.audio.send_nowait(to_frame(effect.audio, self._form))
+
+    def played(self, effect: fx.Played) -> None:
+        """The server plays a reply to a caller, faster made than heard: it ends when it was played, not before."""
+        if effect.playing:
+            self._playing.setdefault(effect.response_id, [])
+            return
+        for end in self._playing.pop(effect.response_id, []):
+            end()
 
     def message_ended(self, effect: fx.MessageEnded) -> None:
         """A message is complete."""
+        if effect.response_id in self._playing:
+            self._playing[effect.response_id].append(lambda: self.message_ended(effect))
+            return
         if self._joined:
             return  # there may be another; `ended` closes them
         reply = self._replies.get(effect.response_id)
@@ -286,6 +302,9 @@ class ReplyStreams:
 
     def ended(self, effect: fx.ReplyEnded) -> None:
         """A reply is over."""
+        if effect.response_id in self._playing:
+            self._playing[effect.response_id].append(lambda: self.ended(effect))
+            return
         reply = self._replies.pop(effect.response_id, None)
         if reply is None:
             return
