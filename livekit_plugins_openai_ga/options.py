@@ -61,6 +61,7 @@ class Options:
     fallback_models: tuple[str, ...] = ()
     call_id: str = ""
     images: Images = DEFAULT_IMAGES
+    read_aloud: bool = False
 
     @classmethod
     def create(
@@ -77,6 +78,7 @@ class Options:
         fallback_models: Sequence[str] = (),
         call_id: str | None = None,
         images: Images = DEFAULT_IMAGES,
+        read_aloud: bool = False,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -104,6 +106,7 @@ class Options:
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
         options = replace(options, fallback_models=tuple(fallback_models), images=images)
+        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud))
         if not options.call_id:
             defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
             options = replace(options, values=defaults)
@@ -298,4 +301,5 @@ def capabilities(options: Options, *, can_disable_turn_detection: bool) -> llm.R
         mutable_instructions=True,
         mutable_tools=True,
         per_response_tool_choice=True,
+        supports_say=options.read_aloud and options.audio_output,
     )

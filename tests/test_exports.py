@@ -52,6 +52,7 @@ PUBLIC = {
         "Reply",
         "ReplyEnd",
         "ResponseIncomplete",
+        "SaidOtherwise",
         "SessionCreated",
         "SessionInfo",
     ],

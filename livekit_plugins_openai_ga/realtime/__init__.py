@@ -13,6 +13,7 @@ from .events import (
     RateLimit,
     RateLimitsUpdated,
     ResponseIncomplete,
+    SaidOtherwise,
     SessionCreated,
 )
 from .model import RealtimeModel
@@ -30,6 +31,7 @@ __all__ = [
     "Reply",
     "ReplyEnd",
     "ResponseIncomplete",
+    "SaidOtherwise",
     "SessionCreated",
     "SessionInfo",
 ]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from livekit.agents import llm, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
+from ..framework import make
+from . import saying
 from .asking import Asking, Input, asking
+from .events import SaidOtherwise
 from .pictures import Pictures
-from .reply import Reply
+from .reply import Reply, ReplyEnd
 from .shell import Shell
 from .streams import refusal
 
@@ -26,7 +29,7 @@ class Replying(Shell):
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
         super().__init__(realtime_model, turn_detection_disabled=turn_detection_disabled)
-        self._asking: set[asyncio.Task[None]] = set()  # replies whose images are being fetched
+        self._asking: set[asyncio.Task[None]] = set()  # replies that are not ready to be asked for
 
     def generate_reply(  # type: ignore[override]  # a Future of more than LiveKit asks for
         self,
@@ -107,24 +110,79 @@ class Replying(Shell):
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
         if pictures.missing:
-            task = asyncio.create_task(self._fetch_and_ask(key, pictures, ask))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            self._ask_later(key, self._fetch(key, pictures, ask))
         else:
             self._ask(key, asked)
         return future
+
+    def say(self, text: str | AsyncIterable[str]) -> asyncio.Future[Reply]:  # type: ignore[override]  # as above
+        """Have the model read a text aloud, into the conversation; for LiveKit, which plays it (`AgentSession.say`).
+
+        The model may say it in other words; the event `said_otherwise` tells. Raises NotImplementedError without
+        `read_aloud`, and ValueError for a text without a word. The future is as that of `generate_reply`.
+        """
+        if not (self._options.read_aloud and self._options.audio_output):
+            raise NotImplementedError(saying.NO_SAY)
+        params = saying.reading(text) if isinstance(text, str) else {}
+        key = utils.shortuuid("response_create_")
+        future = self._streams.ask(key, self._cancel_reply)
+        if self._over is not None:
+            self._streams.fail(key, refusal(self._over))
+            return future
+        future.add_done_callback(lambda done: self._reply_awaited(key, done))
+        if isinstance(text, str):
+            self._read_aloud(key, future, text, params)
+        else:
+            self._ask_later(key, self._hear_out(key, future, text))
+        return future
+
+    def _read_aloud(self, key: str, future: asyncio.Future[Reply], text: str, params: dict[str, Any]) -> None:
+        future.add_done_callback(lambda done: self._said(done, text))
+        self._ask(key, Asking(params, aside=False, play=None))
+
+    async def _hear_out(self, key: str, future: asyncio.Future[Reply], text: AsyncIterable[str]) -> None:
+        whole = "".join([piece async for piece in text])
+        params = saying.reading(whole)
+        if self._streams.waits(key) and self._over is None:
+            self._read_aloud(key, future, whole, params)
+
+    def _said(self, future: asyncio.Future[Reply], text: str) -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        reply = future.result()
+
+        def ended(end: ReplyEnd) -> None:
+            similarity = saying.similarity(text, end.text)
+            if end.status == "completed" and similarity < 1.0:
+                self._log.warning("what was to be read aloud was said in other words (similarity %.2f)", similarity)
+                self.emit("said_otherwise", SaidOtherwise(reply.response_id, text, end.text, similarity))
+
+        reply.when_ended(ended)
 
     def _ask(self, key: str, asked: Asking) -> None:
         played = asked.aside and bool(asked.play)
         self._do(self._conversation.answers.ask(key, asked.params, aside=asked.aside, played=played))
 
-    async def _fetch_and_ask(self, key: str, pictures: Pictures, ask: Callable[[], Asking]) -> None:
-        try:
-            await pictures.fetch()
-        finally:
+    def _ask_later(self, key: str, asking: Coroutine[Any, Any, None]) -> None:
+        """Ask for the reply `key` when that is ready to be asked for; `aclose` ends what is not."""
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._asking.discard(task)
             if self._over is not None:
                 self._streams.fail(key, refusal(self._over))
-        if not self._streams.waits(key):
+            elif not task.cancelled() and (cause := task.exception()) is not None:
+                told = f"What was to be asked for could not be had ({type(cause).__name__}); see the cause."
+                error = make(llm.RealtimeError, told, code=None)
+                error.__cause__ = cause
+                self._streams.fail(key, error)
+
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(done)
+
+    async def _fetch(self, key: str, pictures: Pictures, ask: Callable[[], Asking]) -> None:
+        await pictures.fetch()
+        if not self._streams.waits(key) or self._over is not None:
             return
         asked = ask()
         if (refused := pictures.refused) is not None:
