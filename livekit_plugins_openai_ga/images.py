@@ -22,7 +22,8 @@ class Images:
     """What is done with pictures. Raises ValueError for a value that makes no sense.
 
     Attributes:
-        fetch: fetch images that are links (`http(s)://`), since GA takes none; False refuses them with an error.
+        fetch: fetch images that are links (`http(s)://`), since GA takes none; directly, without a proxy. False refuses
+            them with an error.
         max_bytes: the largest image that is fetched; default 8 MiB.
         timeout: seconds that fetching one may take, default 10.
         trusted_hosts: host names or addresses that may be private, such as an image server of your own. All others

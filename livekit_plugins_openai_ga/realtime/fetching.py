@@ -22,7 +22,9 @@ from ..wire.codec import b64encode
 
 MAX_REDIRECTS = 3
 _CHUNK = 64 * 1024
-_NUMBER = re.compile(r"\d+|0x[0-9a-f]*", re.IGNORECASE)
+_ODD = re.compile(r"[\x00-\x20\x7f\\]")
+_NETLOC = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NO_LINK = "it is no http(s) link; pass a frame, a data: URL or a link"
 _TYPES = "use PNG or JPEG, which is all that GA takes"
@@ -71,15 +73,17 @@ def _check_address(host: str, address: str) -> None:
 def _check(url: str, trusted: bool) -> None:
     """Raises NotFetched for a link that may not be followed.
 
-    An address is told from a name here, as strictly as can be: of what looks like an address to aiohttp the resolver,
-    which knows the private ones, is never asked.
+    An address is told from a name here, and what aiohttp might read in another way is no link: of what looks like an
+    address to aiohttp, the resolver, which knows the private ones, is never asked.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or _ODD.search(url):
         raise NotFetched(_NO_LINK)
     if parts.username is not None or parts.password is not None:
-        raise NotFetched(f"the link to {host} has a user name in it; pass one without")
+        raise NotFetched("the link has a user name in it; pass one without")
+    if not _NETLOC.fullmatch(parts.netloc):
+        raise NotFetched("the link has a host that is not ASCII; pass one whose host begins with xn--")
     try:
         ipaddress.ip_address(host)
     except ValueError:
