@@ -68,7 +68,7 @@ def asking(
     if is_given(instructions):
         # A reply's instructions replace the session's, so in the conversation the session's are repeated.
         prefix = f"{session_instructions}\n" if session_instructions and not aside else ""
-        params["instructions"] = prefix + instructions
+        params = {"instructions": prefix + instructions, **params}
     if is_given(tools):
         params["tools"] = mapping.to_tools(tools)[0]
     if not isinstance(input, NotGiven):
