@@ -172,6 +172,8 @@ def from_close(
     number = 1006 if close_code is None else close_code
     close_row = (CALL_CLOSES if of_call else CLOSE_CODES).get(number) or CLOSE_CODES.get(number, OTHER_CLOSE)
     cause = _cause_of_close(reason, last_error)
+    if of_call and number in CALL_CLOSES and cause is not None and cause.kind is not Kind.FATAL:
+        cause = None  # the caller hung up, whatever was refused just before
     if cause is None:
         text = (close_row.meaning, close_row.remedy)
         return Failure(close_row.kind, f"close_{number}", reason, *text, close_code=close_code, close_reason=reason)

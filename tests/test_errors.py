@@ -409,6 +409,10 @@ def test_a_clean_close_ends_a_call_and_asks_for_a_new_connection_elsewhere(code:
     assert errors.from_close(code, "", of_call=True).kind is Kind.FATAL
     assert "call is over" in errors.from_close(code, "", of_call=True).sentence()
     assert errors.from_close(code, "").kind is Kind.RECONNECT
+    refused = errors.from_server_error("invalid_value", None, "No.")
+    assert errors.from_close(code, "", last_error=refused, of_call=True).code == f"close_{code}"
+    broke = errors.from_server_error("insufficient_quota", None, "No credit.")
+    assert errors.from_close(code, "", last_error=broke, of_call=True).code == "insufficient_quota"
     assert errors.from_close(1006, "", of_call=True) == errors.from_close(1006, "")
 
 
