@@ -119,9 +119,10 @@ class Connection:
         *,
         extra_headers: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
         extra_query: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
+        conn_options: NotGivenOr[APIConnectOptions] = NOT_GIVEN,
     ) -> Connection:
-        """This connection with other extras; None takes them back. Raises ValueError as `create` does."""
-        made = self
+        """This connection with other extras or attempts; None takes extras back. Raises ValueError as `create` does."""
+        made = self if isinstance(conn_options, NotGiven) else replace(self, conn_options=conn_options)
         if not isinstance(extra_headers, NotGiven):
             made = replace(made, extra_headers=dict(extra_headers or {}))
         if not isinstance(extra_query, NotGiven):

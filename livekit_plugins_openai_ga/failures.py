@@ -82,7 +82,7 @@ _SPEECH = "Check the caller's audio, the language and the transcription model."
 _MCP = "Check the address, credentials and logs of the MCP server."
 _PROVIDER = "Check the function that was passed as `api_key` (on Azure: the token provider), and the identity it uses."
 _MINTED = "Make a new one; for connections that outlive it, pass a function as `api_key` that gives one each time."
-_CALL = "Accept a call while it rings; refer or hang up while it is live."
+_RINGS = "Accept a call while it rings; refer or hang up while it is live."
 _BETA_SERVER = "If a gateway is used, update it; keys are made with POST /realtime/client_secrets."
 _STATUS_PAGE = "Try again; if it stays, check https://status.openai.com."
 _SLOWER = "Open fewer sessions at once, or ask OpenAI for a higher limit."
@@ -154,7 +154,7 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "key_unusable": _fatal("The key provider gave nothing that can be sent as a key.", _PROVIDER),
         # Client secrets and calls.
         "client_secret_expired": _fatal("The client secret is wrong, or has expired.", _MINTED),
-        "call_id_not_found": _request("There is no such call, or it has ended.", _CALL),
+        "call_id_not_found": _request("There is no such call, or it has ended.", _RINGS),
         "beta_answer": _fatal("The server answered as the retired beta did.", _BETA_SERVER),
         "unexpected_answer": _fatal("The server's answer is not one that GA gives.", _ADDRESS),
         # Harmless races.

@@ -16,6 +16,7 @@ from livekit.agents.types import NotGiven
 from . import models, session_fields
 from .audio import CHUNK_MS, MAX_CHUNK_MS
 from .connection import Connection
+from .formats import AudioFormat
 from .framework import make
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
@@ -35,8 +36,9 @@ ResumeReplies = Literal["unheard", "never"]
 DEFAULT_REPLAY_AUDIO = 30.0
 """Seconds of user audio that are kept for the next connection."""
 
-SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
-"""What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability."""
+SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities", "input_audio_format", "output_audio_format"}
+"""What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability. So are
+the formats: audio of the old one may be on its way, or kept for the next connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,6 @@ class Options:
                 values[name] = checked
         return replace(self, values=values)
 
-    def reply_reasoning(self, value: Any) -> dict[str, Any]:
-        """`reasoning` as one reply takes it; `{}` when the model does not reason."""
-        checked = FIELDS["reasoning"].check(value, self)
-        return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
-
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:
         """The `session` that GA is told, complete; for a call, what is to be changed of its own."""
         boxes: dict[str, dict[str, Any]] = {"input": {}, "output": {}, "session": {}}
@@ -194,6 +191,10 @@ class Options:
             options={**boxes["session"], "tools": tools},
             formats=not self.call_id,
         )
+
+    def requested(self) -> session.Payload:
+        """The session as it is asked for over HTTP, for a client secret or a call: there, no URL names the model."""
+        return {"model": self.model, **session.fresh(self.session_payload(None, []))}
 
     def updated(self, given: Mapping[str, Any]) -> Options:
         """These options after an `update_options` call with `given`. NOT_GIVEN values stay as they are.
@@ -234,6 +235,16 @@ class Options:
     def audio_output(self) -> bool:
         """Whether replies are spoken."""
         return bool(self.values.get("modalities", ["audio"]) == ["audio"])
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """What the server hears."""
+        return session_fields.audio_format("input_audio_format", self.values["input_audio_format"])
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """What the server speaks."""
+        return session_fields.audio_format("output_audio_format", self.values["output_audio_format"])
 
     @property
     def server_turns(self) -> bool:

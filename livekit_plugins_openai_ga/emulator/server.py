@@ -38,6 +38,7 @@ from .gate import (
     check_key,
     refused,
 )
+from .interpreter import Memory
 from .knobs import Knobs
 from .lines import Frames, Line
 from .script import Claim, Script
@@ -83,6 +84,7 @@ class Emulator:
         self._host = host
         self._port = port
         self._faults = FaultPlan(faults)
+        self._memory = Memory()
         self._server: Server | None = None
         self._door = FrontDoor(self._answer)
         self._lines: dict[ServerConnection, Line] = {}
@@ -308,7 +310,8 @@ class Emulator:
         minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs, minted)
-            return TranslationSession(self.script, model=model, minted=_of("translation", minted), **shared)
+            shared["minted"] = _of("translation", minted)
+            return TranslationSession(self.script, model=model, memory=self._memory, **shared)
         session_type, model = admit(handshake, self.knobs, minted)
         shared["minted"] = _of(session_type, minted)
         deployments = self.knobs.deployments if handshake.is_azure else None

@@ -5,14 +5,13 @@ The user's side is in `listening`, the model's in `responding`; here they meet, 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from . import config
 from .actions import Event
 from .channel import Channel
-from .conversation import Conversation, Item, Refused
+from .conversation import Conversation, item_from
 from .faults import FaultPlan
 from .framing import FramedSession
 from .knobs import Knobs
@@ -113,7 +112,7 @@ class EmulatorSession(FramedSession):
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
-        item = _item_from(event["item"], channel.new_id)
+        item = item_from(event["item"], channel.new_id, channel.config["audio"]["input"]["format"]["type"])
         channel.conversation.add(item, event.get("previous_item_id"))
         if item.fields.get("role") == "user":
             channel.user_was_heard = True
@@ -159,27 +158,3 @@ class EmulatorSession(FramedSession):
     def _activity(self) -> tuple[bool, int]:
         """Changes whenever the user speaks or an item comes in."""
         return self._listening.buffer.speaking, len(self._channel.conversation)
-
-
-def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:
-    """The client's item as the server keeps it: ids filled in, audio apart from what goes on the wire."""
-    fields = {key: value for key, value in given.items() if key not in ("id", "type", "status", "object")}
-    audio = bytearray()
-    if "content" in fields:
-        parts = []
-        for number, part in enumerate(fields["content"]):
-            if part["type"] == "input_audio":
-                audio += _audio_part(part["audio"], f"item.content[{number}].audio")
-                part = {"type": "input_audio", "transcript": part.get("transcript")}
-            parts.append(part)
-        fields["content"] = parts
-    if given["type"] == "function_call":
-        fields.setdefault("call_id", new_id("call"))
-    return Item(given.get("id") or new_id("item"), given["type"], given.get("status", "completed"), fields, audio)
-
-
-def _audio_part(encoded: str, path: str) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise Refused("invalid_value", f"Invalid '{path}'. Expected base64-encoded audio bytes.", path) from None

@@ -46,6 +46,8 @@ class SessionOptions(TypedDict, total=False):
     resume_replies: opts.ResumeReplies
     max_replay_audio: float
     input_chunk_ms: float
+    input_audio_format: NotGivenOr[Any]
+    output_audio_format: NotGivenOr[Any]
     fallback_models: Sequence[str]
     temperature: NotGivenOr[float]
 
@@ -89,6 +91,8 @@ class RealtimeModel(llm.RealtimeModel):
         resume_replies: opts.ResumeReplies = "unheard",
         max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
         input_chunk_ms: float = CHUNK_MS,
+        input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
+        output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
         call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
@@ -133,6 +137,9 @@ class RealtimeModel(llm.RealtimeModel):
                 since the last turn. Beyond it the oldest is dropped, and counted.
             input_chunk_ms: milliseconds of user audio that a message carries at least, 1 to 100, default 20. Less is
                 sooner at the server, and more messages; a longer frame of the room leaves at once, whole.
+            input_audio_format: what OpenAI hears: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz) for a
+                telephone room, whose audio then is not resampled to 24 kHz and back.
+            output_audio_format: what OpenAI speaks; the same names. G.711 gives the room frames of 8 kHz.
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
@@ -175,6 +182,8 @@ class RealtimeModel(llm.RealtimeModel):
             given={
                 "voice": voice,
                 "modalities": modalities,
+                "input_audio_format": input_audio_format,
+                "output_audio_format": output_audio_format,
                 "tool_choice": tool_choice,
                 "input_audio_transcription": input_audio_transcription,
                 "input_audio_noise_reduction": input_audio_noise_reduction,

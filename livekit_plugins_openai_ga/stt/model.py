@@ -18,6 +18,7 @@ from livekit.agents.vad import VAD
 from .. import azure, models
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
+from ..formats import PCM
 from ..framework import make, voice_detector
 from ..log import logger
 from ..transport.link import Link
@@ -59,6 +60,7 @@ class STT(stt.STT[str]):
         max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH,
         model_in_url: bool | None = None,
         input_chunk_ms: float = CHUNK_MS,
+        input_audio_format: Any = PCM.name,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -92,6 +94,8 @@ class STT(stt.STT[str]):
             max_segment_length: seconds of speech after which a segment is ended; default 30, None never.
             model_in_url: whether the socket's URL names the model; default: everywhere but on api.openai.com.
             input_chunk_ms: milliseconds of audio that a message carries at least, 1 to 100; default 20.
+            input_audio_format: what goes over the socket: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz)
+                for telephone audio. Uploads are PCM anyway.
             extra_headers: sent with every request.
             extra_query: added to every URL.
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
@@ -131,6 +135,7 @@ class STT(stt.STT[str]):
             "max_segment_length": max_segment_length,
             "model_in_url": model_in_url,
             "input_chunk_ms": input_chunk_ms,
+            "input_audio_format": input_audio_format,
         }
         self._options = self._first = Options(connection, model).changed(given)
         self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet

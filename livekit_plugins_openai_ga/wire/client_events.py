@@ -28,9 +28,9 @@ def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
     return {"type": "session.update", "event_id": event_id, "session": dict(session)}
 
 
-def audio_append(audio: str) -> Event:
+def audio_append(audio: str, *, type: str = "input_audio_buffer.append") -> Event:
     """Add user audio: base64 of int16 little-endian mono PCM at 24 kHz. Never acknowledged."""
-    return _AudioAppend(type="input_audio_buffer.append", audio=audio)
+    return _AudioAppend(type=type, audio=audio)
 
 
 def audio_commit(*, event_id: str) -> Event:
