@@ -16,10 +16,11 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
 from ..connection import KeyProvider
+from ..post import Answer, Body
 from ..session_fields import number
 from ..wire.endpoint import Service, checked_call_id, is_ephemeral
 from . import requested
-from .post import Answer, Body, Request, ask
+from .asking import Request, ask
 
 DECLINE = 603
 """SIP's "Decline", which is what OpenAI answers by default."""
@@ -107,13 +108,12 @@ class Calls:
             if is_ephemeral(key):
                 if session is not None or instructions is not None:
                     raise ValueError("session has no meaning with a client secret, which has its own: leave it out.")
-                return sdp.encode()
+                return aiohttp.StringPayload(sdp, content_type=_SDP)
             if translation:
                 raise ValueError("translation=True needs a client secret as api_key: see `create_client_secret`.")
             form = aiohttp.FormData()
             form.add_field("sdp", sdp, content_type=_SDP)
-            wanted = json.dumps(self._session(session, instructions))
-            form.add_field("session", wanted, content_type=_JSON)
+            form.add_field("session", json.dumps(self._session(session, instructions)), content_type=_JSON)
             return form
 
         service = Service.TRANSLATION_CALLS if translation else Service.CALLS
@@ -152,12 +152,9 @@ class Calls:
         def body(key: str) -> Body:
             if is_ephemeral(key):
                 raise ValueError("api_key is a client secret, which can only make calls: use a standard key.")
-            return b"" if told is None else json.dumps(told).encode()
+            return None if told is None else aiohttp.JsonPayload(told)
 
-        content_type = "" if told is None else _JSON
-        request = Request(
-            Service.CALLS, body, content_type, checked_call_id(call_id), action, absent="call_id_not_found"
-        )
+        request = Request(Service.CALLS, body, checked_call_id(call_id), action, absent="call_id_not_found")
         await ask(self._connection, request, self._http)
 
     def _session(self, session: requested.Session | None, instructions: str | None) -> dict[str, Any]:
