@@ -202,9 +202,9 @@ def from_http(
         of_call: The socket was to lead into a call.
     """
     code, error_type, message, param = _read_body(body)
-    row = (CALL_STATUSES if of_call else HTTP_STATUSES).get(status) or HTTP_STATUSES.get(status)
-    row = row or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
-    cause = _match(code, error_type, message)
+    attaching = CALL_STATUSES.get(status) if of_call else None
+    row = attaching or HTTP_STATUSES.get(status) or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
+    cause = _match(code, error_type, message) if attaching is None else None
     # A fatal cause goes before the status: 429 is also how "no credit left" arrives.
     if cause and cause.on_close in (Kind.FATAL, row.kind):
         row = cause

@@ -417,6 +417,9 @@ def test_a_clean_close_ends_a_call_and_asks_for_a_new_connection_elsewhere(code:
 
 
 def test_a_call_that_is_not_there_may_be_there_soon() -> None:
-    assert errors.from_http(404, of_call=True).kind is Kind.RECONNECT
+    body = '{"error": {"code": "call_id_not_found", "message": "No session found."}}'
+    for failure in (errors.from_http(404, of_call=True), errors.from_http(404, body=body, of_call=True)):
+        assert failure.kind is Kind.RECONNECT
+        assert "`call_id` of a call that goes on" in failure.remedy
     assert errors.from_http(404).kind is Kind.FATAL
     assert errors.from_http(401, of_call=True) == errors.from_http(401)
