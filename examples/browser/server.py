@@ -76,8 +76,7 @@ def app() -> web.Application:
 async def serve(port: int) -> None:
     runner = web.AppRunner(app())
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     print(f"Open http://127.0.0.1:{port} and press Call.", flush=True)
     await asyncio.Event().wait()
 
