@@ -207,6 +207,20 @@ async def test_an_offer_that_cannot_be_taken_is_refused(form, headers, status, w
         assert [call.state for call in server.calls if call.state != "ended"] == []
 
 
+async def test_a_page_of_another_site_may_ask():
+    async with Emulator() as server:
+        asks = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+        url = f"{server.base_url}/realtime/calls"
+        async with aiohttp.ClientSession() as http, http.options(url, headers=asks) as answer:
+            assert answer.status == 204
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+        async with aiohttp.ClientSession() as http, http.post(url, headers=asks) as answer:
+            assert (answer.status, answer.headers["Access-Control-Expose-Headers"]) == (401, "Location")
+        async with aiohttp.ClientSession() as http, http.post(url) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 async def test_without_aiortc_it_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "livekit_plugins_openai_ga.emulator.webrtc", raising=False)
     monkeypatch.setitem(sys.modules, "aiortc", None)
