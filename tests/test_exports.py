@@ -43,6 +43,7 @@ PUBLIC = {
         "translation",
     ],
     "livekit_plugins_openai_ga.realtime": [
+        "Images",
         "InputAudioTimeoutTriggered",
         "ModelChanged",
         "RateLimit",
@@ -52,6 +53,7 @@ PUBLIC = {
         "Reply",
         "ReplyEnd",
         "ResponseIncomplete",
+        "SaidOtherwise",
         "SessionCreated",
         "SessionInfo",
     ],

@@ -26,7 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("notices", "info", "framework", "counters", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "__init__"),
     }
 )
 """Where LiveKit is visible."""

@@ -23,7 +23,7 @@ from .call_session import CallSession
 from .calling import Calling
 from .calls import Call, Calls, no_such_call
 from .faults import Fault, FaultPlan, RefuseHandshake
-from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
+from .front_door import FOR_PAGES, Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
     POSTS,
@@ -222,14 +222,18 @@ class Emulator:
         self.requests.append(request)
         number = len(self.requests)
         try:
-            if request.method != "POST":
+            if request.method == "OPTIONS":
+                response = HttpResponse(HTTPStatus.NO_CONTENT, b"")
+            elif request.method != "POST":
                 raise _not_here(request)
-            serve = self._transcribe if request.path in POSTS else self._api
-            response = await serve(request, caller)
+            else:
+                serve = self._transcribe if request.path in POSTS else self._api
+                response = await serve(request, caller)
         except HttpRefused as refusal:
             response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
         self._changed.set()
-        return dataclasses.replace(response, headers={**response.headers, "x-request-id": f"req_{number:x}"})
+        pages = FOR_PAGES if "origin" in request.headers else {}
+        return dataclasses.replace(response, headers={**response.headers, **pages, "x-request-id": f"req_{number:x}"})
 
     async def _api(self, request: HttpRequest, _caller: Caller) -> HttpResponse:
         if fault := self._faults.handshake_refusal():

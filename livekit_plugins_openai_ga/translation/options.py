@@ -110,10 +110,9 @@ class Options:
         """Where its sockets go. Without credentials that are asked for each time."""
         return self.connection.endpoint(Service.TRANSLATION, model=self.model)
 
-    @property
-    def place(self) -> object:
-        """What a socket is for: it serves all options with an equal place, if it was told nothing yet."""
-        return self.connection, self.model
+    def served_by(self, other: Options) -> bool:
+        """Whether a socket that was opened for `other` options serves these, too."""
+        return (self.connection, self.model) == (other.connection, other.model)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
