@@ -225,9 +225,10 @@ class InterpretedRoom:
                 for pair in start:
                     self._start(pair)
                 self.permit()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    left = self.desk.next_look() - time.monotonic()
-                    await asyncio.wait_for(self._changed.wait(), None if left == math.inf else left)
+                left = min(self.desk.next_look() - time.monotonic(), 3600.0)
+                alarm = asyncio.get_running_loop().call_later(left, self._changed.set)
+                await self._changed.wait()
+                alarm.cancel()
         finally:
             await utils.aio.cancel_and_wait(*(interpreter.task for interpreter in self._interpreters))
 
