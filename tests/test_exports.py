@@ -48,6 +48,8 @@ PUBLIC = {
         "RateLimitsUpdated",
         "RealtimeModel",
         "RealtimeSession",
+        "Reply",
+        "ReplyEnd",
         "ResponseIncomplete",
         "SessionCreated",
         "SessionInfo",

@@ -112,7 +112,7 @@ class RoomCaller:
         room.on("track_unsubscribed", self._unsubscribed)
         for event in _EVENTS:
             room.on(event, lambda *_: self._changed.set())
-        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, lambda *stream: self._go(self._read(*stream)))
+        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._captioned)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -193,6 +193,9 @@ class RoomCaller:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def _captioned(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        self._go(self._read(reader, identity))
 
     def _subscribed(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant

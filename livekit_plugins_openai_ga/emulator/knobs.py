@@ -70,5 +70,10 @@ class Knobs:
     False: only speech."""
     interpret: Interpret | None = None
     """Translation sessions: what comes of 200 ms of source in which there is sound, instead of the script."""
+    sideband_input_events: bool = False
+    """Tell a socket into a call (`?call_id=`) of its input buffer (`input_audio_buffer.*`), too, as the call's data
+    channel is told. Nobody has published what OpenAI does."""
+    call_close_code: int = 1000
+    """How the sockets into a call are closed when it ends. Only that it is a clean close was told of."""
     speak: Callable[[str, str, float], bytes] = speak
     """(text, voice, speed) to 24 kHz int16 mono PCM."""

@@ -15,6 +15,7 @@ from .events import (
     SessionCreated,
 )
 from .model import RealtimeModel
+from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "RateLimitsUpdated",
     "RealtimeModel",
     "RealtimeSession",
+    "Reply",
+    "ReplyEnd",
     "ResponseIncomplete",
     "SessionCreated",
     "SessionInfo",

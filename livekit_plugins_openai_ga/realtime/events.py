@@ -18,6 +18,7 @@ OwnEvents = Literal[
     "rate_limits_updated",
     "input_audio_timeout_triggered",
     "response_incomplete",
+    "call_ended",
 ]
 
 
@@ -93,4 +94,19 @@ class ResponseIncomplete:
     """
 
     response_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The event `call_ended`: the call that the session was attached to (`RealtimeModel(call_id=...)`) is over.
+
+    The session is over with it. It is no error, so LiveKit is not told: close the `AgentSession` here.
+
+    Attributes:
+        call_id: The call's id (`rtc_...`).
+        reason: How its end was told, in one sentence.
+    """
+
+    call_id: str
     reason: str

@@ -11,9 +11,9 @@ from livekit.agents.metrics import STTMetrics
 from livekit.agents.utils import aio
 
 from ..api_errors import to_api_error
-from ..audio import frame_from_pcm
+from ..audio import to_frame
 from ..errors import Failure
-from ..framework import Metadata, make
+from ..framework import Metadata
 from ..info import SessionInfo
 from ..log import logger
 from .events import Reconnected, StreamEvents, TranslatedText, TranslationUsage, TranslatorError
@@ -145,7 +145,7 @@ class _Audience:
         self._stream = stream
 
     def translated(self, pcm: bytes) -> None:
-        frame = frame_from_pcm(pcm)
+        frame = to_frame(pcm)
         if frame.samples_per_channel:
             self._stream._audio.put(frame, frame.duration)
 
@@ -166,8 +166,7 @@ class _Audience:
 
     def used(self, seconds: float, session_id: str) -> None:
         translator = self._stream._translator
-        metrics = make(
-            STTMetrics,
+        metrics = STTMetrics(
             request_id=session_id,
             timestamp=time.time(),
             duration=0.0,

@@ -10,7 +10,7 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 
 from .. import models
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from .options import DEFAULT_DRAIN_TIMEOUT, DEFAULT_REPLAY_AUDIO, Options
@@ -31,8 +31,7 @@ class Translator:
         model: str = models.DEFAULT_TRANSLATION,
         noise_reduction: Literal["near_field", "far_field"] | None = None,
         base_url: NotGivenOr[str] = NOT_GIVEN,
-        api_key: str | None = None,
-        token_provider: TokenProvider | None = None,
+        api_key: str | KeyProvider | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -52,8 +51,7 @@ class Translator:
             model: default `gpt-realtime-translate`.
             noise_reduction: `near_field`, `far_field` or None (default).
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s).
-            api_key: default `$OPENAI_API_KEY`.
-            token_provider: gives a key instead, plain or async; asked for every connection.
+            api_key: default `$OPENAI_API_KEY`; or a function, plain or async, that gives one for every connection.
             extra_headers: sent with the WebSocket handshake.
             extra_query: added to the URL.
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
@@ -74,7 +72,6 @@ class Translator:
         connection = Connection.create(
             base_url=base_url,
             api_key=api_key,
-            token_provider=token_provider,
             extra_headers=extra_headers,
             extra_query=extra_query,
             allow_insecure=allow_insecure,

@@ -43,6 +43,11 @@ def audio_clear(*, event_id: str) -> Event:
     return {"type": "input_audio_buffer.clear", "event_id": event_id}
 
 
+def playback_clear(*, event_id: str) -> Event:
+    """Stop what the server plays to a caller. WebRTC and SIP calls only; comes behind the cancel of the reply."""
+    return {"type": "output_audio_buffer.clear", "event_id": event_id}
+
+
 def item_create(item: Mapping[str, Any], *, event_id: str, previous_item_id: str | None = None) -> Event:
     """Add an item. `previous_item_id`: None appends, `"root"` puts it first, an id puts it behind that item."""
     event: Event = {"type": "conversation.item.create", "event_id": event_id, "item": dict(item)}

@@ -15,8 +15,12 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from . import codec, renames
+from .call_events import PlaybackCleared as PlaybackCleared
+from .call_events import PlaybackStarted as PlaybackStarted
+from .call_events import PlaybackStopped as PlaybackStopped
 from .items import Item, Part
 from .reader import Unreadable, reader
+from .values import ServerEvent as ServerEvent
 from .values import value
 
 
@@ -76,13 +80,6 @@ class RateLimit:
     limit: float | None = None
     remaining: float | None = None
     reset_seconds: float | None = None
-
-
-@value
-class ServerEvent:
-    """Base of every decoded event. `type` is the GA name."""
-
-    type: ClassVar[str] = ""
 
 
 @value
@@ -316,6 +313,9 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         AudioCommitted,
         SpeechStarted,
         SpeechStopped,
+        PlaybackStarted,
+        PlaybackStopped,
+        PlaybackCleared,
         InputTimeout,
         RateLimitsUpdated,
         ResponseCreated,
@@ -331,7 +331,6 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
 
 _REPEATED = "repeats what the deltas and the item's done event carry"
 _MCP = "server-side MCP tools are not mapped yet; the raw event tap has it"
-_PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
@@ -341,9 +340,6 @@ IGNORED: Mapping[str, str] = {
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
     "input_audio_buffer.cleared": "the buffer was cleared here when it was asked for",
     "input_audio_buffer.dtmf_event_received": "sent on SIP only",
-    "output_audio_buffer.started": _PLAYED,
-    "output_audio_buffer.stopped": _PLAYED,
-    "output_audio_buffer.cleared": _PLAYED,
     "response.content_part.done": _REPEATED,
     "response.output_text.done": _REPEATED,
     "response.output_audio.done": _REPEATED,

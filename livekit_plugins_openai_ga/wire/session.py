@@ -35,8 +35,16 @@ def realtime_payload(
     input_options: Mapping[str, Any],
     output_options: Mapping[str, Any],
     options: Mapping[str, Any],
+    formats: bool = True,
 ) -> Payload:
-    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level."""
+    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level.
+
+    `formats`: name those of the audio on the socket; without audio on it, they are the business of others.
+    """
+    if not formats:
+        boxes = {"input": dict(input_options), "output": dict(output_options)}
+        audio = {name: box for name, box in boxes.items() if box}
+        return {"type": "realtime", **({"audio": audio} if audio else {}), **options}
     return {
         "type": "realtime",
         "audio": {
@@ -50,6 +58,15 @@ def realtime_payload(
 def transcription_payload(input_options: Mapping[str, Any], options: Mapping[str, Any]) -> Payload:
     """A `session` of type `transcription`. The two mappings fill `audio.input` and the top level."""
     return {"type": "transcription", "audio": {"input": {"format": dict(PCM_24K), **input_options}}, **options}
+
+
+def fresh(payload: Mapping[str, Any]) -> Payload:
+    """`payload` for a session that does not exist yet: without what is off in a fresh session anyway.
+
+    Turn detection is not, so its null stays. The SDK types the others as never null there.
+    """
+    kept = {key: fresh(value) if isinstance(value, Mapping) else value for key, value in payload.items()}
+    return {key: value for key, value in kept.items() if value is not None or key == "turn_detection"}
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:

@@ -51,6 +51,18 @@ def test_audio_leaves_as_an_append_of_its_base64() -> None:
     assert outbox.next() is None
 
 
+def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
+    outbox = ready(keep_ms=30, wait_ms=40, bytes_per_ms=8)
+    for mark in range(1, 4):
+        outbox.put_audio(bytes([mark]) * 160)
+    assert (outbox.put_ms, outbox.waiting_ms, outbox.audio.dropped) == (60, 40, 20)
+    assert drain(outbox) == ["audio 2", "audio 3"]
+    assert (outbox.audio.sent, outbox.kept_ms) == (40, 20)
+    assert outbox.session_ms(30) == 50
+    outbox.lost()
+    assert (outbox.audio.dropped, outbox.waiting_ms) == (40, 20)
+
+
 def test_configuration_leaves_before_the_session_is_configured_and_turns_wait() -> None:
     outbox = Outbox()
     outbox.put_audio(pcm(20, 1))
@@ -818,3 +830,34 @@ class BytesLeaveInOrder(RuleBasedStateMachine):
 
 
 TestBytesLeaveInOrder = BytesLeaveInOrder.TestCase
+
+
+# -- the end of the server's session -------------------------------------------------------------------------------
+
+
+def test_a_close_leaves_behind_earlier_audio_and_what_is_later_waits_for_the_next_connection() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100, 1))
+    outbox.put_close(event("close"))
+    outbox.put_audio(pcm(100, 2))
+    assert drain(outbox) == ["audio 1", "close"]
+    outbox.taken(10**400)
+    outbox.lost()
+    outbox.put(event("configure"))
+    assert drain(outbox) == ["configure"]
+    outbox.configured()
+    assert drain(outbox) == ["audio 2"]
+
+
+def test_a_close_that_did_not_leave_is_forgotten_with_its_connection() -> None:
+    outbox = ready()
+    outbox.put_close(event("close"))
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == []
+
+
+def test_audio_leaves_in_whatever_event_the_session_takes() -> None:
+    outbox = ready(append=lambda audio: {"type": "other.append", "sound": audio})
+    outbox.put_audio(b"\x01\x02")
+    assert outbox.next() == {"type": "other.append", "sound": "AQI="}
