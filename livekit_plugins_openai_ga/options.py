@@ -127,10 +127,9 @@ class Options:
     def _service(self) -> Service:
         return Service.SIDEBAND if self.call_id else Service.REALTIME
 
-    @property
-    def place(self) -> object:
-        """What a socket is for: it serves all options with an equal place."""
-        return self.connection, self.model, self.call_id
+    def served_by(self, other: Options) -> bool:
+        """Whether a socket that was opened for `other` options serves these, too."""
+        return (self.connection, self.model, self.call_id) == (other.connection, other.model, other.call_id)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""

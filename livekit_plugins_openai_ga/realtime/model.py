@@ -16,9 +16,11 @@ from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
+from ..framework import flat_tools, plain_instructions
 from ..images import DEFAULT_IMAGES, Images
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
+from . import mapping
 from .call import CallSession
 from .session import RealtimeSession
 
@@ -379,14 +381,26 @@ class RealtimeModel(llm.RealtimeModel):
         self._sessions.add(session)
         return session
 
-    def prewarm(self) -> None:
-        """Open a connection in the background, for the first session. Does nothing outside an event loop.
+    def prewarm(
+        self, *, instructions: NotGivenOr[Any] = NOT_GIVEN, tools: NotGivenOr[Sequence[Any]] = NOT_GIVEN
+    ) -> None:
+        """Open and configure a connection in the background, for the first session. Does nothing outside an event loop.
 
-        Call it where the call begins, before the room is joined: the session is then configured one round trip after
-        `session()`. The connection is closed after two minutes if no session took it. One that cannot be opened is no
-        error: the session dials itself then, and tells.
+        Call it where the call begins, before the room is joined. With the agent's `instructions` and `tools` the
+        session may ask for a reply as soon as it is there; without them, or when they changed, one round trip later.
+        The connection is closed after two minutes if no session took it. One that cannot be opened is no error: the
+        session dials itself then, and tells.
+
+        Args:
+            instructions: `agent.instructions`, or a text.
+            tools: `agent.tools`, or any list of tools and toolsets.
         """
-        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout)
+        spoken = self._options.audio_output
+        text = plain_instructions(instructions, spoken=spoken) if is_given(instructions) else None
+        payloads, _ = mapping.to_tools(flat_tools(tools) if is_given(tools) else [])
+        # A call has a configuration, of which a session changes what its agent has of its own.
+        told = None if self._options.call_id else self._options.session_payload(text, payloads)
+        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout, tell=told)
 
     async def dial(self, options: opts.Options) -> Link:
         """A link for a session: the one that was prewarmed, if it fits. Raises `LinkFailed`."""
