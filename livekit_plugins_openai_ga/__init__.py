@@ -11,11 +11,11 @@ from livekit.agents import Plugin
 
 from . import elsewhere, realtime, stt
 from .log import logger
-from .realtime import RealtimeModel, RealtimeSession
+from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
 from .version import __version__
 
-__all__ = ["STT", "RealtimeModel", "RealtimeSession", "SpeechStream", "__version__", "realtime", "stt"]
+__all__ = ["STT", "MCPTool", "RealtimeModel", "RealtimeSession", "SpeechStream", "__version__", "realtime", "stt"]
 
 
 class OpenAIGAPlugin(Plugin):

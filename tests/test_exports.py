@@ -30,6 +30,7 @@ from livekit_plugins_openai_ga.log import logger
 PUBLIC = {
     "livekit_plugins_openai_ga": [
         "STT",
+        "MCPTool",
         "RealtimeModel",
         "RealtimeSession",
         "SpeechStream",
@@ -39,6 +40,9 @@ PUBLIC = {
     ],
     "livekit_plugins_openai_ga.realtime": [
         "InputAudioTimeoutTriggered",
+        "MCPApprovalRequested",
+        "MCPTool",
+        "MCPToolsListed",
         "ModelChanged",
         "RateLimit",
         "RateLimitsUpdated",
@@ -63,6 +67,7 @@ PUBLIC = {
         "Emulator",
         "EmulatorSession",
         "Knobs",
+        "MCPCall",
         "Script",
         "ToolCall",
         "Turn",

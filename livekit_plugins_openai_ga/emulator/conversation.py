@@ -57,7 +57,8 @@ class Item:
                 else dict(part)
                 for part in fields["content"]
             ]
-        return {"id": self.id, "type": self.type, "status": self.status, **fields}
+        status = {"status": self.status} if self.status else {}  # items of MCP servers have none
+        return {"id": self.id, "type": self.type, **status, **fields}
 
     def tokens(self) -> tuple[int, int, int]:
         """Text, audio and image tokens this item adds to the input of a response."""

@@ -17,6 +17,7 @@ from .faults import FaultPlan
 from .framing import FramedSession
 from .knobs import Knobs
 from .listening import Listening
+from .mcp import shown
 from .reply import Reply
 from .responding import Responding
 from .script import Script
@@ -93,7 +94,8 @@ class EmulatorSession(FramedSession):
     # Session and items.
 
     def _session_update(self, event: Event) -> None:
-        channel = self._channel
+        channel, mcp = self._channel, self._responding.mcp
+        mcp.check(event["session"].get("tools") or (), "session")
         channel.config = config.updated(
             channel.config,
             event["session"],
@@ -102,17 +104,22 @@ class EmulatorSession(FramedSession):
             deployments=channel.deployments,
         )
         self._listening.configure()
-        channel.emit("session.updated", session=channel.config)
+        channel.emit("session.updated", session=shown(channel.config))
+        mcp.use(channel.config.get("tools") or ())
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
         item = _item_from(event["item"], channel.new_id)
+        answers = item.type == "mcp_approval_response"
+        then = self._responding.mcp.answered(item.fields) if answers else None
         channel.conversation.add(item, event.get("previous_item_id"))
         if item.fields.get("role") == "user":
             channel.user_was_heard = True
         previous = channel.conversation.previous_id(item.id)
         for event_type in ("conversation.item.added", "conversation.item.done"):
             channel.emit(event_type, item=item.payload(), previous_item_id=previous)
+        if then is not None:
+            then()
 
     def _item_delete(self, event: Event) -> None:
         self._channel.conversation.delete(event["item_id"])
@@ -165,7 +172,8 @@ def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:
         fields["content"] = parts
     if given["type"] == "function_call":
         fields.setdefault("call_id", new_id("call"))
-    return Item(given.get("id") or new_id("item"), given["type"], given.get("status", "completed"), fields, audio)
+    status = "" if given["type"] == "mcp_approval_response" else given.get("status", "completed")
+    return Item(given.get("id") or new_id("item"), given["type"], status, fields, audio)
 
 
 def _audio_part(encoded: str, path: str) -> bytes:

@@ -8,17 +8,23 @@ from . import realtime_model as realtime_model
 from . import utils as utils
 from .events import (
     InputAudioTimeoutTriggered,
+    MCPApprovalRequested,
+    MCPToolsListed,
     ModelChanged,
     RateLimit,
     RateLimitsUpdated,
     ResponseIncomplete,
     SessionCreated,
 )
+from .mcp import MCPTool
 from .model import RealtimeModel
 from .session import RealtimeSession
 
 __all__ = [
     "InputAudioTimeoutTriggered",
+    "MCPApprovalRequested",
+    "MCPTool",
+    "MCPToolsListed",
     "ModelChanged",
     "RateLimit",
     "RateLimitsUpdated",

@@ -66,8 +66,8 @@ class RealtimeSession(Shell):
 
     @property
     def has_active_generation(self) -> bool:
-        """Whether a reply is being made or waited for."""
-        return self._streams.active
+        """Whether a reply is being made or waited for, or a server-side tool runs for one."""
+        return self._streams.active or self._conversation.server_tools.running
 
     @property
     def counters(self) -> dict[str, int]:
@@ -180,7 +180,7 @@ class RealtimeSession(Shell):
             waits.append(self._reconfigure(instructions=instructions, tools=tools))
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
-        with self._setting_up():
+        with self._last_news.held_back():
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:

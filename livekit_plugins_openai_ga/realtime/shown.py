@@ -7,7 +7,8 @@ object may have been edited in place meanwhile; its texts tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 
 from livekit.agents import llm
 from livekit.agents.voice.generation import remove_instructions
@@ -25,8 +26,9 @@ class Shown:
     def __init__(self, mirror: Mirror[Record]) -> None:
         self._mirror = mirror
         self._seen: list[Record] = []  # the mirror's values when it was looked at
-        self._records: list[Record] = []  # those of them that LiveKit has a word for,
-        self._items: list[llm.ChatItem] = []  # the object of each,
+        self._records: list[Record] = []  # the same, kept while others are looked at,
+        self._ends: list[int] = []  # how many objects there are up to each,
+        self._items: list[llm.ChatItem] = []  # and these: none for what LiveKit has no word for, two for an MCP call
         self._texts: list[tuple[int, llm.ChatMessage, list[str]]] = []  # the messages with their places and their texts
 
     def items(self) -> list[llm.ChatItem]:
@@ -43,27 +45,32 @@ class Shown:
         start = self._beginning(items)
         rest = llm.ChatContext(list(items[start:]))
         remove_instructions(rest)
-        return [*self._records[:start], *filter(None, map(self._record, rest.items))]
+        return [*self._records[: bisect_right(self._ends, start)], *filter(None, map(self._record, rest.items))]
 
     def _look(self) -> None:
         values = self._mirror.values
         if values is self._seen:
             return
         start = self._mirror.beginning(self._records)
-        old = self._records[start:]
-        known = {id(record): item for record, item in zip(old, self._items[start:], strict=True)}
-        del self._records[start:], self._items[start:]
-        while self._texts and self._texts[-1][0] >= start:
+        place = self._ends[start - 1] if start else 0
+        known = dict(self._objects(start, place))
+        del self._records[start:], self._ends[start:], self._items[place:]
+        while self._texts and self._texts[-1][0] >= place:
             self._texts.pop()
         for record in values[start:]:
-            item = known.get(id(record)) or mapping.to_chat_item(record)
-            if item is None:
-                continue
-            if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
-                self._texts.append((len(self._items), item, texts))
+            for item in known.get(id(record)) or mapping.to_chat_items(record):
+                if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
+                    self._texts.append((len(self._items), item, texts))
+                self._items.append(item)
             self._records.append(record)
-            self._items.append(item)
+            self._ends.append(len(self._items))
         self._seen = values
+
+    def _objects(self, start: int, place: int) -> Iterator[tuple[int, list[llm.ChatItem]]]:
+        """The objects of each record from `start` on, whose first one is at `place`."""
+        for record, end in zip(self._records[start:], self._ends[start:], strict=True):
+            yield id(record), self._items[place:end]
+            place = end
 
     def _beginning(self, items: Sequence[llm.ChatItem]) -> int:
         """How many items at the beginning are the objects shown, and say what they said."""
@@ -74,5 +81,9 @@ class Shown:
         return same
 
     def _record(self, item: llm.ChatItem) -> Record | None:
+        if item.type == "function_call_output":
+            call = self._mirror.get(short_id(item.call_id))
+            if call is not None and call.item.type == "mcp_call":
+                return None  # the call and its output are one item there
         known = self._mirror.get(short_id(item.id))
         return known if known is not None and mapping.says(item, mapping.texts_of(known)) else mapping.to_record(item)

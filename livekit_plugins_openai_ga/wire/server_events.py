@@ -16,7 +16,11 @@ from typing import Any, ClassVar
 
 from . import codec, renames
 from .items import Item, Part
+from .mcp_events import McpCallCompleted as McpCallCompleted
+from .mcp_events import McpCallFailed as McpCallFailed
+from .mcp_events import McpListFailed as McpListFailed
 from .reader import Unreadable, reader
+from .values import ServerEvent as ServerEvent
 from .values import value
 
 
@@ -79,13 +83,6 @@ class RateLimit:
 
 
 @value
-class ServerEvent:
-    """Base of every decoded event. `type` is the GA name."""
-
-    type: ClassVar[str] = ""
-
-
-@value
 class SessionCreated(ServerEvent):
     """The socket is open and the server's defaults are in force."""
 
@@ -116,6 +113,14 @@ class ItemAdded(ServerEvent):
     type: ClassVar[str] = "conversation.item.added"
     item: Item
     previous_item_id: str | None = None
+
+
+@value
+class ItemDone(ServerEvent):
+    """An item is complete. Of use for what the server makes outside a response: lists, and results of MCP calls."""
+
+    type: ClassVar[str] = "conversation.item.done"
+    item: Item
 
 
 @value
@@ -309,6 +314,7 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         SessionUpdated,
         Error,
         ItemAdded,
+        ItemDone,
         ItemDeleted,
         TranscriptionDelta,
         TranscriptionCompleted,
@@ -326,16 +332,18 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         TextDelta,
         AudioDelta,
         AudioTranscriptDelta,
+        McpCallCompleted,
+        McpCallFailed,
+        McpListFailed,
     )
 }
 
 _REPEATED = "repeats what the deltas and the item's done event carry"
-_MCP = "server-side MCP tools are not mapped yet; the raw event tap has it"
+_MCP = "the item says it, when it is added and when it is done"
 _PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
-    "conversation.item.done": "an item of a reply has a done event in its response; others arrive complete",
     "conversation.item.truncated": "the cut was made here when it was asked for",
     "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
@@ -353,11 +361,8 @@ IGNORED: Mapping[str, str] = {
     "response.mcp_call_arguments.delta": _MCP,
     "response.mcp_call_arguments.done": _MCP,
     "response.mcp_call.in_progress": _MCP,
-    "response.mcp_call.completed": _MCP,
-    "response.mcp_call.failed": _MCP,
     "mcp_list_tools.in_progress": _MCP,
     "mcp_list_tools.completed": _MCP,
-    "mcp_list_tools.failed": _MCP,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
     from typing import dataclass_transform
@@ -19,3 +19,10 @@ if TYPE_CHECKING:
 
 else:
     value = dataclass(slots=True, unsafe_hash=True)
+
+
+@value
+class ServerEvent:
+    """Base of every decoded event. `type` is the GA name."""
+
+    type: ClassVar[str] = ""
