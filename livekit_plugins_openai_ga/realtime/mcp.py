@@ -63,7 +63,7 @@ class MCPTool(ProviderTool):
         where = {"server_url": server_url, "connector_id": connector_id, "tunnel_id": tunnel_id}
         if sum(value is not None for value in where.values()) != 1:
             raise ValueError(f"MCPTool({server_label!r}) needs one of server_url, connector_id and tunnel_id.")
-        let_through(self, server_label)
+        let_through(self, f"mcp: {server_label}")
         given = {
             **where,
             "server_description": server_description,

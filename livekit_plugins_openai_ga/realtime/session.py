@@ -41,7 +41,8 @@ class RealtimeSession(Shell):
 
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
-    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered` and `response_incomplete`.
+    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `mcp_tools_listed` and
+    `mcp_approval_requested`.
     """
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
@@ -94,6 +95,8 @@ class RealtimeSession(Shell):
 
     async def update_tools(self, tools: list[llm.Tool]) -> None:
         """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay.
+
+        An MCP server is an `MCPTool`, or GA's dict for one; ValueError says what is wrong with it.
 
         When the server names one tool as the reason, only that one is left out: an `error` event tells, `tools` is what
         remains, and nothing is raised.
