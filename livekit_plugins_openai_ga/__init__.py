@@ -2,20 +2,35 @@
 
 `RealtimeModel` lets a LiveKit agent speak through OpenAI. It takes the keywords of
 `livekit.plugins.openai.realtime.RealtimeModel`. `STT` turns speech into text while it is spoken, and takes those of
-`livekit.plugins.openai.STT`. The package is reachable as `livekit.plugins.openai_ga`, too.
+`livekit.plugins.openai.STT`. `Translator` interprets speech while it is spoken. The package is reachable as
+`livekit.plugins.openai_ga`, too.
 """
 
 from typing import TYPE_CHECKING
 
 from livekit.agents import Plugin
 
-from . import elsewhere, realtime, stt
+from . import elsewhere, realtime, stt, translation
 from .log import logger
 from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
+from .translation import TranslatedText, TranslationStream, Translator
 from .version import __version__
 
-__all__ = ["STT", "MCPTool", "RealtimeModel", "RealtimeSession", "SpeechStream", "__version__", "realtime", "stt"]
+__all__ = [
+    "STT",
+    "MCPTool",
+    "RealtimeModel",
+    "RealtimeSession",
+    "SpeechStream",
+    "TranslatedText",
+    "TranslationStream",
+    "Translator",
+    "__version__",
+    "realtime",
+    "stt",
+    "translation",
+]
 
 
 class OpenAIGAPlugin(Plugin):

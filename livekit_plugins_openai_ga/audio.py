@@ -1,11 +1,11 @@
-"""Audio on its way in and out of a session: the server speaks and hears 24 kHz mono int16 little-endian PCM.
+"""Audio on its way in and out of a session, in one of the `formats`: 24 kHz PCM, or the telephone's 8 kHz G.711.
 
 `InputAudio` turns whatever a room delivers (any rate, any channel count, any frame length) into chunks ready to be
-sent. A 24 kHz mono frame passes through byte for byte. Everything else is averaged to mono and resampled by one
-polyphase filter for all ratios. It is of minimum phase: it looks only back, so nothing of a frame is withheld, speech
-is 0.1 ms later (48 kHz) and there is no ringing before a sound. `rtc.AudioResampler` takes three times the CPU and
-withholds up to 39 ms at its default quality, which a caller hears as a slower answer; its quality QUICK withholds
-nothing and filters nothing: a 13 kHz hiss comes back as an 11 kHz one.
+sent. Mono PCM of 24 kHz passes through byte for byte, and mono of 8 kHz becomes G.711 sample by sample. Everything
+else is averaged to mono and resampled once, by one polyphase filter for all ratios. It is of minimum phase: it looks
+only back, so nothing of a frame is withheld, speech is 0.1 ms later (48 kHz) and there is no ringing before a sound.
+`rtc.AudioResampler` takes three times the CPU and withholds up to 39 ms at its default quality, which a caller hears as
+a slower answer; its quality QUICK withholds nothing and filters nothing: a 13 kHz hiss comes back as an 11 kHz one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from livekit import rtc
 from numpy.typing import NDArray
 
-from .wire.session import BYTES_PER_MS as BYTES_PER_MS
+from .formats import PCM, AudioFormat
 from .wire.session import SAMPLE_RATE as SAMPLE_RATE
 
 NUM_CHANNELS = 1
@@ -31,8 +31,6 @@ CHUNK_MS = 20
 MAX_CHUNK_MS = 100
 """The most: a longer frame becomes several messages."""
 
-_MAX_CHUNK_BYTES = MAX_CHUNK_MS * BYTES_PER_MS
-_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
 # Filter design (Kaiser's formulas): aliases and images at least 75 dB down. The transition band is a twelfth
 # of the narrower rate and ends at its Nyquist frequency: 48 kHz is flat to 10 kHz and silent from 12 kHz on.
 _STOP_BAND_DB = 75.0
@@ -56,11 +54,11 @@ class _Filter:
 
 
 @functools.lru_cache(maxsize=16)
-def _design(rate: int) -> _Filter:
-    """The windowed-sinc filter from `rate` Hz to 24 kHz, turned into the one of minimum phase."""
-    ratio = Fraction(SAMPLE_RATE, rate).limit_denominator(_MAX_RATIO_DENOMINATOR)
+def _design(rate: int, target: int) -> _Filter:
+    """The windowed-sinc filter from `rate` Hz to `target` Hz, turned into the one of minimum phase."""
+    ratio = Fraction(target, rate).limit_denominator(_MAX_RATIO_DENOMINATOR)
     up, down = ratio.numerator, ratio.denominator
-    narrower = min(rate, SAMPLE_RATE)
+    narrower = min(rate, target)
     transition = narrower * _TRANSITION / rate  # in cycles per input sample, as is the cutoff
     cutoff = narrower / 2 / rate - transition / 2
     half_width = (_STOP_BAND_DB - 7.95) / (2 * 2.285 * 2 * math.pi * transition)
@@ -91,14 +89,14 @@ def _minimum_phase(taps: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Resampler:
-    """Streaming mono resampler to 24 kHz. Its output does not depend on how the input was cut into frames.
+    """Streaming mono resampler. Its output does not depend on how the input was cut into frames.
 
-    Output n is the instant n / 24000 s of the input, and comes with the first input at or behind it.
+    Output n is the instant n / `target` s of the input, and comes with the first input at or behind it.
     """
 
-    def __init__(self, rate: int) -> None:
-        """`rate`: the input's rate in Hz, above 0."""
-        self._filter = _design(rate)
+    def __init__(self, rate: int, target: int) -> None:
+        """`rate`: the input's rate in Hz, `target`: the output's; both above 0."""
+        self._filter = _design(rate, target)
         self.reset()
 
     def reset(self) -> None:
@@ -107,7 +105,7 @@ class Resampler:
         self._emitted_of_block = 0
 
     def push(self, samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
-        """Every 24 kHz sample up to the end of `samples` (mono, int16 scale, any length)."""
+        """Every sample up to the end of `samples` (mono, int16 scale, any length)."""
         f = self._filter
         held = len(self._held)
         length = held + len(samples)
@@ -129,17 +127,18 @@ class Resampler:
 
 
 class InputAudio:
-    """Any `rtc.AudioFrame` to mono, to 24 kHz int16, to chunks ready to be sent.
+    """Any `rtc.AudioFrame` to mono, to the rate and bytes of a format, to chunks ready to be sent.
 
     As soon as `chunk_ms` of audio are there, all of it goes out, in chunks of 100 ms at most: a 50 ms frame is not held
     back to make equal chunks, and a 10 ms frame is no message of its own. Frames wait as they came, and are turned into
     what the server hears together, which costs half as much as one by one.
     """
 
-    def __init__(self, *, chunk_ms: float = CHUNK_MS) -> None:
+    def __init__(self, form: AudioFormat = PCM, *, chunk_ms: float = CHUNK_MS) -> None:
         """Start empty.
 
         Args:
+            form: What the session hears.
             chunk_ms: The least audio a message carries, in ms, 1 to 100. No sample waits inside for longer than this.
 
         Raises:
@@ -147,10 +146,12 @@ class InputAudio:
         """
         if not 1 <= chunk_ms <= MAX_CHUNK_MS:
             raise ValueError(f"chunk_ms={chunk_ms} is out of range. Use 1 to {MAX_CHUNK_MS} milliseconds.")
+        self.form = form
         self._chunk_ms = chunk_ms
+        self._longest = MAX_CHUNK_MS * form.bytes_per_ms
         self._waiting: list[bytes] = []  # of the frames' own rate and channels
         self._samples = 0  # in `_waiting`, of each channel
-        self._rate = SAMPLE_RATE
+        self._rate = form.rate
         self._channels = NUM_CHANNELS
         self._resampler: Resampler | None = None
 
@@ -167,7 +168,7 @@ class InputAudio:
                 what waits of the old one comes first, however short.
 
         Returns:
-            Chunks of 100 ms at most, int16 little-endian mono at 24 kHz. Often none.
+            Chunks of 100 ms at most, in the session's format. Often none.
         """
         samples, rate, channels = frame.samples_per_channel, frame.sample_rate, frame.num_channels
         if samples == 0:
@@ -176,7 +177,7 @@ class InputAudio:
         if rate != self._rate or channels != self._channels:
             before = self.flush()
             self._rate, self._channels = rate, channels
-            self._resampler = Resampler(rate) if rate != SAMPLE_RATE else None
+            self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
         self._waiting.append(frame.data[: samples * channels].tobytes())
         self._samples += samples
         due = self._samples * 1000 >= self._chunk_ms * rate
@@ -189,10 +190,16 @@ class InputAudio:
         audio = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
         self._waiting = []
         self._samples = 0
-        if self._resampler is not None or self._channels > 1:
+        if self._resampler is not None or self._channels > 1 or self.form is not PCM:
             mono = _mono(np.frombuffer(audio, dtype=np.int16), self._channels)
-            audio = _pcm(self._resampler.push(mono) if self._resampler else mono)
-        return [audio] if len(audio) <= _MAX_CHUNK_BYTES else _parts(audio)
+            audio = self.form.encode(self._resampler.push(mono) if self._resampler else mono)
+        return [audio] if len(audio) <= self._longest else self._parts(audio)
+
+    def _parts(self, audio: bytes) -> list[bytes]:
+        """Equal parts of 100 ms at most, so that no remainder has to wait."""
+        parts, width = -(-len(audio) // self._longest), self.form.sample_bytes
+        edges = [len(audio) // width * i // parts * width for i in range(parts + 1)]
+        return [audio[start:end] for start, end in itertools.pairwise(edges)]
 
     def clear(self) -> None:
         """Forget what is held."""
@@ -202,19 +209,10 @@ class InputAudio:
             self._resampler.reset()
 
 
-def _parts(audio: bytes) -> list[bytes]:
-    """Equal parts of 100 ms at most, so that no remainder has to wait."""
-    parts = -(-len(audio) // _MAX_CHUNK_BYTES)
-    samples = len(audio) // BYTES_PER_SAMPLE
-    edges = [samples * i // parts * BYTES_PER_SAMPLE for i in range(parts + 1)]
-    return [audio[start:end] for start, end in itertools.pairwise(edges)]
-
-
-def frame_from_pcm(pcm: bytes) -> rtc.AudioFrame:
-    """The server's 24 kHz mono int16 little-endian `pcm` as a frame. Half a sample at the end is left out."""
-    samples = len(pcm) // BYTES_PER_SAMPLE
-    whole = pcm if len(pcm) % BYTES_PER_SAMPLE == 0 else pcm[: samples * BYTES_PER_SAMPLE]
-    return rtc.AudioFrame(whole, SAMPLE_RATE, NUM_CHANNELS, samples)
+def to_frame(audio: bytes, form: AudioFormat = PCM) -> rtc.AudioFrame:
+    """What the server said, as a mono frame of the format's rate. Half a sample at the end is left out."""
+    pcm = form.decode(audio)
+    return rtc.AudioFrame(pcm, form.rate, NUM_CHANNELS, len(pcm) // BYTES_PER_SAMPLE)
 
 
 def _mono(samples: NDArray[np.int16], channels: int) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -223,12 +221,3 @@ def _mono(samples: NDArray[np.int16], channels: int) -> NDArray[np.int16] | NDAr
         return samples
     mean: NDArray[np.float32] = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     return mean
-
-
-def _pcm(samples: NDArray[np.int16] | NDArray[np.float32]) -> bytes:
-    """Round to int16 little-endian; a filter's overshoot beyond full scale saturates instead of wrapping."""
-    rounded = np.rint(samples)
-    # In place, and not by `clip`, whose wrapper takes longer than both.
-    np.maximum(rounded, _LOWEST, out=rounded)
-    np.minimum(rounded, _HIGHEST, out=rounded)
-    return rounded.astype("<i2").tobytes()

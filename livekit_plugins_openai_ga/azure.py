@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from livekit.agents import APIConnectOptions
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGiven, NotGivenOr
 
-from .connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from .connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from .log import logger
 from .session_fields import plain
 
@@ -39,7 +39,7 @@ def connection(
     base_url: str | None = None,
     api_key: str | None = None,
     ad_token: str | None = None,
-    ad_token_provider: TokenProvider | None = None,
+    ad_token_provider: KeyProvider | None = None,
     api_version: str | None = None,
     extra_headers: Mapping[str, str] | None = None,
     extra_query: Mapping[str, str] | None = None,
@@ -81,9 +81,8 @@ def connection(
         )
     return Connection.create(
         base_url=url,
-        api_key=key,
+        api_key=ad_token_provider or key,
         key_header="api-key" if api_key else "Authorization",
-        token_provider=ad_token_provider,
         extra_headers=extra_headers,
         extra_query=extra_query,
         allow_insecure=allow_insecure,

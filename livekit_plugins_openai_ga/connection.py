@@ -17,6 +17,7 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGiven, NotGivenOr
 
 from .errors import Failure, from_exception, from_server_error
+from .failures import FAILURES
 from .redaction import Secret, redact
 from .session_fields import number
 from .transport.link import Link, LinkFailed
@@ -30,8 +31,8 @@ DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
 """Seconds until a connection is replaced at a calm moment. The server ends every session after 60 minutes."""
 DEFAULT_HEARTBEAT = 12.0
 
-TokenProvider = Callable[[], "str | Awaitable[str]"]
-"""Gives a token that is valid now. A plain function runs in a thread, so it may block."""
+KeyProvider = Callable[[], "str | Awaitable[str]"]
+"""Gives a key or token that is valid now. A plain function runs in a thread, so it may block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class Connection:
 
     Attributes:
         base_url: http(s) or ws(s), with any path prefix and query. Some gateways take a key in the query.
-        api_key: The key; "" when there is a `token_provider`.
+        api_key: The key; "" when there is a `key_provider`.
         key_header: The header that carries key or token: `Authorization` (as a bearer token) or `api-key`.
-        token_provider: Asked for a token before every connection.
+        key_provider: Asked for a key or token before every connection and request.
         extra_headers: Sent with every request; they replace ours.
         extra_query: Added to every URL.
         allow_insecure: Plain text to another host is allowed.
@@ -54,7 +55,7 @@ class Connection:
     base_url: str = field(repr=False)
     api_key: str = field(repr=False)
     key_header: KeyHeader = "Authorization"
-    token_provider: TokenProvider | None = field(default=None, repr=False)
+    key_provider: KeyProvider | None = field(default=None, repr=False)
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra_query: Mapping[str, str] = field(default_factory=dict, repr=False)
     allow_insecure: bool = False
@@ -67,9 +68,8 @@ class Connection:
         cls,
         *,
         base_url: NotGivenOr[str] | None = NOT_GIVEN,
-        api_key: str | None = None,
+        api_key: str | KeyProvider | None = None,
         key_header: KeyHeader = "Authorization",
-        token_provider: TokenProvider | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -79,29 +79,28 @@ class Connection:
     ) -> Connection:
         """Fill in `$OPENAI_API_KEY`, `$OPENAI_BASE_URL` and defaults, and check what can be checked without a network.
 
-        The environment is asked for a key only when there is no `token_provider`. A server on this machine's loopback
-        interface, such as the emulator, needs none.
+        `api_key` is a key, or a function that gives one (see `KeyProvider`). The environment is asked only without it.
+        A server on this machine's loopback interface, such as the emulator, needs none. With a client secret (`ek_...`)
+        as a text, the default `max_session_duration` is None: it opens no further connection once it has expired.
 
         Raises ValueError: one sentence that names the parameter and says what to do.
         """
         if isinstance(base_url, NotGiven) or not base_url:
             base_url = os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        key = ""
-        if token_provider is None:
-            key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
-            if not key and endpoint.build(base_url, Service.UPLOAD, allow_insecure=allow_insecure).is_local:
-                key = LOCAL_KEY
-            if not key:
+        key, provider = _key(api_key)
+        if not key and provider is None:
+            if not endpoint.build(base_url, Service.UPLOAD, allow_insecure=allow_insecure).is_local:
                 raise ValueError("api_key is missing: pass api_key=... or set the OPENAI_API_KEY environment variable.")
+            key = LOCAL_KEY
         if isinstance(max_session_duration, NotGiven):
-            max_session_duration = DEFAULT_MAX_SESSION_DURATION
+            max_session_duration = None if endpoint.is_ephemeral(key) else DEFAULT_MAX_SESSION_DURATION
         if max_session_duration is not None:
             number("max_session_duration", max_session_duration, 1)
         made = cls(
             base_url=base_url,
             api_key=Secret(key),
             key_header=key_header,
-            token_provider=token_provider,
+            key_provider=provider,
             extra_headers=dict(extra_headers or {}),
             extra_query=dict(extra_query or {}),
             allow_insecure=allow_insecure,
@@ -120,9 +119,10 @@ class Connection:
         *,
         extra_headers: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
         extra_query: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
+        conn_options: NotGivenOr[APIConnectOptions] = NOT_GIVEN,
     ) -> Connection:
-        """This connection with other extras; None takes them back. Raises ValueError as `create` does."""
-        made = self
+        """This connection with other extras or attempts; None takes extras back. Raises ValueError as `create` does."""
+        made = self if isinstance(conn_options, NotGiven) else replace(self, conn_options=conn_options)
         if not isinstance(extra_headers, NotGiven):
             made = replace(made, extra_headers=dict(extra_headers or {}))
         if not isinstance(extra_query, NotGiven):
@@ -131,17 +131,26 @@ class Connection:
         return made
 
     def endpoint(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, token: str | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        model_in_url: bool | None = None,
+        call_id: str = "",
+        action: str = "",
+        key: str | None = None,
     ) -> Endpoint:
         """The URL and headers for `service`; see `wire.endpoint.build`. Raises ValueError when they cannot be used.
 
-        `token` goes before the key. Without it, a connection with a `token_provider` has no credential in the headers.
+        `key` goes before the connection's own. Without it, one with a `key_provider` has no credential in the headers.
         """
         return endpoint.build(
             self.base_url,
             service,
             model=model,
-            api_key=self.api_key if token is None else token,
+            call_id=call_id,
+            action=action,
+            api_key=self.api_key if key is None else key,
             key_header=self.key_header,
             extra_headers=self.extra_headers,
             extra_query=self.extra_query,
@@ -154,31 +163,63 @@ class Connection:
         """Whether this is OpenAI's own server. Elsewhere names may be aliases, so the server decides."""
         return self.endpoint(Service.UPLOAD).host == endpoint.OPENAI_HOST
 
-    async def authorized(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
-    ) -> Endpoint:
-        """The endpoint with a credential that is valid now: asks the token provider, if there is one.
+    async def key(self, timeout: float | None = None) -> str:
+        """A key that is valid now: asks the key provider, if there is one.
 
         `timeout` (s, default that of `conn_options`) is how long the provider may take. Raises `LinkFailed`.
         """
-        token = None
-        if self.token_provider is not None:
-            token = await _ask(self.token_provider, self.conn_options.timeout if timeout is None else timeout)
-        return self.endpoint(service, model=model, model_in_url=model_in_url, token=token)
+        if self.key_provider is None:
+            return self.api_key
+        return await _ask(self.key_provider, self.conn_options.timeout if timeout is None else timeout)
+
+    async def authorized(
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
+    ) -> Endpoint:
+        """The endpoint with a key that is valid now; see `key`. Raises `LinkFailed`."""
+        key = await self.key(timeout)
+        return self.endpoint(service, model=model, call_id=call_id, model_in_url=model_in_url, key=key)
 
     async def open(
-        self, service: Service, *, model: str = "", model_in_url: bool | None = None, timeout: float | None = None
+        self,
+        service: Service,
+        *,
+        model: str = "",
+        call_id: str = "",
+        model_in_url: bool | None = None,
+        timeout: float | None = None,
     ) -> Link:
         """Open a socket, all of it within `timeout` seconds (default that of `conn_options`). Raises `LinkFailed`."""
         timeout = self.conn_options.timeout if timeout is None else timeout
         started = time.monotonic()
-        where = await self.authorized(service, model=model, model_in_url=model_in_url, timeout=timeout)
+        where = await self.authorized(service, model=model, call_id=call_id, model_in_url=model_in_url, timeout=timeout)
         left = max(0.1, timeout - (time.monotonic() - started))
-        return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
+        try:
+            return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
+        except LinkFailed as exc:
+            if exc.failure.code != "invalid_api_key" or not endpoint.is_ephemeral(self.api_key):
+                raise
+            row = FAILURES["client_secret_expired"]
+            failure = replace(exc.failure, meaning=row.meaning, remedy=row.remedy)
+        raise LinkFailed(failure)
 
 
-async def _ask(provider: TokenProvider, timeout: float) -> Secret:
-    """A fresh token. One that fails may work the next time; one that gives no token never will."""
+def _key(given: str | KeyProvider | None) -> tuple[str, KeyProvider | None]:
+    """The key, or what gives one. "" and None: neither was given, nor is there one in the environment."""
+    if given is None or isinstance(given, str):
+        return (given or os.environ.get("OPENAI_API_KEY") or "").strip(), None
+    if not callable(given):
+        raise ValueError("api_key is neither a text nor a function: pass a key, or a function that gives one.")
+    return "", given
+
+
+async def _ask(provider: KeyProvider, timeout: float) -> Secret:
+    """A fresh key. A provider that fails may work the next time; one that gives no key never will."""
 
     # What comes of it is hidden where it comes, in thread and task: asyncio's debug messages show their results.
     def call() -> Any:
@@ -199,15 +240,15 @@ async def _ask(provider: TokenProvider, timeout: float) -> Secret:
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
         if not (await asyncio.wait({asking}, timeout=timeout))[0]:
             overdue = from_exception(TimeoutError())
-            raise LinkFailed(replace(overdue, message="The token provider did not answer in time."))
-        token: Secret | Failure | None = asking.result()
+            raise LinkFailed(replace(overdue, message="The key provider did not answer in time."))
+        key: Secret | Failure | None = asking.result()
     finally:
         asking.cancel()
-    if isinstance(token, Failure):
-        raise LinkFailed(token)
-    if token is None or not endpoint.is_credential(token):
-        raise LinkFailed(from_server_error("token_unusable", None, None))
-    return token
+    if isinstance(key, Failure):
+        raise LinkFailed(key)
+    if key is None or not endpoint.is_credential(key):
+        raise LinkFailed(from_server_error("key_unusable", None, None))
+    return key
 
 
 def _hidden(answer: Any) -> Any:
@@ -219,4 +260,4 @@ def _hidden(answer: Any) -> Any:
 def _provider_failed(exc: Exception) -> Failure:
     said = " ".join(f"{type(exc).__name__}: {exc}".split())
     # The text is redacted on its way into a failure; LiveKit would log the exception as it is.
-    return from_server_error("token_provider_failed", None, redact(said)[:500])
+    return from_server_error("key_provider_failed", None, redact(said)[:500])

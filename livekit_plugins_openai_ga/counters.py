@@ -33,7 +33,7 @@ from .transport.outbox import AudioCount
 PREFIX = "livekit_openai_ga_"
 OPENTELEMETRY_PREFIX = "lk.openai_ga."
 
-Kind = Literal["realtime", "stt"]
+Kind = Literal["realtime", "stt", "translation"]
 Outcome = Literal["reconnect", "fatal", "request_failed", "reply_failed", "transcription_failed"]
 """What happened. The code does not tell: an empty account ends a session, or leaves a turn without its text."""
 STATUSES = frozenset({"completed", "cancelled", "failed", "incomplete", "lost"})
@@ -71,7 +71,7 @@ _LONG = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 TABLE: tuple[Row, ...] = (
-    Row("sessions", "level", "Open now: conversations, and streams of speech to text"),
+    Row("sessions", "level", "Open now: conversations, and streams of speech to text or of translation"),
     Row("connections", "total", "Connections opened"),
     Row("failures", "total", "What failed, and what happened next", ("outcome", "code")),
     Row("reconnect", _LONG, "From a lost connection to the next one that works", unit="s"),
@@ -91,7 +91,7 @@ TABLE: tuple[Row, ...] = (
     Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too"),
     Row("billed_audio", "total", "Audio that is billed by its length, not in tokens", unit="s"),
 )
-"""Every metric has the labels `kind` (`realtime`, `stt`) and `model` (as asked for), and those named here."""
+"""Every metric has the labels `kind` (one of `Kind`), `model` (as asked for), and those named here."""
 
 _ROWS: Mapping[str, Row] = {row.name: row for row in TABLE}
 
@@ -249,6 +249,11 @@ class Counters:
         self._billed(counts, **labels)
         if usage.seconds > 0:
             self._add("billed_audio", usage.seconds, **labels)
+
+    def translated(self, seconds: float) -> None:
+        """So many more seconds of speech were sent to be translated."""
+        self._tell_audio()
+        self._add("billed_audio", seconds)
 
     def closed(self) -> None:
         """The session is over; a second time does nothing."""

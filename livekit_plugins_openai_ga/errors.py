@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .failures import (
+    CALL_CLOSES,
+    CALL_STATUSES,
     CLOSE_CODES,
     EXCEPTIONS,
     FAILURES,
@@ -106,8 +108,8 @@ class Failure:
 
     def hiding(self, secrets: Iterable[str]) -> Failure:
         """This failure with none of `secrets` in what the server said."""
-        told = ("code", "error_type", "message", "close_reason", "session_id", "request_id")
-        clean: dict[str, Any] = {name: hide(getattr(self, name), secrets) for name in told}
+        told = ("code", "error_type", "message", "param", "close_reason", "session_id", "request_id")
+        clean: dict[str, Any] = {name: hide(value, secrets) for name in told if (value := getattr(self, name))}
         return replace(self, **clean)
 
     def sentence(self) -> str:
@@ -151,7 +153,12 @@ def from_server_error(
 
 
 def from_close(
-    close_code: int | None, reason: str, *, last_error: Failure | None = None, connecting: bool = False
+    close_code: int | None,
+    reason: str,
+    *,
+    last_error: Failure | None = None,
+    connecting: bool = False,
+    of_call: bool = False,
 ) -> Failure:
     """Return the failure for a close that nobody asked for.
 
@@ -160,9 +167,10 @@ def from_close(
         reason: The reason of the close frame; GA writes `<type>` or `<type>.<code>` there.
         last_error: The error that came just before; its code and message are kept unless `reason` names another.
         connecting: The session was not configured yet, so a refused request would repeat on every connection.
+        of_call: The socket led into a call, which a clean close ends.
     """
     number = 1006 if close_code is None else close_code
-    close_row = CLOSE_CODES.get(number, OTHER_CLOSE)
+    close_row = (CALL_CLOSES if of_call else CLOSE_CODES).get(number) or CLOSE_CODES.get(number, OTHER_CLOSE)
     cause = _cause_of_close(reason, last_error)
     if cause is None:
         text = (close_row.meaning, close_row.remedy)
@@ -179,27 +187,34 @@ def from_close(
     return replace(cause, kind=kind, code=code, message=message, close_code=close_code, close_reason=reason)
 
 
-def from_http(status: int, *, body: str = "", retry_after: float | None = None, request_id: str = "") -> Failure:
-    """Return the failure for an HTTP answer to the WebSocket handshake.
+def from_http(
+    status: int, *, body: str = "", retry_after: float | None = None, request_id: str = "", of_call: bool = False
+) -> Failure:
+    """Return the failure for an HTTP answer, to the WebSocket handshake or to a request.
 
     Args:
         status: The HTTP status.
         body: The body; the message and code are read from it when it is JSON.
         retry_after: Seconds, from the `Retry-After` header.
         request_id: From the `x-request-id` header.
+        of_call: The socket was to lead into a call.
     """
-    code, error_type, message = _read_body(body)
-    row = HTTP_STATUSES.get(status) or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
+    code, error_type, message, param = _read_body(body)
+    row = (CALL_STATUSES if of_call else HTTP_STATUSES).get(status) or HTTP_STATUSES.get(status)
+    row = row or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
     cause = _match(code, error_type, message)
     # A fatal cause goes before the status: 429 is also how "no credit left" arrives.
     if cause and cause.on_close in (Kind.FATAL, row.kind):
         row = cause
+    # A refused request names what is wrong with it; that it is refused for good says the status.
+    told = cause if cause and cause.kind is Kind.REQUEST_FAILED and status // 100 == 4 else row
     return Failure(
         row.on_close or row.kind,
         code or _known(error_type) or f"http_{status}",
         message,
-        row.meaning,
-        row.remedy,
+        told.meaning,
+        told.remedy,
+        param=param or None,
         error_type=error_type,
         http_status=status,
         retry_after=retry_after,
@@ -254,21 +269,22 @@ def _from_reason(reason: str) -> Failure | None:
     return None
 
 
-def _read_body(body: str) -> tuple[str, str, str]:
-    """Return code, type and message of an HTTP error body; "" for what it does not say."""
+def _read_body(body: str) -> tuple[str, str, str, str]:
+    """Return code, type, message and parameter of an HTTP error body; "" for what it does not say."""
     try:
         data = json.loads(body)
     except ValueError:
         text = " ".join(body.split())
         # An HTML page helps nobody in a log.
-        return "", "", "" if text.startswith("<") else text[:500]
+        return "", "", "" if text.startswith("<") else text[:500], ""
     error = data.get("error", data) if isinstance(data, dict) else data
     if not isinstance(error, dict):
-        return "", "", str(error or "")[:500]
-    code, error_type = (value if isinstance(value := error.get(key), str) else "" for key in ("code", "type"))
+        return "", "", str(error or "")[:500], ""
+    named = (error.get(key) for key in ("code", "type", "param"))
+    code, error_type, param = (value if isinstance(value, str) else "" for value in named)
     message = error.get("message") or error.get("detail") or ""
     # Some gateways repeat the status as the code, which says nothing new.
-    return "" if code.isdigit() else code, error_type, str(message)[:500]
+    return "" if code.isdigit() else code, error_type, str(message)[:500], param[:200]
 
 
 def _match_exception(exc: BaseException) -> tuple[str, Row] | None:

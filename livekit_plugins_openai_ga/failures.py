@@ -68,6 +68,7 @@ def _fatal(meaning: str, remedy: str) -> Row:
     return Row(Kind.FATAL, meaning, remedy, Kind.FATAL)
 
 
+_ATTACH = "Pass the `call_id` of a call that goes on, with a key of the project in which it was made."
 _BILLING = "Add credit or raise the limit at https://platform.openai.com/settings/organization/billing."
 _KEY = "Set `api_key` (or OPENAI_API_KEY; on Azure AZURE_OPENAI_API_KEY) to a valid key of the right project."
 _ACCESS = "Give the key access in the OpenAI project's settings, or use another key."
@@ -79,7 +80,10 @@ _VOICE = "Set `voice` before the first reply, or open a new session."
 _ITEM_ID = "Use the id of an item that is still in the conversation."
 _SPEECH = "Check the caller's audio, the language and the transcription model."
 _MCP = "Check the address, credentials and logs of the MCP server."
-_PROVIDER = "Check the token provider and the identity it uses."
+_PROVIDER = "Check the function that was passed as `api_key` (on Azure: the token provider), and the identity it uses."
+_MINTED = "Make a new one; for connections that outlive it, pass a function as `api_key` that gives one each time."
+_RINGS = "Accept a call while it rings; refer or hang up while it is live."
+_BETA_SERVER = "If a gateway is used, update it; keys are made with POST /realtime/client_secrets."
 _STATUS_PAGE = "Try again; if it stays, check https://status.openai.com."
 _SLOWER = "Open fewer sessions at once, or ask OpenAI for a higher limit."
 _NETWORK = "A new connection is tried; if this repeats, check the network and any proxy."
@@ -147,8 +151,13 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "protocol_error": _request("The MCP server answered with a protocol error.", _MCP),
         "tool_execution_error": _request("A tool of the MCP server failed.", _MCP),
         "http_error": _request("The MCP server answered with an HTTP error.", _MCP),
-        "token_provider_failed": _reconnect("The token provider failed.", _PROVIDER),
-        "token_unusable": _fatal("The token provider gave nothing that can be sent as a token.", _PROVIDER),
+        "key_provider_failed": _reconnect("The key provider failed.", _PROVIDER),
+        "key_unusable": _fatal("The key provider gave nothing that can be sent as a key.", _PROVIDER),
+        # Client secrets and calls.
+        "client_secret_expired": _fatal("The client secret is wrong, or has expired.", _MINTED),
+        "call_id_not_found": _request("There is no such call, or it has ended.", _RINGS),
+        "beta_answer": _fatal("The server answered as the retired beta did.", _BETA_SERVER),
+        "unexpected_answer": _fatal("The server's answer is not one that GA gives.", _ADDRESS),
         # Harmless races.
         "response_cancel_not_active": _benign("The reply had ended before it could be cancelled."),
         "input_audio_buffer_commit_empty": _benign("There was less than 100 ms of new audio to commit."),
@@ -208,6 +217,10 @@ CLOSE_CODES: Mapping[int, Row] = MappingProxyType(
 )
 """What a close code means when no error code says more."""
 
+_OVER = _fatal("The call is over.", "Nothing needs to be done.")
+CALL_CLOSES: Mapping[int, Row] = MappingProxyType({1000: _OVER, 1005: _OVER})
+"""What a clean close means on a socket into a call (`?call_id=`): that the call has ended."""
+
 OTHER_CLOSE = _reconnect("The connection was closed with an unusual code.", _NETWORK)
 
 HTTP_STATUSES: Mapping[int, Row] = MappingProxyType(
@@ -223,6 +236,13 @@ HTTP_STATUSES: Mapping[int, Row] = MappingProxyType(
     }
 )
 """What an HTTP answer to the WebSocket handshake means; other statuses go by their hundred."""
+
+NO_SUCH_CALL = 404
+CALL_STATUSES: Mapping[int, Row] = MappingProxyType(
+    # A call that was made a moment ago may not be known yet (openai/codex#35094, openai/openai-realtime-console#562).
+    {NO_SUCH_CALL: _reconnect("There is no such call, or it is over.", _ATTACH)}
+)
+"""The same when a socket is to lead into a call."""
 
 HTTP_HUNDREDS: Mapping[int, Row] = MappingProxyType(
     {

@@ -15,6 +15,7 @@ from typing import Protocol
 DEFAULT_REALTIME = "gpt-realtime-2.1"
 DEFAULT_INPUT_TRANSCRIPTION = "gpt-transcribe"
 DEFAULT_TRANSCRIPTION = "gpt-transcribe"
+DEFAULT_TRANSLATION = "gpt-realtime-translate"
 
 PRICES_DATE = "2026-07"
 """ISO month of the oldest price page copy in the table; the newest are from 2026-10."""

@@ -16,6 +16,7 @@ from livekit.agents.types import NotGiven
 from . import models, session_fields
 from .audio import CHUNK_MS, MAX_CHUNK_MS
 from .connection import Connection
+from .formats import AudioFormat
 from .framework import make
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
@@ -23,7 +24,7 @@ from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
 from .transport.link import Link
 from .wire import session
-from .wire.endpoint import Endpoint, Service
+from .wire.endpoint import Endpoint, Service, checked_call_id
 
 _DIALLING = frozenset({"extra_headers", "extra_query"})  # these matter when the next connection is opened
 _BY_MODEL = ("reasoning", "parallel_tool_calls")  # one model takes them, another does not
@@ -35,15 +36,17 @@ ResumeReplies = Literal["unheard", "never"]
 DEFAULT_REPLAY_AUDIO = 30.0
 """Seconds of user audio that are kept for the next connection."""
 
-SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities"}
-"""What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability."""
+SETTABLE = (frozenset(FIELDS) | _DIALLING) - {"modalities", "input_audio_format", "output_audio_format"}
+"""What `update_options` takes. The reply's modality is fixed at construction: LiveKit reads it as a capability. So are
+the formats: audio of the old one may be on its way, or kept for the next connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """Everything the user asked for. `values` holds the fields of `FIELDS` in wire form; NOT_GIVEN ones are absent.
 
-    `fallback_models` are asked for, in order, when `model` is refused.
+    `fallback_models` are asked for, in order, when `model` is refused. With a `call_id`, the audio runs elsewhere, and
+    `values` has only what the user passed: the rest stays as the call was made.
     """
 
     model: str
@@ -55,6 +58,7 @@ class Options:
     input_chunk_ms: float = CHUNK_MS
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
+    call_id: str = ""
 
     @classmethod
     def create(
@@ -69,6 +73,7 @@ class Options:
         max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
         input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
+        call_id: str | None = None,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -85,6 +90,8 @@ class Options:
             float(number("max_replay_audio", max_replay_audio, 0, 600)),
             number("input_chunk_ms", input_chunk_ms, 1, MAX_CHUNK_MS),
         )
+        if call_id is not None:
+            options = options._of_call(call_id, fallback_models)
         options.endpoint()
         options._check_model("model")
         if isinstance(fallback_models, str):
@@ -92,21 +99,34 @@ class Options:
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
         options = replace(options, fallback_models=tuple(fallback_models))
-        defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
-        return replace(options, values=defaults).changed(given)
+        if not options.call_id:
+            defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
+            options = replace(options, values=defaults)
+        return options.changed(given)
+
+    def _of_call(self, call_id: str, fallback_models: Sequence[str]) -> Options:
+        """These options for a call, which has its model, and ends when it is over."""
+        checked_call_id(call_id)
+        if fallback_models:
+            raise ValueError("fallback_models has no meaning with call_id: the call has its model; remove it.")
+        return replace(self, call_id=call_id, connection=replace(self.connection, max_session_duration=None))
 
     def endpoint(self) -> Endpoint:
         """Where the socket goes, with its headers. Raises ValueError when `extra_query` asks for something else."""
-        return self.connection.endpoint(Service.REALTIME, model=self.model)
+        return self.connection.endpoint(self._service, model=self.model, call_id=self.call_id)
+
+    @property
+    def _service(self) -> Service:
+        return Service.SIDEBAND if self.call_id else Service.REALTIME
 
     @property
     def place(self) -> object:
         """What a socket is for: it serves all options with an equal place."""
-        return self.connection, self.model
+        return self.connection, self.model, self.call_id
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""
-        return await self.connection.open(Service.REALTIME, model=self.model, timeout=timeout)
+        return await self.connection.open(self._service, model=self.model, call_id=self.call_id, timeout=timeout)
 
     @property
     def is_native(self) -> bool:
@@ -157,13 +177,8 @@ class Options:
                 values[name] = checked
         return replace(self, values=values)
 
-    def reply_reasoning(self, value: Any) -> dict[str, Any]:
-        """`reasoning` as one reply takes it; `{}` when the model does not reason."""
-        checked = FIELDS["reasoning"].check(value, self)
-        return {} if isinstance(checked, NotGiven) else {"reasoning": checked}
-
     def session_payload(self, instructions: str | None, tools: list[dict[str, Any]]) -> session.Payload:
-        """The `session` that GA is told, complete."""
+        """The `session` that GA is told, complete; for a call, what is to be changed of its own."""
         boxes: dict[str, dict[str, Any]] = {"input": {}, "output": {}, "session": {}}
         for name, f in FIELDS.items():
             if name in self.values:
@@ -174,7 +189,12 @@ class Options:
             input_options=boxes["input"],
             output_options=boxes["output"],
             options={**boxes["session"], "tools": tools},
+            formats=not self.call_id,
         )
+
+    def requested(self) -> session.Payload:
+        """The session as it is asked for over HTTP, for a client secret or a call: there, no URL names the model."""
+        return {"model": self.model, **session.fresh(self.session_payload(None, []))}
 
     def updated(self, given: Mapping[str, Any]) -> Options:
         """These options after an `update_options` call with `given`. NOT_GIVEN values stay as they are.
@@ -214,18 +234,36 @@ class Options:
     @property
     def audio_output(self) -> bool:
         """Whether replies are spoken."""
-        return bool(self.values["modalities"] == ["audio"])
+        return bool(self.values.get("modalities", ["audio"]) == ["audio"])
+
+    @property
+    def input_format(self) -> AudioFormat:
+        """What the server hears."""
+        return session_fields.audio_format("input_audio_format", self.values["input_audio_format"])
+
+    @property
+    def output_format(self) -> AudioFormat:
+        """What the server speaks."""
+        return session_fields.audio_format("output_audio_format", self.values["output_audio_format"])
 
     @property
     def server_turns(self) -> bool:
-        """Whether the server both detects turns and answers them."""
+        """Whether the server both detects turns and answers them; taken for granted of a call."""
+        if self._is_left_to_call("turn_detection"):
+            return True
         detection = self.values.get("turn_detection")
         return detection is not None and detection.get("create_response") is not False
 
     @property
     def transcribes(self) -> bool:
-        """Whether the user's speech is transcribed."""
-        return self.values.get("input_audio_transcription") is not None
+        """Whether the user's speech is transcribed; taken for granted of a call."""
+        return (
+            self._is_left_to_call("input_audio_transcription")
+            or self.values.get("input_audio_transcription") is not None
+        )
+
+    def _is_left_to_call(self, name: str) -> bool:
+        return bool(self.call_id) and name not in self.values
 
 
 def warn_unused(name: str) -> None:

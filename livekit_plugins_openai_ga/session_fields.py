@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from livekit.agents.types import NOT_GIVEN, NotGiven
 
-from . import models
+from . import formats, models
+from .formats import AudioFormat
 from .log import logger
 from .wire import session
 
@@ -155,13 +156,14 @@ def _known_fields(name: str, value: Mapping[str, Any], allowed: Iterable[str], o
             raise ValueError(f"{name}.{key} is not a field of {of}: use {', '.join(allowed)}.")
 
 
-def _modality(value: Any, target: Target) -> list[str]:
+def modality(name: str, value: Any) -> list[str]:
+    """How a reply is given, in wire form: `["audio"]` or `["text"]`. Raises ValueError."""
     kinds = [value] if isinstance(value, str) else value
     if not isinstance(kinds, (list, tuple)) or not kinds or any(kind not in ("text", "audio") for kind in kinds):
-        raise ValueError(f"modalities={value!r} is not supported: use ['audio'] or ['text'].")
+        raise ValueError(f"{name}={value!r} is not supported: use ['audio'] or ['text'].")
     if len(set(kinds)) == 2:
         # The official plugin's default and documented example, so it must go on working.
-        logger.info("modalities=['text', 'audio']: GA replies in one modality; using ['audio'], which has a transcript")
+        logger.info("%s=['text', 'audio']: GA replies in one modality; using ['audio'], which has a transcript", name)
     return ["audio"] if "audio" in kinds else ["text"]
 
 
@@ -256,6 +258,21 @@ def _noise_reduction(value: Any, target: Target) -> dict[str, Any] | None:
     wanted = _object(name, value)
     one_of(f"{name}.type", wanted.get("type"), _NOISE_REDUCTIONS)
     return wanted
+
+
+def audio_format(name: str, value: Any) -> AudioFormat:
+    """The format of this name: a row of `formats`, or its object on the wire. Raises ValueError."""
+    wanted = value if isinstance(value, str) else _object(name, value)
+    found = formats.find(wanted if isinstance(wanted, str) else wanted.get("type"))
+    if found is None:
+        raise ValueError(f"{name}={value!r} is not supported: use one of {', '.join(map(repr, formats.FORMATS))}.")
+    if isinstance(wanted, dict) and (rate := wanted.get("rate", found.rate)) != found.rate:
+        raise ValueError(f"{name}.rate={rate!r} is not supported: {found.name} has {found.rate} Hz; leave it out.")
+    return found
+
+
+def _format(name: str) -> Callable[[Any, Target], dict[str, Any]]:
+    return lambda value, target: dict(audio_format(name, value).wire)
 
 
 def _speed(value: Any, target: Target) -> float:
@@ -360,9 +377,11 @@ class Field:
 
 
 FIELDS: Mapping[str, Field] = {
-    "modalities": Field(_modality, "session", "output_modalities", ["audio"]),
+    "modalities": Field(lambda value, target: modality("modalities", value), "session", "output_modalities", ["audio"]),
     "voice": Field(_voice, "output", "voice", DEFAULT_VOICE),
     "speed": Field(_speed, "output", "speed", 1.0),
+    "input_audio_format": Field(_format("input_audio_format"), "input", "format", dict(formats.PCM.wire)),
+    "output_audio_format": Field(_format("output_audio_format"), "output", "format", dict(formats.PCM.wire)),
     "input_audio_transcription": Field(_transcription, "input", "transcription", dict(DEFAULT_TRANSCRIPTION)),
     "input_audio_noise_reduction": Field(_noise_reduction, "input", "noise_reduction", None),
     "turn_detection": Field(_turn_detection, "input", "turn_detection", dict(DEFAULT_TURN_DETECTION)),

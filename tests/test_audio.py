@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from livekit import rtc
 from numpy.typing import NDArray
 
-from livekit_plugins_openai_ga.audio import BYTES_PER_MS, SAMPLE_RATE, InputAudio, frame_from_pcm
+from livekit_plugins_openai_ga.audio import SAMPLE_RATE, InputAudio, to_frame
+from livekit_plugins_openai_ga.formats import PCMA, PCMU, AudioFormat
+from livekit_plugins_openai_ga.wire.session import BYTES_PER_MS
 
 RATES = [8000, 11025, 12000, 16000, 22050, 32000, 44100, 48000, 96000]
 ODD_RATES = [44099, 37800, 6000, 192000]
@@ -259,16 +261,66 @@ class TestChangesMidStream:
         assert not through(audio, [frame(np.zeros(rate, np.int16), rate)]).any()
 
 
-class TestFrameFromPcm:
+G711 = pytest.mark.parametrize("form", [PCMU, PCMA], ids=lambda form: form.name)
+
+
+class TestTelephone:
+    @G711
+    def test_a_telephones_frame_is_encoded_sample_by_sample(self, form: AudioFormat) -> None:
+        sound = tone(440, 8000, 0.02)
+        assert InputAudio(form).push(frame(sound, 8000)) == [form.encode(sound)]
+
+    @G711
+    @pytest.mark.parametrize("rate", [16000, 24000, 48000])
+    def test_any_other_rate_keeps_pitch_loudness_and_length(self, form: AudioFormat, rate: int) -> None:
+        chunks = InputAudio(form).push(frame(tone(1000, rate), rate))
+        heard = to_frame(b"".join(chunks), form)
+        assert (heard.sample_rate, heard.samples_per_channel) == (8000, 8000)
+        frequencies, amplitudes = spectrum(np.frombuffer(heard.data, np.int16))
+        assert frequencies[amplitudes.argmax()] * 8000 / SAMPLE_RATE == pytest.approx(1000, abs=1)
+        assert amplitudes.max() == pytest.approx(10000, rel=0.02)
+
+    @pytest.mark.parametrize("hz", [4500.0, 6000.0, 7000.0])
+    def test_what_a_telephone_cannot_carry_does_not_come_back_as_another_pitch(self, hz: float) -> None:
+        chunks = InputAudio(PCMU).push(frame(tone(hz, 48000), 48000))
+        _, amplitudes = spectrum(np.frombuffer(to_frame(b"".join(chunks), PCMU).data, np.int16))
+        assert amplitudes.max() < 10
+
+    @G711
+    @pytest.mark.parametrize("chunk_ms", [10, 20, 100])
+    def test_messages_are_as_long_as_they_are_of_pcm(self, form: AudioFormat, chunk_ms: int) -> None:
+        frames = cut(tone(440, 8000, 0.5), 8000, [80])
+        audio = InputAudio(form, chunk_ms=chunk_ms)
+        assert {len(chunk) for each in frames for chunk in audio.push(each)} == {8 * chunk_ms}
+        assert [len(chunk) for chunk in InputAudio(form).push(frame(tone(440, 8000, 0.25), 8000))] == [666, 667, 667]
+
+    def test_two_channels_become_one(self) -> None:
+        stereo = np.array([100, 300, 0, 0, -50, 66], np.int16)
+        audio = InputAudio(PCMU)
+        assert [*audio.push(frame(stereo, 8000, 2)), *audio.flush()] == [PCMU.encode(np.array([200, 0, 8], np.int16))]
+
+    @G711
+    def test_silence_is_the_codes_for_nothing(self, form: AudioFormat) -> None:
+        (chunk,) = InputAudio(form).push(frame(np.zeros(4800, np.int16), 48000))
+        assert to_frame(chunk, form).data.tolist() == to_frame(form.encode(np.zeros(800, np.int16)), form).data.tolist()
+        assert abs(to_frame(chunk, form).data[0]) <= 8
+
+    @G711
+    def test_what_the_server_says_is_a_frame_of_8_khz(self, form: AudioFormat) -> None:
+        made = to_frame(form.encode(tone(440, 8000, 0.02)), form)
+        assert (made.sample_rate, made.num_channels, made.samples_per_channel) == (8000, 1, 160)
+
+
+class TestFrameOfPcm:
     def test_pcm_becomes_a_24_khz_mono_frame(self) -> None:
-        made = frame_from_pcm(b"\x01\x00\xff\xff")
+        made = to_frame(b"\x01\x00\xff\xff")
         assert (made.sample_rate, made.num_channels, made.samples_per_channel) == (24000, 1, 2)
         assert made.data.tolist() == [1, -1]
 
     def test_half_a_sample_is_left_out(self) -> None:
-        made = frame_from_pcm(b"\x01\x00\xff")
+        made = to_frame(b"\x01\x00\xff")
         assert made.samples_per_channel == 1
         assert made.data.tobytes() == b"\x01\x00"
 
     def test_no_audio_is_an_empty_frame(self) -> None:
-        assert frame_from_pcm(b"").samples_per_channel == 0
+        assert to_frame(b"").samples_per_channel == 0

@@ -222,7 +222,7 @@ def test_every_parameter_of_the_official_method_is_taken() -> None:
 def test_every_parameter_of_our_constructor_can_be_given() -> None:
     constructor = {name for name in inspect.signature(RealtimeModel).parameters if not name.startswith("_")}
     ours = set(inspect.signature(RealtimeModel.with_azure).parameters) | set(SessionOptions.__annotations__)
-    assert constructor - ours == {"model"}
+    assert constructor - ours == {"model", "call_id"}
 
 
 # -- calls ---------------------------------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ async def test_a_provider_that_keeps_failing_ends_the_session_with_its_reason() 
     async with Emulator() as server:
         error = await first_error(on(server, azure_ad_token_provider=provider))
         assert isinstance(error.error, APIConnectionError)
-        assert "token_provider_failed: RuntimeError: no identity here" in error.error.message
+        assert "key_provider_failed: RuntimeError: no identity here" in error.error.message
         assert not server.handshakes
 
 

@@ -60,7 +60,7 @@ def test_key_and_base_url_fall_back_to_the_environment(monkeypatch: pytest.Monke
 
 def test_a_token_provider_needs_no_key_and_takes_none_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    made = Connection.create(token_provider=lambda: "token")
+    made = Connection.create(api_key=lambda: "token")
     assert made.api_key == ""
     assert made.endpoint(Service.REALTIME, model=MODEL).headers == {}
 
@@ -131,7 +131,7 @@ def test_nothing_that_may_hold_a_key_is_in_the_repr() -> None:
         extra_query={"token": "hidden"},
     )
     assert "hidden" not in f"{made!r} {made.endpoint(Service.UPLOAD)!r}"
-    assert "hidden" not in repr(connection(token_provider=functools.partial(str, "hidden")))
+    assert "hidden" not in repr(connection(api_key=functools.partial(str, "hidden")))
 
 
 # -- sockets -------------------------------------------------------------------------------------------------------
@@ -187,14 +187,14 @@ PROVIDERS: dict[str, Any] = {
 
 @pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS.keys())
 async def test_a_token_comes_from_a_plain_or_an_async_function(server: Emulator, provider: Any) -> None:
-    link = await connection(base_url=server.base_url, token_provider=provider).open(Service.REALTIME, model=MODEL)
+    link = await connection(base_url=server.base_url, api_key=provider).open(Service.REALTIME, model=MODEL)
     await link.close()
     assert server.handshakes[0].headers["authorization"] == "Bearer eyJ.a"
 
 
 async def test_every_socket_gets_a_fresh_token(server: Emulator) -> None:
     tokens = iter(["first", "second"])
-    made = connection(base_url=server.base_url, token_provider=lambda: next(tokens))
+    made = connection(base_url=server.base_url, api_key=lambda: next(tokens))
     for _ in range(2):
         await (await made.open(Service.REALTIME, model=MODEL)).close()
     assert [shake.headers["authorization"] for shake in server.handshakes] == ["Bearer first", "Bearer second"]
@@ -208,7 +208,7 @@ async def test_a_provider_that_blocks_does_not_stop_the_event_loop() -> None:
         assert may_answer.wait(5)  # set by the event loop, which must therefore be running
         return "token"
 
-    asking = asyncio.ensure_future(connection(token_provider=blocks).authorized(Service.UPLOAD))
+    asking = asyncio.ensure_future(connection(api_key=blocks).authorized(Service.UPLOAD))
     await asked.wait()
     may_answer.set()
     assert (await asking).headers == {"Authorization": "Bearer token"}
@@ -219,17 +219,17 @@ async def test_a_provider_that_fails_is_worth_another_attempt() -> None:
         raise RuntimeError("no identity for\nBearer eyJhbGciOiJSUzI1NiIsIn.payload.signature")
 
     with pytest.raises(LinkFailed) as caught:
-        await connection(token_provider=fails).open(Service.REALTIME, model=MODEL)
+        await connection(api_key=fails).open(Service.REALTIME, model=MODEL)
     failure = caught.value.failure
-    assert (failure.kind, failure.code) == (Kind.RECONNECT, "token_provider_failed")
+    assert (failure.kind, failure.code) == (Kind.RECONNECT, "key_provider_failed")
     assert failure.message == "RuntimeError: no identity for Bearer [redacted]"
     assert caught.value.__cause__ is None  # LiveKit would log it as it is
 
 
 @pytest.mark.parametrize("token", ["", " ", None, "two words", "tök", 7])
 async def test_a_provider_that_gives_no_token_never_will(token: Any) -> None:
-    failure = await refused(connection(token_provider=lambda: token))
-    assert (failure.kind, failure.code) == (Kind.FATAL, "token_unusable")
+    failure = await refused(connection(api_key=lambda: token))
+    assert (failure.kind, failure.code) == (Kind.FATAL, "key_unusable")
     assert "two words" not in failure.sentence()
 
 
@@ -242,13 +242,13 @@ async def test_a_provider_that_does_not_answer_uses_up_the_attempt_and_no_more()
 
     quick = APIConnectOptions(timeout=0.05)
     for made, timeout in (
-        (connection(token_provider=waits, conn_options=quick), None),
-        (connection(token_provider=waits), 0.05),
+        (connection(api_key=waits, conn_options=quick), None),
+        (connection(api_key=waits), 0.05),
     ):
         started = time.monotonic()
         failure = await refused(made, timeout)
         assert (failure.kind, failure.code) == (Kind.RECONNECT, "timeout")
-        assert "token provider" in failure.message
+        assert "key provider" in failure.message
         assert time.monotonic() - started < 2
 
 
@@ -264,7 +264,7 @@ async def test_giving_up_does_not_wait_for_the_provider() -> None:
             ended.append("ended")
         return "token"
 
-    opening = asyncio.ensure_future(connection(token_provider=waits).open(Service.REALTIME, model=MODEL))
+    opening = asyncio.ensure_future(connection(api_key=waits).open(Service.REALTIME, model=MODEL))
     await asked.wait()
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -402,3 +402,17 @@ def test_anything_the_server_says_gives_a_failure(
 @given(status=st.integers(0, 999), text=st.one_of(st.text(), st.just("{"), st.just('{"error":{"code":1}}')))
 def test_any_http_answer_gives_a_failure(status: int, text: str) -> None:
     assert errors.from_http(status, body=text).kind in (RECONNECT, FATAL)
+
+
+@pytest.mark.parametrize("code", [1000, 1005])
+def test_a_clean_close_ends_a_call_and_asks_for_a_new_connection_elsewhere(code: int) -> None:
+    assert errors.from_close(code, "", of_call=True).kind is Kind.FATAL
+    assert "call is over" in errors.from_close(code, "", of_call=True).sentence()
+    assert errors.from_close(code, "").kind is Kind.RECONNECT
+    assert errors.from_close(1006, "", of_call=True) == errors.from_close(1006, "")
+
+
+def test_a_call_that_is_not_there_may_be_there_soon() -> None:
+    assert errors.from_http(404, of_call=True).kind is Kind.RECONNECT
+    assert errors.from_http(404).kind is Kind.FATAL
+    assert errors.from_http(401, of_call=True) == errors.from_http(401)

@@ -18,6 +18,7 @@ from openai.types.beta.realtime import session as beta
 from openai.types.realtime import (
     realtime_audio_config_input,
     realtime_audio_config_output,
+    realtime_audio_formats,
     realtime_audio_input_turn_detection,
     realtime_tracing_config,
     realtime_truncation_retention_ratio,
@@ -57,6 +58,19 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("voice", "voice_1234", {"id": "voice_1234"}),
     ("voice", {"id": "voice_1234"}, {"id": "voice_1234"}),
     ("voice", realtime_audio_config_output.VoiceID(id="voice_1234"), {"id": "voice_1234"}),
+    ("input_audio_format", NOT_GIVEN, {"type": "audio/pcm", "rate": 24000}),
+    ("input_audio_format", "pcmu", {"type": "audio/pcmu"}),
+    ("input_audio_format", "g711_alaw", {"type": "audio/pcma"}),
+    ("input_audio_format", {"type": "audio/pcm"}, {"type": "audio/pcm", "rate": 24000}),
+    ("output_audio_format", NOT_GIVEN, {"type": "audio/pcm", "rate": 24000}),
+    ("output_audio_format", "pcm16", {"type": "audio/pcm", "rate": 24000}),
+    ("output_audio_format", "audio/pcma", {"type": "audio/pcma"}),
+    ("output_audio_format", realtime_audio_formats.AudioPCMU(type="audio/pcmu"), {"type": "audio/pcmu"}),
+    (
+        "output_audio_format",
+        realtime_audio_formats.AudioPCM(type="audio/pcm", rate=24000),
+        {"type": "audio/pcm", "rate": 24000},
+    ),
     ("speed", 1, 1.0),
     ("speed", 0.25, 0.25),
     ("speed", 1.5, 1.5),
@@ -217,8 +231,6 @@ def test_reasoning_none_is_the_same_as_not_given_and_takes_an_earlier_choice_bac
     assert "reasoning" not in options(reasoning=None).session_payload(None, [])
     chosen = options(reasoning="low")
     assert "reasoning" not in chosen.updated({"reasoning": None}).session_payload(None, [])
-    assert chosen.reply_reasoning(None) == {}
-    assert chosen.reply_reasoning("high") == {"reasoning": {"effort": "high"}}
 
 
 def test_options_keep_no_hold_of_the_callers_objects() -> None:
@@ -240,6 +252,13 @@ BAD: list[tuple[str, Any, str]] = [
     ("voice", "breeze", "use one of 'alloy'"),
     ("voice", {"name": "x"}, "voice has no 'id'"),
     ("voice", 7, "pass a dict"),
+    ("input_audio_format", "opus", "use one of 'pcm', 'pcmu', 'pcma'"),
+    ("input_audio_format", None, "pass a dict"),
+    ("input_audio_format", {"rate": 8000}, "use one of 'pcm', 'pcmu', 'pcma'"),
+    ("input_audio_format", {"type": "audio/pcm", "rate": 16000}, "pcm has 24000 Hz; leave it out"),
+    ("output_audio_format", 8000, "pass a dict"),
+    ("output_audio_format", "", "use one of 'pcm', 'pcmu', 'pcma'"),
+    ("output_audio_format", {"type": "audio/pcmu", "rate": 24000}, "pcmu has 8000 Hz; leave it out"),
     ("speed", 1.6, "from 0.25 to 1.5"),
     ("speed", 0, "from 0.25 to 1.5"),
     ("speed", "fast", "from 0.25 to 1.5"),

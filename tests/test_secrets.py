@@ -294,6 +294,7 @@ PLAYED = [
 async def test_no_key_is_printed(kind: str, scene: str, who: str, printed: Printed) -> None:
     played, _ = KINDS[kind]
     async with Emulator(Script([Turn(heard="good morning", say="Good morning.")] * 3)) as server:
+        server.secrets.mint({"type": "none"}, value=EPHEMERAL)
         azure, given = WHO[who](server)
         used = [key for key in (PROJECT, AZURE, EPHEMERAL, OPAQUE) if key in (given.get("api_key"), given.get("token"))]
         used = [*(used or [OPAQUE]), HEADER, QUERY, BASE_QUERY]

@@ -47,20 +47,31 @@ _TOO_MANY = Failure(
 
 
 class Answers:
-    """Owns `Replies` and `Output`. `event_id` makes ids of a kind."""
+    """Owns `Replies` and `Output`. `event_id` makes ids of a kind; `bytes_per_ms` and `audible` as in `Output`."""
 
-    def __init__(self, setup: Setup, history: History, event_id: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        history: History,
+        event_id: Callable[[str], str],
+        *,
+        bytes_per_ms: int,
+        audible: bool = True,
+    ) -> None:
         self.replies = Replies()
-        self.output = Output(self.replies, history.mirror)
+        self.output = Output(self.replies, history.mirror, bytes_per_ms=bytes_per_ms, audible=audible)
         self._setup = setup
         self._history = history
         self._event_id = event_id
 
-    def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False) -> Effects:
-        """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation."""
+    def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False, played: bool = False) -> Effects:
+        """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation.
+
+        `aside`: it is no part of the conversation and waits for none. `played`: the room hears it all the same.
+        """
         metadata = {**(params.get("metadata") or {}), CORRELATION: key}
         extra = {"conversation": "none"} if aside else {}
-        if not self.replies.ask(Request(key, {**params, **extra, "metadata": metadata}, aside)):
+        if not self.replies.ask(Request(key, {**params, **extra, "metadata": metadata}, aside, played=played)):
             return [fx.Settled(key, _TOO_MANY)]
         return self.release()
 
@@ -98,16 +109,24 @@ class Answers:
         return self.release()
 
     def interrupt(self, now: float) -> Effects:
-        """Cancel the reply that is being made in the default conversation, if any; also one that is asked for again."""
-        effects = [effect for reply in self.replies if not reply.aside for effect in self._cancel(reply)]
-        for key in self.replies.pending(lambda r: not r.aside and (r.shown_as is not None or not r.own)):
+        """Cancel the replies that are being made for the room; also those that are asked for again."""
+        effects = [effect for reply in self.replies if reply.in_room for effect in self._cancel(reply)]
+        for key in self.replies.pending(lambda r: r.in_room and (r.shown_as is not None or not r.own)):
             effects += self.give_up(key, now)
         return effects
 
-    def lost(self, now: float, *, resume: bool, speaking: bool) -> Effects:
+    def cancel(self, response_id: str, now: float) -> Effects:
+        """Cancel the reply that is told under this id, also one that is asked for again. Does nothing when it ended."""
+        effects = [effect for reply in self.replies if reply.shown_id == response_id for effect in self._cancel(reply)]
+        for key in self.replies.pending(lambda request: request.shown_as == response_id):
+            effects += self.give_up(key, now)
+        return effects
+
+    def lost(self, now: float, *, resume: bool, speaking: bool, unsay: bool = True) -> Effects:
         """The connection is gone. What was told of live replies ends here.
 
-        With `resume`, the others are asked for again on the next connection. `speaking`: the user was.
+        With `resume`, the others are asked for again on the next connection. `speaking`: the user was. `unsay`: what
+        was not told leaves the conversation.
         """
         effects: Effects = []
         for key in self.replies.pending(lambda request: bool(request.calls)):  # nobody will tell how these ended
@@ -120,7 +139,7 @@ class Answers:
             # What the server began by itself answers a user who speaks again: that is answered anew.
             wanted = resume and (reply.request is not None or not speaking)
             request = self.replies.again(reply, self._owed) if wanted else None
-            effects += self._unsay(reply)
+            effects += self._unsay(reply) if unsay else []
             if request is None:
                 effects += self.output.end(reply, "lost", "connection lost", now)
             else:

@@ -18,6 +18,7 @@ from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
 from ..wire.items import Item
+from ..wire.session import BYTES_PER_MS
 from . import answers, output, passing, server_tools
 from . import effects as fx
 from .answers import Answers
@@ -36,20 +37,33 @@ class Conversation:
     """One conversation over any number of connections. `wanted` is the first configuration (a `session` payload).
 
     `resume_replies`: whether a reply that was asked for, and of which nothing was told when its connection went, is
-    asked for once more on the next one.
+    asked for once more on the next one. `in_call`: see `call`. `heard_per_ms` and `spoken_per_ms`: bytes in a
+    millisecond of the user's audio and of the agent's.
     """
 
-    def __init__(self, wanted: Mapping[str, Any], *, resume_replies: bool = True) -> None:
+    def __init__(
+        self,
+        wanted: Mapping[str, Any],
+        *,
+        resume_replies: bool = True,
+        in_call: bool = False,
+        heard_per_ms: int = BYTES_PER_MS,
+        spoken_per_ms: int = BYTES_PER_MS,
+    ) -> None:
         self._resume_replies = resume_replies
         self.setup = Setup(wanted, self._event_id)
         self.config = self.setup.config
-        self.spoken = Spoken()
-        self.history = History(self.spoken.of)
+        self.spoken = Spoken(bytes_per_ms=heard_per_ms)
+        self.history = History(self.spoken.of, stays=in_call)
         self.mirror = self.history.mirror
-        self.answers = Answers(self.setup, self.history, self._event_id)
+        self.answers = Answers(
+            self.setup, self.history, self._event_id, bytes_per_ms=spoken_per_ms, audible=not in_call
+        )
         self.cuts = Cuts(self.history, self.answers.output, self._event_id)
         self.turns = Turns()
-        self.server_tools = ServerTools(self.answers, self.history, self._event_id, lambda: self.turns.speaking)
+        self.server_tools = ServerTools(
+            self.answers, self.history, self._event_id, lambda: self.turns.speaking, stays=in_call
+        )
         self._serial = 0
 
     # -- what happens on the wire -------------------------------------------------------------------------------
@@ -124,6 +138,10 @@ class Conversation:
         if self.phase is not Phase.READY:
             return []
         return [fx.Send(client_events.item_create(payload, event_id=self._event_id("show")))]
+
+    def interrupt(self, now: float) -> Effects:
+        """Cancel the reply that is being made in the default conversation, if any."""
+        return self.answers.interrupt(now)
 
     def truncate(self, *item_ids: str, spoken: bool, audio_end_ms: int, heard: str | None) -> Effects:
         """Cut an assistant message to what was heard: `audio_end_ms` of it, whose text is `heard` (None: not known).
@@ -200,7 +218,7 @@ class Conversation:
         return [*effects, fx.AudioTaken(turn.end_ms, event.item_id, turn.start_ms)]
 
     def took(self, item_id: str, chunks: Sequence[bytes]) -> None:
-        """What an `AudioTaken` took: PCM of the item's audio."""
+        """What an `AudioTaken` took of the item's audio."""
         self.spoken.keep(item_id, chunks)
 
     def _speech_stopped(self, event: ev.SpeechStopped, now: float) -> Effects:

@@ -307,11 +307,19 @@ class MessageText(Effect):
 
 @value
 class MessageAudio(Effect):
-    """More speech: int16 little-endian mono PCM at 24 kHz."""
+    """More speech, in the format that the session was told to speak in."""
 
     response_id: str
     item_id: str
-    pcm: bytes
+    audio: bytes
+
+
+@value
+class Played(Effect):
+    """The server plays a reply to a caller (`playing`), or no longer does."""
+
+    response_id: str
+    playing: bool
 
 
 @value

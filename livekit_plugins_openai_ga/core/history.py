@@ -75,11 +75,13 @@ def _is_placeholder(record: Record, known: Record) -> bool:
 class History:
     """Every item from request to acknowledgement, on one connection after another.
 
-    `audio_of(item_id)` gives the audio of a user's turn without a transcript, in base64, if it is known.
+    `audio_of(item_id)` gives the audio of a user's turn without a transcript, in base64, if it is known. `stays`: the
+    server keeps the items when the connection goes, so only changes on their way are sent again.
     """
 
-    def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None) -> None:
+    def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None, *, stays: bool = False) -> None:
         self._audio_of = audio_of
+        self._stays = stays
         self.mirror: Mirror[Record] = Mirror(identify)
         self._serial = 0
         self._sent: dict[str, _Sent] = {}  # by event id
@@ -90,6 +92,8 @@ class History:
 
     def opened(self) -> Effects:
         """A new connection, whose session has no items: creates all that can be created."""
+        if self._stays:
+            return self._resumed()
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
         self._sent.clear()
         self._open.clear()
@@ -104,6 +108,14 @@ class History:
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, key, payloads[change.item_id], append=True))
         return effects + self._done(*self._waits)
+
+    def _resumed(self) -> Effects:
+        unanswered = list(self._sent.values())
+        self._sent.clear()
+        self._open.clear()
+        self._waits = dict.fromkeys(self._waits, 0)
+        again: Effects = [self._send(s.change, s.key, append=s.appended, again=s.again) for s in unanswered]
+        return again + self._done(*self._waits)
 
     @property
     def pending(self) -> int:
@@ -125,7 +137,7 @@ class History:
         for change in changes:
             if connected:
                 effects.append(self._send(change, key))
-            elif change.value is not None:  # sent by `opened`
+            elif change.value is not None or self._stays:  # sent by `opened`
                 self._expect(change, key)
         return effects + self._done(key)
 
@@ -136,6 +148,8 @@ class History:
             changes.append(Change(record.id, record, self.mirror.before(record.id)))
         for change in changes:
             self.mirror.change(change)
+            if not connected and self._stays:
+                self._expect(change, _NOBODY)
         return [self._send(change, _NOBODY) for change in changes] if connected else []
 
     def abandon(self) -> list[str]:

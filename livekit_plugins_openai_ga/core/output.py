@@ -30,11 +30,17 @@ def _as_said(record: Record, message: Message) -> Record:
 
 
 class Output:
-    """Turns the events of live replies into effects, and remembers in the mirror what was said."""
+    """Turns the events of live replies into effects, and remembers in the mirror what was said.
 
-    def __init__(self, replies: Replies, mirror: Mirror[Record]) -> None:
+    `bytes_per_ms`: of the speech as it comes. `audible`: speech comes with its audio. Where that goes elsewhere, a
+    transcript does not wait for it.
+    """
+
+    def __init__(self, replies: Replies, mirror: Mirror[Record], *, bytes_per_ms: int, audible: bool = True) -> None:
         self._replies = replies
         self._mirror = mirror
+        self._bytes_per_ms = bytes_per_ms
+        self._audible = audible
 
     def live(self, item_id: str) -> Message | None:
         """The message that is this item, while its reply is being made."""
@@ -96,7 +102,7 @@ class Output:
     def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
-            reply.messages.setdefault(event.item.id, Message())
+            reply.messages.setdefault(event.item.id, Message(self._bytes_per_ms))
             reply.owing = False
         elif reply is not None and event.item.type == "mcp_call":
             reply.served.add(event.item.id)
@@ -136,12 +142,17 @@ class Output:
             return []
         reply, message = found
         self._is(message, spoken=True)
+        begin: Effects = []
+        if not self._audible:
+            begin = self._begin(reply, event.item_id, message)
+            if reply.first_output_at is None:
+                reply.first_output_at = now
         message.text += event.delta
         text = fx.MessageText(reply.shown_id, event.item_id, event.delta, event.start_time)
         if not message.told:
             message.held.append(text)
             return []
-        return [] if reply.discarded else [text]
+        return [] if reply.discarded else [*begin, text]
 
     def audio(self, event: ev.AudioDelta, now: float) -> Effects:
         """A piece of speech; plays to whoever hears the reply."""
@@ -150,15 +161,15 @@ class Output:
             return []
         reply, message = found
         try:
-            pcm = codec.b64decode(event.delta)
+            speech = codec.b64decode(event.delta)
         except ValueError:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
         self._is(message, spoken=True)
         if reply.first_output_at is None:
             reply.first_output_at = now
         begin = self._begin(reply, event.item_id, message)
-        message.audio_bytes += len(pcm)
-        audio = fx.MessageAudio(reply.shown_id, event.item_id, pcm)
+        message.audio_bytes += len(speech)
+        audio = fx.MessageAudio(reply.shown_id, event.item_id, speech)
         return [] if reply.discarded else [*begin, audio]
 
     def item_done(self, event: ev.OutputItemDone, now: float) -> Effects:

@@ -21,6 +21,14 @@ def _rate_limits(_: object, event: ev.RateLimitsUpdated, now: float) -> Effects:
     return [fx.RateLimits(event.rate_limits)]
 
 
+def _playback_started(_: object, event: ev.PlaybackStarted, now: float) -> Effects:
+    return [fx.Played(event.response_id, playing=True)]
+
+
+def _playback_ended(_: object, event: ev.PlaybackStopped, now: float) -> Effects:
+    return [fx.Played(event.response_id, playing=False)]
+
+
 def _nothing(_: object, event: ev.ServerEvent, now: float) -> Effects:
     return []
 
@@ -33,7 +41,13 @@ def _malformed(_: object, event: ev.Malformed, now: float) -> Effects:
     return [fx.Noticed("malformed event", f"{event.name or 'frame'}: {event.problem}")]
 
 
-PASSED_ON: Handlers = {ev.InputTimeout: _input_timeout, ev.RateLimitsUpdated: _rate_limits}
+PASSED_ON: Handlers = {
+    ev.InputTimeout: _input_timeout,
+    ev.RateLimitsUpdated: _rate_limits,
+    ev.PlaybackStarted: _playback_started,
+    ev.PlaybackStopped: _playback_ended,
+    ev.PlaybackCleared: _playback_ended,
+}
 NOTICED: Handlers = {
     ev.SessionCreated: _nothing,  # the link waited for it
     ev.Ignored: _nothing,

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..wire.session import BYTES_PER_MS
 from .effects import MessageText
 from .usage import ReplyUsage
 
@@ -40,6 +39,7 @@ class Request:
         own: asked for here; False for a reply the server began by itself, or owed, and that is asked for again.
         shown_as: id of the reply that is held open for it: it began before and nothing of it was told, or it goes on.
         began_at: when that was, wall-clock seconds.
+        played: it is an aside that the room hears, so an interruption ends it.
         first_output_at: when something of it was said; None for nothing yet.
         spent: what it has cost so far.
         calls: of server-side tools, which have to end before it goes on.
@@ -51,6 +51,7 @@ class Request:
     params: dict[str, Any]
     aside: bool
     own: bool = True
+    played: bool = False
     shown_as: str | None = None
     began_at: float = 0.0
     first_output_at: float | None = None
@@ -59,15 +60,22 @@ class Request:
     again: int = 0
     left: bool = False
 
+    @property
+    def in_room(self) -> bool:
+        """Whether it is for the room's ears."""
+        return self.played or not self.aside
+
 
 @dataclass(slots=True)
 class Message:
-    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts PCM received.
+    """A message of a reply. `spoken` is None until the server told. `audio_bytes` counts the speech received, of which
+    `bytes_per_ms` are a millisecond.
 
     `told` says that the application knows of it: at its first audio, or text that is not spoken. `held` is the
     transcript that came before that.
     """
 
+    bytes_per_ms: int
     spoken: bool | None = None
     text: str = ""
     audio_bytes: int = 0
@@ -78,7 +86,7 @@ class Message:
     @property
     def audio_ms(self) -> int:
         """Speech received so far, in whole ms."""
-        return self.audio_bytes // BYTES_PER_MS
+        return self.audio_bytes // self.bytes_per_ms
 
 
 @dataclass(slots=True)
@@ -119,6 +127,11 @@ class Reply:
     def calls_untold(self) -> list[str]:
         """Function calls nobody knows of: not complete, or of a reply that is not shown."""
         return [item_id for item_id, told in self.calls.items() if not told]
+
+    @property
+    def in_room(self) -> bool:
+        """Whether the room hears it."""
+        return not self.aside or (self.request is not None and self.request.played)
 
     @property
     def key(self) -> str | None:

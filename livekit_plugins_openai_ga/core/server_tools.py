@@ -20,11 +20,21 @@ from .history import History
 
 
 class ServerTools:
-    """Lists, approvals and calls of one connection. `speaking` says whether the user is; `event_id` makes ids."""
+    """Lists, approvals and calls of one connection. `speaking` says whether the user is; `event_id` makes ids.
+
+    `stays`: the server's session goes on when the connection goes, and so do the approvals it waits for.
+    """
 
     def __init__(
-        self, answers: Answers, history: History, event_id: Callable[[str], str], speaking: Callable[[], bool]
+        self,
+        answers: Answers,
+        history: History,
+        event_id: Callable[[str], str],
+        speaking: Callable[[], bool],
+        *,
+        stays: bool = False,
     ) -> None:
+        self._stays = stays
         self._answers = answers
         self._history = history
         self._event_id = event_id
@@ -45,9 +55,12 @@ class ServerTools:
         return bool(self._running or self._approvals)
 
     def closed(self) -> None:
-        """The connection is gone, and the session in which all this was."""
-        for of_this_session in (self._labels, self._running, self._approvals, self._told):
-            of_this_session.clear()
+        """The connection is gone: nobody tells how what was on its way has ended."""
+        self._labels.clear()
+        self._running.clear()
+        if not self._stays:
+            self._approvals.clear()
+            self._told.clear()
 
     def answer(self, request_id: str, *, approve: bool, reason: str | None) -> Effects | None:
         """Approve or deny a call. None when it waits no more: it was answered, or its connection has gone.

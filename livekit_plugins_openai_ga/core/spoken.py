@@ -12,18 +12,19 @@ KEPT_MS = 120_000
 
 
 class Spoken:
-    """Chunks of int16 mono PCM at 24 kHz, by item id."""
+    """Chunks of audio, as they were sent, by item id."""
 
-    def __init__(self, keep_ms: int = KEPT_MS) -> None:
+    def __init__(self, keep_ms: int = KEPT_MS, *, bytes_per_ms: int = BYTES_PER_MS) -> None:
         self.dropped = 0  # turns that were let go, since there was too much
-        self._keep = keep_ms * BYTES_PER_MS
+        self._bytes_per_ms = bytes_per_ms
+        self._keep = keep_ms * bytes_per_ms
         self._turns: dict[str, list[bytes]] = {}
         self._sizes: dict[str, int] = {}
 
     @property
     def ms(self) -> float:
         """How much is kept."""
-        return sum(self._sizes.values()) / BYTES_PER_MS
+        return sum(self._sizes.values()) / self._bytes_per_ms
 
     def keep(self, item_id: str, chunks: Sequence[bytes]) -> None:
         """The user's item was made of this audio."""

@@ -31,7 +31,6 @@ _EVENTS: tuple[rtc.room.EventTypes, ...] = (
     "participant_connected",
     "participant_disconnected",
     "participant_attributes_changed",
-    "track_unsubscribed",
     "disconnected",
 )
 """What changes an answer that somebody may wait for in `RoomCaller.until`."""
@@ -107,10 +106,13 @@ class RoomCaller:
         """Id of a text stream -> the caption, in the order of their beginning."""
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Sid of a track -> who listens to it.
+        self._hearing: dict[str, asyncio.Task[None]] = {}
         room.on("track_subscribed", self._subscribed)
+        room.on("track_unsubscribed", self._unsubscribed)
         for event in _EVENTS:
             room.on(event, lambda *_: self._changed.set())
-        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, lambda *stream: self._go(self._read(*stream)))
+        room.register_text_stream_handler(TOPIC_TRANSCRIPTION, self._captioned)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -186,17 +188,29 @@ class RoomCaller:
             except asyncio.TimeoutError:
                 raise TimeoutError(f"The caller waited {timeout:g} s in vain.") from None
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _captioned(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        self._go(self._read(reader, identity))
 
     def _subscribed(
         self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:
             ear = self.ears.setdefault(publication.sid, Ear())
-            self._go(self._hear(track, ear))
+            self._hearing[publication.sid] = self._go(self._hear(track, ear))
+        self._changed.set()
+
+    def _unsubscribed(
+        self, track: rtc.Track, publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
+    ) -> None:
+        # The next track may come over the same line, and would be heard as this one, too.
+        if hearing := self._hearing.pop(publication.sid, None):
+            hearing.cancel()
         self._changed.set()
 
     async def _hear(self, track: rtc.Track, ear: Ear) -> None:

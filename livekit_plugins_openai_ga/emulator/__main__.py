@@ -17,7 +17,8 @@ A script is a JSON list of turns. Each reply takes the next one; a turn with "he
    {"heard": "What is the weather?", "tool": {"name": "get_weather", "arguments": {"city": "Rome"}}},
    {"say": "It is sunny in Rome."}]
 A turn can also have "messages", "tools", "latency", "failure", "incomplete" and "stall", and for transcription
-"languages" and "logprobs".
+"languages" and "logprobs". For translation sessions there can be turns for each language that is translated into:
+  {"turns": [], "translations": {"de": [{"heard": "Hello.", "say": "Hallo."}]}}
 """
 
 

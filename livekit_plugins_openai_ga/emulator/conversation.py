@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import g711
 from .actions import Event
 from .voice import BYTES_PER_MS
 
@@ -180,3 +181,32 @@ class Conversation:
         item.truncated = True
         for part in item.fields["content"]:
             part.pop("transcript", None)
+
+
+def item_from(given: Event, new_id: Callable[[str], str], encoding: str, path: str = "item") -> Item:
+    """The client's item as the server keeps it: ids filled in, audio apart from what goes on the wire.
+
+    The audio comes in the session's input format, `encoding`.
+    """
+    fields = {key: value for key, value in given.items() if key not in ("id", "type", "status", "object")}
+    audio = bytearray()
+    if "content" in fields:
+        parts = []
+        for number, part in enumerate(fields["content"]):
+            if part["type"] == "input_audio":
+                audio += _audio_part(part["audio"], encoding, f"{path}.content[{number}].audio")
+                part = {"type": "input_audio", "transcript": part.get("transcript")}
+            parts.append(part)
+        fields["content"] = parts
+    if given["type"] == "function_call":
+        fields.setdefault("call_id", new_id("call"))
+    status = "" if given["type"] == "mcp_approval_response" else given.get("status", "completed")
+    return Item(given.get("id") or new_id("item"), given["type"], status, fields, audio)
+
+
+def _audio_part(encoded: str, encoding: str, path: str) -> bytes:
+    try:
+        audio = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise Refused("invalid_value", f"Invalid '{path}'. Expected base64-encoded audio bytes.", path) from None
+    return g711.decode(audio, encoding) if encoding in g711.FORMATS else audio

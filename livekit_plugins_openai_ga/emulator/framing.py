@@ -85,6 +85,11 @@ class FramedSession:
         """The connection is dead although it is up: nothing gets out any more."""
         self._channel.frozen = True
 
+    @property
+    def _takes(self) -> str:
+        """Whose events it takes: the type of the session, as a rule."""
+        return str(self.config["type"])
+
     def _started(self) -> None:
         """More to say right after `session.created`."""
 
@@ -108,7 +113,7 @@ class FramedSession:
                     raise refusal
                 if lost or not self._channel.is_live():
                     return
-            schema.check(event, self.config["type"])
+            schema.check(event, self._takes)
             self._handlers[event["type"]](event)
         except Refused as refused:
             self._error(refused, event_id)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from .. import models
 from .faults import error_event
+from .front_door import HttpRequest
 from .knobs import Knobs
 
 REALTIME = "/v1/realtime"
@@ -21,6 +22,8 @@ UPLOADS = "/v1/audio/transcriptions"
 AZURE = "/openai"
 SOCKETS = (REALTIME, TRANSLATIONS, AZURE + REALTIME)
 POSTS = (UPLOADS, AZURE + UPLOADS)
+EPHEMERAL = "ek_"
+"""How client secrets begin."""
 
 BETA_IS_GONE = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
 _AUTH, _SHAPE = 3000, 4000
@@ -72,13 +75,25 @@ def refused(status: int, code: str | None, message: str, param: str | None = Non
     return HttpRefused(status, {"error": error})
 
 
-def check_azure(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs) -> None:
-    """What Azure looks at before anything else, a WebSocket upgrade included. Raises `HttpRefused`."""
-    key = headers.get("api-key") or _bearer(headers)
-    if not key or _is_wrong(key, knobs):
+def check_azure(query: Mapping[str, str], headers: Mapping[str, str], knobs: Knobs, *, minted: bool = False) -> None:
+    """What Azure looks at before anything else, a WebSocket upgrade included. Raises `HttpRefused`.
+
+    `minted`: it carries a client secret that is valid.
+    """
+    key = headers.get("api-key") or bearer(headers)
+    if not minted and (not key or _is_wrong(key, knobs)):
         raise HttpRefused(401, {"error": {"code": "401", "message": _AZURE_DENIED}})
     if "api-version" in query:
         raise HttpRefused(400, {"error": {"code": "BadRequest", "message": _AZURE_DATED}})
+
+
+def check_request(request: HttpRequest, knobs: Knobs) -> str:
+    """The key of a request to a path that Azure has, too. Returns the path as OpenAI has it; raises `HttpRefused`."""
+    if not request.path.startswith(AZURE):
+        check_key(request.headers, knobs)
+        return request.path
+    check_azure(request.query, request.headers, knobs)
+    return request.path.removeprefix(AZURE)
 
 
 def check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
@@ -89,9 +104,14 @@ def check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
         raise refused(401, rejected.event["error"]["code"], str(rejected)) from None
 
 
-def admit(handshake: Handshake, knobs: Knobs) -> tuple[Literal["realtime", "transcription"], str]:
-    """The type and model of the session that the handshake asks for. Raises `Rejected`."""
-    _check_credentials(handshake, knobs)
+def admit(
+    handshake: Handshake, knobs: Knobs, minted: Mapping[str, Any] | None = None
+) -> tuple[Literal["realtime", "transcription"], str]:
+    """The type and model of the session that the handshake asks for. Raises `Rejected`.
+
+    `minted` is the session of the client secret that it carries: it stands for a key, and for what the URL leaves out.
+    """
+    _check_credentials(handshake, knobs, minted)
     query = handshake.query
     model = query.get("model", "")
     transcribes = query.get("intent") == "transcription"
@@ -103,6 +123,10 @@ def admit(handshake: Handshake, knobs: Knobs) -> tuple[Literal["realtime", "tran
         return "transcription", ""
     if query.get("call_id"):
         return "realtime", models.DEFAULT_REALTIME
+    if minted is not None and minted["type"] == "transcription":
+        return "transcription", ""
+    if minted is not None and minted["type"] == "realtime":
+        return "realtime", _checked(minted["model"])
     raise Rejected(
         _SHAPE,
         "missing_model",
@@ -110,10 +134,10 @@ def admit(handshake: Handshake, knobs: Knobs) -> tuple[Literal["realtime", "tran
     )
 
 
-def admit_translation(handshake: Handshake, knobs: Knobs) -> str:
-    """The model of the translation session that the handshake asks for; raises `Rejected`."""
-    _check_credentials(handshake, knobs)
-    model = handshake.query.get("model", "")
+def admit_translation(handshake: Handshake, knobs: Knobs, minted: Mapping[str, Any] | None = None) -> str:
+    """The model of the translation session that the handshake asks for; raises `Rejected`. `minted`: as in `admit`."""
+    _check_credentials(handshake, knobs, minted)
+    model = handshake.query.get("model") or (minted or {}).get("model", "")
     if not model:
         raise Rejected(_SHAPE, "missing_model", "You must provide a model parameter.")
     if not _is_current(model, models.Use.TRANSLATION):
@@ -121,15 +145,15 @@ def admit_translation(handshake: Handshake, knobs: Knobs) -> str:
     return model
 
 
-def _check_credentials(handshake: Handshake, knobs: Knobs) -> None:
-    if not handshake.is_azure:
+def _check_credentials(handshake: Handshake, knobs: Knobs, minted: Mapping[str, Any] | None) -> None:
+    if not handshake.is_azure and minted is None:
         _check_key(handshake.headers, knobs)
     if "realtime=v1" in handshake.headers.get("openai-beta", ""):
         raise Rejected(_SHAPE, "beta_api_shape_disabled", BETA_IS_GONE)
 
 
 def _check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
-    key = _bearer(headers)
+    key = bearer(headers)
     if not key:
         raise Rejected(_AUTH, None, "Missing bearer or basic authentication in header")
     if _is_wrong(key, knobs):
@@ -138,13 +162,15 @@ def _check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
         raise Rejected(_AUTH, "invalid_api_key", f"Incorrect API key provided: {shown}.")
 
 
-def _bearer(headers: Mapping[str, str]) -> str:
+def bearer(headers: Mapping[str, str]) -> str:
+    """The key or client secret that a request carries; "" without one."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key if scheme.lower() == "bearer" else ""
 
 
 def _is_wrong(key: str, knobs: Knobs) -> bool:
-    return knobs.api_keys is not None and key not in knobs.api_keys
+    # A client secret is valid only while `Secrets` finds it; then nobody asks here.
+    return key not in knobs.api_keys if knobs.api_keys is not None else key.startswith(EPHEMERAL)
 
 
 def _checked(model_id: str) -> str:

@@ -64,8 +64,12 @@ class InputBuffer:
             raise Refused("invalid_value", _BAD_AUDIO, "audio")
         encoding = audio_format["type"]
         pcm = g711.decode(data, encoding) if encoding in g711.FORMATS else data
-        self._audio += pcm
+        self.keep(pcm)
         return pcm
+
+    def keep(self, pcm: bytes) -> None:
+        """Keep audio that is 24 kHz int16 mono PCM."""
+        self._audio += pcm
 
     def detect(self, pcm: bytes) -> list[SpeechStarted | SpeechStopped]:
         """Run the detector, if there is one, over audio just appended."""

@@ -8,6 +8,9 @@ from typing import Literal
 
 from .voice import speak
 
+Interpret = Callable[[bytes, str], tuple[str, bytes]]
+"""(200 ms of source as 24 kHz int16 mono PCM, target language) to (text, up to 400 ms of the same PCM)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
@@ -63,5 +66,19 @@ class Knobs:
     gpt-live-transcribe was seen to do now and then. None: as many as were spoken."""
     leading_space: bool = False
     """Streaming transcription models: begin the deltas of a turn with a space that its transcript does not have."""
+    translation_lag: float = 1.0
+    """Translation sessions: how far the model is behind the speaker, in seconds of source audio. A multiple of 0.2."""
+    translation_speed: float = 2.4
+    """Translation sessions: the model takes source audio this many times as fast as it was spoken, at most."""
+    translation_silence: bool = True
+    """Translation sessions: audio comes for every step of 200 ms, silence too, as the lengths of live captures say.
+    False: only speech."""
+    interpret: Interpret | None = None
+    """Translation sessions: what comes of 200 ms of source in which there is sound, instead of the script."""
+    sideband_input_events: bool = False
+    """Tell a socket into a call (`?call_id=`) of its input buffer (`input_audio_buffer.*`), too, as the call's data
+    channel is told. Nobody has published what OpenAI does."""
+    call_close_code: int = 1000
+    """How the sockets into a call are closed when it ends. Only that it is a clean close was told of."""
     speak: Callable[[str, str, float], bytes] = speak
     """(text, voice, speed) to 24 kHz int16 mono PCM."""

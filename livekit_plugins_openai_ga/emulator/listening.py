@@ -35,8 +35,15 @@ class Listening:
 
     def append(self, event: Event) -> None:
         """`input_audio_buffer.append`; the only event without an answer."""
+        self._heard(self.buffer.append(event["audio"], self._channel.config["audio"]["input"]["format"]))
+
+    def hear(self, pcm: bytes) -> None:
+        """Audio that came another way than by an event: 24 kHz int16 mono PCM."""
+        self.buffer.keep(pcm)
+        self._heard(pcm)
+
+    def _heard(self, pcm: bytes) -> None:
         channel = self._channel
-        pcm = self.buffer.append(event["audio"], channel.config["audio"]["input"]["format"])
         if not channel.turn_detection:
             self._tell(self._hearing.follow(pcm))
         for found in self.buffer.detect(pcm):

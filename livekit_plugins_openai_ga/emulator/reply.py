@@ -47,7 +47,10 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Brief:
-    """What one response was asked to be: the session's configuration with the response's own on top."""
+    """What one response was asked to be: the session's configuration with the response's own on top.
+
+    `input` is what the model sees instead of the conversation; None for the conversation.
+    """
 
     modality: str
     voice: Any
@@ -60,6 +63,7 @@ class Brief:
     instructions: str
     metadata: Mapping[str, str] | None
     in_conversation: bool
+    input: tuple[Item, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -207,8 +211,7 @@ class Reply:
     def _spoken(self, text: str) -> Iterator[float]:
         knobs, pieces = self.channel.knobs, words(text)
         pcm = knobs.speak(text, _voice_name(self.brief.voice), self.brief.speed)
-        step = knobs.delta_ms * BYTES_PER_MS
-        chunks = [pcm[start : start + step] for start in range(0, len(pcm), step)]
+        chunks = self._deltas(pcm, knobs.delta_ms)
         told = 0
         for number, chunk in enumerate(self._cut(chunks), 1):
             # The transcript leads the audio it belongs to.
@@ -224,18 +227,24 @@ class Reply:
                     obfuscation="x" * 8,
                 )
             told = due
-            self._play(chunk)
-            yield len(chunk) / BYTES_PER_MS / 1000 / knobs.pace
+            self._play(*chunk)
+            yield len(chunk[0]) / BYTES_PER_MS / 1000 / knobs.pace
             if self._over_limit():
                 return
 
-    def _play(self, pcm: bytes) -> None:
+    def _deltas(self, pcm: bytes, ms: int) -> list[tuple[bytes, bytes]]:
+        """Pieces of speech: 24 kHz PCM, and the same in the format that was asked for."""
+        encoding = self.brief.format["type"]
+        if encoding not in g711.FORMATS:
+            return [(piece, piece) for piece in _pieces(pcm, ms * BYTES_PER_MS)]
+        codes = _pieces(g711.encode(pcm, encoding), ms * g711.BYTES_PER_MS)
+        return list(zip(_pieces(pcm, ms * BYTES_PER_MS), codes, strict=True))
+
+    def _play(self, pcm: bytes, data: bytes) -> None:
         assert self._open is not None
         if not self._open.item.truncated:
             self._open.item.audio += pcm
         self.produced.audio_ms += len(pcm) / BYTES_PER_MS
-        encoding = self.brief.format["type"]
-        data = g711.encode(pcm, encoding) if encoding in g711.FORMATS else pcm
         self.owner.spoke()
         self.channel.emit(
             "response.output_audio.delta",
@@ -354,6 +363,10 @@ class Reply:
 def words(text: str) -> list[str]:
     """Pieces that join to the text: each word with the space before it."""
     return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
+
+
+def _pieces(audio: bytes, size: int) -> list[bytes]:
+    return [audio[start : start + size] for start in range(0, len(audio), size)]
 
 
 def _voice_name(voice: Any) -> str:

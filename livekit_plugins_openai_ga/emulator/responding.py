@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from . import config
 from .actions import Event
 from .channel import Channel
-from .conversation import Refused, text_tokens
+from .conversation import Item, Refused, item_from, text_tokens
 from .mcp import MCP
 from .reply import Brief, Reply
 from .script import Turn
@@ -116,7 +116,19 @@ class Responding:
             instructions=own["instructions"],
             metadata=options.get("metadata"),
             in_conversation=options.get("conversation") != "none",
+            input=tuple(self._input(options["input"])) if "input" in options else None,
         )
+
+    def _input(self, given: list[Event]) -> Iterator[Item]:
+        encoding = self._channel.config["audio"]["input"]["format"]["type"]
+        for number, item in enumerate(given):
+            path = f"response.input[{number}]"
+            if item["type"] != "item_reference":
+                yield item_from(item, self._channel.new_id, encoding, path)
+            elif (found := self._channel.conversation.find(item["id"])) is not None:
+                yield found
+            else:
+                raise Refused("invalid_value", f"Item with id '{item['id']}' does not exist.", f"{path}.id")
 
     # What a reply tells.
 
@@ -155,7 +167,7 @@ class Responding:
 
     def _usage(self, reply: Reply) -> Event:
         text, audio, image = text_tokens(reply.brief.instructions), 0, 0
-        for item in self._channel.conversation:
+        for item in self._channel.conversation if reply.brief.input is None else reply.brief.input:
             if item not in reply.output:
                 more = item.tokens()
                 text, audio, image = text + more[0], audio + more[1], image + more[2]

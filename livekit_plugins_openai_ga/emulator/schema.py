@@ -216,22 +216,18 @@ _LANGUAGES = (
     "tr",
     "uk",
 )
-# No `type` and no `model`: this is the one session object that is not tagged.
-_TRANSLATION_SESSION = Object(
+_TRANSLATION_AUDIO = Object(
     {
-        "audio": Object(
-            {
-                "input": Object(
-                    {
-                        "transcription": nullable(Object({"model": Text()}, ("model",))),
-                        "noise_reduction": _NOISE_REDUCTION,
-                    }
-                ),
-                "output": Object({"language": Text(choices=_LANGUAGES)}),
-            }
-        )
+        "input": Object(
+            {"transcription": nullable(Object({"model": Text()}, ("model",))), "noise_reduction": _NOISE_REDUCTION}
+        ),
+        "output": Object({"language": Text(choices=_LANGUAGES)}),
     }
 )
+# No `type` and no `model`: this is the one session object that is not tagged.
+_TRANSLATION_SESSION = Object({"audio": _TRANSLATION_AUDIO})
+# When it is asked for over HTTP, it has a model.
+TRANSLATION_REQUEST = Object({"model": Text(), "audio": _TRANSLATION_AUDIO}, ("model",))
 
 _ITEM_COMMON: dict[str, Check] = {
     "type": anything,
@@ -333,10 +329,13 @@ EVENTS: dict[str, Check] = {
     "response.create": _event(response=nullable(RESPONSE)),
     "response.cancel": _event(response_id=Text()),
 }
+# What only a call has: elsewhere it is the client that plays the speech, and this name is not known.
+_CALL_EVENTS: dict[str, Check] = {**EVENTS, "output_audio_buffer.clear": _event()}
 # One parser serves all kinds of session, so it knows every name; what a name is good for depends on the session.
 _TRANSLATION_ONLY = ("session.close", "session.input_audio_buffer.append")
 _LEGAL: dict[str, tuple[str, ...]] = {
     "realtime": tuple(name for name in EVENTS if name not in _TRANSLATION_ONLY),
+    "call": tuple(name for name in _CALL_EVENTS if name not in _TRANSLATION_ONLY),
     "transcription": (
         "session.update",
         "input_audio_buffer.append",
@@ -348,10 +347,12 @@ _LEGAL: dict[str, tuple[str, ...]] = {
     "translation": ("session.update", *_TRANSLATION_ONLY),
 }
 _TRANSLATION_EVENTS: dict[str, Check] = {**EVENTS, "session.update": _event(("session",), session=_TRANSLATION_SESSION)}
+_KNOWN: dict[str, dict[str, Check]] = {"call": _CALL_EVENTS, "translation": _TRANSLATION_EVENTS}
 
 
 def check(event: Any, session_type: str) -> None:
-    """Refuse an event that is not one, or not one for this kind of session."""
+    """Refuse an event that is not one, or not one for this kind of session (its type, or "call")."""
+    events = _KNOWN.get(session_type, EVENTS)
     if not isinstance(event, dict):
         raise Refused("invalid_event", "Invalid event: expected a JSON object.", None)
     if "type" not in event:
@@ -359,10 +360,10 @@ def check(event: Any, session_type: str) -> None:
     name = event["type"]
     if not isinstance(name, str):
         raise wrong_type("type", "a string", name)
-    if name not in EVENTS:
-        raise wrong_value("type", name, tuple(EVENTS))
+    if name not in events:
+        raise wrong_value("type", name, tuple(events))
     if name not in _LEGAL[session_type]:
         legal = enumeration(_LEGAL[session_type])
         message = f"Event '{name}' is not allowed in a {session_type} session. Allowed are: {legal}."
         raise Refused("invalid_value", message, "type")
-    (_TRANSLATION_EVENTS if session_type == "translation" else EVENTS)[name](event, "")
+    events[name](event, "")

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from .conversation import Refused
@@ -105,11 +106,22 @@ class Claim:
 
 
 class Script:
-    """Turns and the place reached in them. `out_of_band` turns answer `conversation: "none"` responses."""
+    """Turns and the place reached in them. `out_of_band` turns answer `conversation: "none"` responses.
 
-    def __init__(self, turns: Iterable[Turn] = (), *, out_of_band: Iterable[Turn] = ()) -> None:
+    `translations` are turns for translation sessions, by the language that these translate into, each list with a
+    place of its own: in a room, several of them hear one speaker. Other languages take what is in `turns`.
+    """
+
+    def __init__(
+        self,
+        turns: Iterable[Turn] = (),
+        *,
+        out_of_band: Iterable[Turn] = (),
+        translations: Mapping[str, Iterable[Turn]] = MappingProxyType({}),
+    ) -> None:
         self.turns = tuple(turns)
         self.out_of_band = tuple(out_of_band)
+        self.translations = {language: Script(turns) for language, turns in translations.items()}
         self.position = 0
         self._out_of_band_position = 0
         self._claims: list[Claim] = []
@@ -118,7 +130,7 @@ class Script:
 
     @classmethod
     def load(cls, path: str | Path) -> Script:
-        """Read a JSON file: a list of turns, or `{"turns": [...], "out_of_band": [...]}`.
+        """Read a JSON file: a list of turns, or `{"turns": [], "out_of_band": [], "translations": {"de": []}}`.
 
         Raises ValueError, with the file and the place in it, for anything that is not one.
         """
@@ -132,11 +144,18 @@ class Script:
             data = {"turns": data}
         if not isinstance(data, dict):
             raise ValueError(f"{path}: a script is a list of turns, or an object with a `turns` list.")
+        translations: Mapping[str, Any] = data.get("translations", {})
         try:
             _FILE(data, "")
+            for language, turns in translations.items():
+                _TURNS(turns, f"translations.{language}")
         except Refused as exc:
             raise ValueError(f"{path}: {exc}") from exc
-        return cls(map(_turn, data["turns"]), out_of_band=map(_turn, data.get("out_of_band", ())))
+        return cls(
+            map(_turn, data["turns"]),
+            out_of_band=map(_turn, data.get("out_of_band", ())),
+            translations={language: map(_turn, turns) for language, turns in translations.items()},
+        )
 
     def mcp_tools(self, server: str) -> list[str]:
         """The tools of the MCP server with this label: those that the script calls."""
@@ -182,6 +201,10 @@ class Script:
             return Turn(say=SCRIPT_IS_OVER)
         self.position += 1
         return turn
+
+    def take_translation(self, language: str) -> Turn:
+        """The turn of speech heard by a session that translates into this language."""
+        return self.translations.get(language, self).take(heard=True)
 
     def take_out_of_band(self) -> Turn:
         """The turn of an out-of-band reply; these have a list of their own and disturb no conversation."""
@@ -229,7 +252,8 @@ _TURN = Object(
         "logprobs": Array(Number(None, 0, integer=False), shortest=1),
     }
 )
-_FILE = Object({"turns": Array(_TURN), "out_of_band": Array(_TURN)}, ("turns",))
+_TURNS = Array(_TURN)
+_FILE = Object({"turns": _TURNS, "out_of_band": _TURNS, "translations": mapping}, ("turns",))
 
 
 def _turn(data: Mapping[str, Any]) -> Turn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import time
@@ -16,11 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.protocol import State
 
 from ..log import socket_logger
-from .actions import Action, Close, Drop, Event, Freeze, Send, SendRaw, Wait
-from .faults import Fault, FaultPlan
+from .actions import Action, Close, Drop, Event, Freeze, Send
+from .call_session import CallSession
+from .calling import Calling
+from .calls import Call, Calls, no_such_call
+from .faults import Fault, FaultPlan, RefuseHandshake
 from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
@@ -32,12 +33,16 @@ from .gate import (
     Rejected,
     admit,
     admit_translation,
+    bearer,
     check_azure,
     check_key,
     refused,
 )
+from .interpreter import Memory
 from .knobs import Knobs
+from .lines import Frames, Line
 from .script import Claim, Script
+from .secrets import Secrets
 from .session import EmulatorSession
 from .translating import TranslationSession
 from .uploads import Order, Upload, read
@@ -51,8 +56,9 @@ Session = EmulatorSession | TranslationSession
 class Emulator:
     """A local GA server. One script and one fault plan serve all its sessions and uploads.
 
-    `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests and `uploads` all requests
-    for the transcript of a recording, refused ones too.
+    `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests, `requests` all HTTP requests
+    and `uploads` those for the transcript of a recording, refused ones too. `secrets` are the keys it has given out,
+    `calls` the calls that came in or were made.
     """
 
     def __init__(
@@ -68,13 +74,20 @@ class Emulator:
         self.knobs = knobs or Knobs()
         self.sessions: list[Session] = []
         self.handshakes: list[Handshake] = []
+        self.requests: list[HttpRequest] = []
         self.uploads: list[Upload] = []
+        self.secrets = Secrets(self.knobs)
+        self.calls = Calls(self.knobs)
+        self._calling = Calling(
+            self.calls, self.secrets, self.knobs, begin=self._begin_call, changed=lambda: self._changed.set()
+        )
         self._host = host
         self._port = port
         self._faults = FaultPlan(faults)
+        self._memory = Memory()
         self._server: Server | None = None
         self._door = FrontDoor(self._answer)
-        self._lines: dict[ServerConnection, _Line] = {}
+        self._lines: dict[ServerConnection, Line] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Emulator:
@@ -104,6 +117,7 @@ class Emulator:
             return
         server, self._server = self._server, None
         server.close(close_connections=False)
+        await self._calling.aclose()
         await self._door.aclose()
         await server.wait_closed()
 
@@ -149,6 +163,11 @@ class Emulator:
         await self.wait_until(lambda: len(self.sent(event_type)) >= count, timeout=timeout)
         return self.sent(event_type)
 
+    def hear(self, call: Call, pcm: bytes) -> None:
+        """What the caller of a live call says, where there is no peer to say it (SIP): 24 kHz int16 mono PCM."""
+        if running := self._calling.find(call.id):
+            running.hear(pcm)
+
     def add_fault(self, fault: Fault) -> None:
         """Arm a fault now; it counts events from here on."""
         self._faults.add(fault)
@@ -173,24 +192,35 @@ class Emulator:
         for line in list(self._lines.values()):
             await line.perform([action])
 
-    # Uploads.
+    # Requests.
 
     async def _answer(self, request: HttpRequest, caller: Caller) -> HttpResponse:
+        self.requests.append(request)
+        number = len(self.requests)
         try:
-            response = await self._transcribe(request, caller)
+            if request.method != "POST":
+                raise _not_here(request)
+            serve = self._transcribe if request.path in POSTS else self._api
+            response = await serve(request, caller)
         except HttpRefused as refusal:
             response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
-        return dataclasses.replace(response, headers={**response.headers, "x-request-id": f"req_{len(self.uploads):x}"})
+        self._changed.set()
+        return dataclasses.replace(response, headers={**response.headers, "x-request-id": f"req_{number:x}"})
+
+    async def _api(self, request: HttpRequest, _caller: Caller) -> HttpResponse:
+        if fault := self._faults.handshake_refusal():
+            return _broken(fault)
+        answer = self.secrets.answer(request) or self.calls.answer(request) or await self._calling.answer(request)
+        if answer is None:
+            raise _not_here(request)
+        return answer
 
     async def _transcribe(self, request: HttpRequest, caller: Caller) -> HttpResponse:
-        if request.method != "POST" or request.path not in POSTS:
-            raise refused(404, None, f"Invalid URL ({request.method} {request.path})")
         upload = read(request)
         self.uploads.append(upload)
         self._changed.set()
         if fault := self._faults.handshake_refusal():
-            retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-            return HttpResponse(fault.status, fault.body.encode(), headers=retry)
+            return _broken(fault)
         azure = request.path.startswith(AZURE)
         if azure:
             check_azure(request.query, request.headers, self.knobs)
@@ -216,19 +246,19 @@ class Emulator:
             return response
         if handshake.path not in SOCKETS:
             return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
+        call_id = handshake.query.get("call_id")
+        if call_id is not None and self._calling.find(call_id) is None:
+            return _refusal(connection, no_such_call(call_id))
         if handshake.is_azure:
             try:
-                check_azure(handshake.query, handshake.headers, self.knobs)
+                check_azure(handshake.query, handshake.headers, self.knobs, minted=self._minted(handshake) is not None)
             except HttpRefused as refusal:
-                response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
-                del response.headers["Content-Type"]
-                response.headers["Content-Type"] = "application/json"
-                return response
+                return _refusal(connection, refusal)
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        line = self._lines[connection] = _Line(connection)
+        line = self._lines[connection] = Line(connection)
         try:
             await self._serve_line(line, _read(connection.request))
         except ConnectionClosed:
@@ -237,46 +267,65 @@ class Emulator:
             del self._lines[connection]
             self._changed.set()
 
-    async def _serve_line(self, line: _Line, handshake: Handshake) -> None:
+    async def _serve_line(self, line: Line, handshake: Handshake) -> None:
         clock = asyncio.get_running_loop().time
         try:
-            session = self._admit(handshake, clock())
+            session = self._admit(handshake)
         except Rejected as rejected:
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
-        self.sessions.append(session)
-        line.session = session
+        running = self._calling.find(handshake.query.get("call_id", ""))
+        if running is None:
+            self.sessions.append(session)
+            line.session = session
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
-            await self._talk(line, session, clock)
+            await (self._talk(line, session, clock) if running is None else running.attach(line))
         finally:
             keepalive.cancel()
             await asyncio.gather(keepalive, return_exceptions=True)
             await line.connection.wait_closed()
-            ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
-            session.connection_lost(ended.code, ended.reason)
+            if running is None:  # else the call goes on without it
+                ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
+                session.connection_lost(ended.code, ended.reason)
 
-    def _admit(self, handshake: Handshake, now: float) -> Session:
-        if fault := self._faults.handshake_rejection():
-            raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
-        shared: dict[str, Any] = {
+    def _begin_call(self, config: Event) -> CallSession:
+        session = CallSession(self.script, config, **self._shared())
+        self.sessions.append(session)
+        return session
+
+    def _shared(self) -> dict[str, Any]:
+        return {
             "knobs": self.knobs,
             "faults": self._faults,
-            "now": now,
+            "now": asyncio.get_running_loop().time(),
             "created_at": int(time.time()),
             "number": len(self.sessions) + 1,
         }
+
+    def _admit(self, handshake: Handshake) -> Session:
+        if fault := self._faults.handshake_rejection():
+            raise Rejected(fault.close_code, fault.code, fault.message, fault.error_type)
+        shared = self._shared()
+        minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
-            model = admit_translation(handshake, self.knobs)
-            return TranslationSession(self.script, model=model, **shared)
-        session_type, model = admit(handshake, self.knobs)
+            model = admit_translation(handshake, self.knobs, minted)
+            shared["minted"] = _of("translation", minted)
+            return TranslationSession(self.script, model=model, memory=self._memory, **shared)
+        session_type, model = admit(handshake, self.knobs, minted)
+        shared["minted"] = _of(session_type, minted)
         deployments = self.knobs.deployments if handshake.is_azure else None
         return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)
 
-    async def _talk(self, line: _Line, session: Session, clock: Callable[[], float]) -> None:
+    def _minted(self, handshake: Handshake) -> Event | None:
+        """The session that the client secret in the handshake was made for; None when it carries none that is valid."""
+        secret = self.secrets.find(bearer(handshake.headers))
+        return secret.config if secret else None
+
+    async def _talk(self, line: Line, session: Session, clock: Callable[[], float]) -> None:
         await line.perform(session.start(clock()))
         self._changed.set()
-        frames = _Frames(line.connection)
+        frames = Frames(line.connection)
         try:
             # A frozen line is not even received from: with room for more, the library would begin to read again.
             while session.closed is None and not line.frozen:
@@ -288,94 +337,25 @@ class Emulator:
             await frames.aclose()
 
 
-class _Frames:
-    """What one connection receives, a frame at a time: the next one is not asked for before this one is taken.
-
-    One task reads for as long as the connection lasts; a task for each frame would cost more than most frames do.
-    """
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
-        self._frame: str | bytes | None = None
-        self._stirred = asyncio.Event()
-        self._taken = asyncio.Event()
-        self._reading = asyncio.ensure_future(self._read())
-        self._reading.add_done_callback(lambda _: self._stirred.set())
-
-    async def _read(self) -> None:
-        while True:
-            self._frame = await self._connection.recv()
-            self._stirred.set()
-            await self._taken.wait()
-            self._taken.clear()
-
-    async def next(self, deadline: float | None) -> str | bytes | None:
-        """The next frame; None when the deadline comes first. Raises ConnectionClosed."""
-        alarm = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self._stirred.set)
-        await self._stirred.wait()
-        self._stirred.clear()
-        if alarm is not None:
-            alarm.cancel()
-        frame, self._frame = self._frame, None
-        if frame is not None:
-            self._taken.set()
-        elif self._reading.done():
-            self._reading.result()
-        return frame
-
-    async def aclose(self) -> None:
-        """Receive no more."""
-        self._reading.cancel()
-        await asyncio.gather(self._reading, return_exceptions=True)
+def _of(session_type: str, minted: Event | None) -> Event | None:
+    """What was minted, if it is for this kind of session."""
+    return minted if minted is not None and minted["type"] == session_type else None
 
 
-class _Line:
-    """Carries a session's actions out on its connection."""
+def _refusal(connection: ServerConnection, refusal: HttpRefused) -> Response:
+    response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response
 
-    def __init__(self, connection: ServerConnection) -> None:
-        self.connection = connection
-        self.closed: Close | None = None
-        self.session: Session | None = None
-        self.frozen = False
 
-    async def perform(self, actions: Sequence[Action]) -> None:
-        for action in actions:
-            if self.frozen:
-                return
-            if self.connection.state is not State.OPEN:
-                # To a client that has said goodbye, sending would wait until the line is down.
-                self.connection.transport.abort()
-            if isinstance(action, Send):
-                await self.connection.send(json.dumps(action.event))
-            elif isinstance(action, SendRaw):
-                await self.connection.send(action.data)
-            elif isinstance(action, Wait):
-                # Not a plain sleep: whoever ends the connection need not wait for the end of it.
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self.connection.wait_closed(), action.seconds)
-            elif isinstance(action, Close):
-                self.closed = action
-                await self.connection.close(action.code, action.reason)
-            elif isinstance(action, Drop):
-                self.connection.transport.abort()
-            elif isinstance(action, Freeze):
-                self.frozen = True
-                if self.session is not None:
-                    self.session.connection_frozen()
-                # Below the WebSocket layer: it would go on answering pings by itself.
-                self.connection.transport.pause_reading()
+def _not_here(request: HttpRequest) -> HttpRefused:
+    return refused(404, None, f"Invalid URL ({request.method} {request.path})")
 
-    async def keep_alive(self, interval: float, timeout: float) -> None:
-        """Ping as OpenAI does. The library's own keepalive would ping through a freeze."""
-        while True:
-            await asyncio.sleep(interval)
-            if self.frozen:
-                return
-            try:
-                await asyncio.wait_for(await self.connection.ping(), timeout)
-            except asyncio.TimeoutError:
-                await self.perform([Close(1011, "keepalive ping timeout")])
-                return
+
+def _broken(fault: RefuseHandshake) -> HttpResponse:
+    retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    return HttpResponse(fault.status, fault.body.encode(), headers=retry)
 
 
 def _read(request: Request) -> Handshake:

@@ -5,14 +5,13 @@ The user's side is in `listening`, the model's in `responding`; here they meet, 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from . import config
 from .actions import Event
 from .channel import Channel
-from .conversation import Conversation, Item, Refused
+from .conversation import Conversation, item_from
 from .faults import FaultPlan
 from .framing import FramedSession
 from .knobs import Knobs
@@ -23,6 +22,8 @@ from .responding import Responding
 from .script import Script
 
 SessionType = Literal["realtime", "transcription"]
+# What is a session's own, however it was asked for.
+_OWN = ("id", "expires_at", "model")
 
 
 class EmulatorSession(FramedSession):
@@ -30,7 +31,8 @@ class EmulatorSession(FramedSession):
 
     `created_at` is the unix time that `expires_at` counts from; `number` goes into every id, so that the sessions of
     one server share none and a run can be repeated to the letter. `deployments`: models go by the names of their
-    deployments, as on Azure; this says which is behind which.
+    deployments, as on Azure; this says which is behind which. `minted` is the configuration it begins with, as `asked`
+    makes it; the model is the argument's.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class EmulatorSession(FramedSession):
         created_at: int = 1_789_000_000,
         number: int = 1,
         deployments: Mapping[str, str] | None = None,
+        minted: Event | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         channel.deployments = deployments
@@ -55,8 +58,11 @@ class EmulatorSession(FramedSession):
             if session_type == "transcription"
             else config.realtime(model, session_id, expires_at, channel.knobs)
         )
+        if minted is not None:
+            fresh = channel.config
+            channel.config = {**minted, **{key: fresh[key] for key in _OWN if key in fresh}}
         self._responding = Responding(channel, on_ending=self._reply_is_ending, on_idle=self._await_user)
-        self._listening = Listening(channel, on_speech=self._responding.interrupt, on_turn=self._responding.answer_turn)
+        self._listening = Listening(channel, on_speech=self._user_speaks, on_turn=self._responding.answer_turn)
         handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
             "input_audio_buffer.append": self._listening.append,
@@ -109,7 +115,7 @@ class EmulatorSession(FramedSession):
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
-        item = _item_from(event["item"], channel.new_id)
+        item = item_from(event["item"], channel.new_id, channel.config["audio"]["input"]["format"]["type"])
         answers = item.type == "mcp_approval_response"
         then = self._responding.mcp.answered(item.fields) if answers else None
         channel.conversation.add(item, event.get("previous_item_id"))
@@ -136,6 +142,9 @@ class EmulatorSession(FramedSession):
 
     # Between the two sides.
 
+    def _user_speaks(self) -> None:
+        self._responding.interrupt()
+
     def _reply_is_ending(self) -> None:
         if self._channel.knobs.transcripts == "before_done":
             self._listening.report_held_transcripts()
@@ -156,28 +165,3 @@ class EmulatorSession(FramedSession):
     def _activity(self) -> tuple[bool, int]:
         """Changes whenever the user speaks or an item comes in."""
         return self._listening.buffer.speaking, len(self._channel.conversation)
-
-
-def _item_from(given: Event, new_id: Callable[[str], str]) -> Item:
-    """The client's item as the server keeps it: ids filled in, audio apart from what goes on the wire."""
-    fields = {key: value for key, value in given.items() if key not in ("id", "type", "status", "object")}
-    audio = bytearray()
-    if "content" in fields:
-        parts = []
-        for number, part in enumerate(fields["content"]):
-            if part["type"] == "input_audio":
-                audio += _audio_part(part["audio"], f"item.content[{number}].audio")
-                part = {"type": "input_audio", "transcript": part.get("transcript")}
-            parts.append(part)
-        fields["content"] = parts
-    if given["type"] == "function_call":
-        fields.setdefault("call_id", new_id("call"))
-    status = "" if given["type"] == "mcp_approval_response" else given.get("status", "completed")
-    return Item(given.get("id") or new_id("item"), given["type"], status, fields, audio)
-
-
-def _audio_part(encoded: str, path: str) -> bytes:
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise Refused("invalid_value", f"Invalid '{path}'. Expected base64-encoded audio bytes.", path) from None

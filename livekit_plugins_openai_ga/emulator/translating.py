@@ -1,15 +1,15 @@
 """An emulated translation session: speech in, a continuous stream of translated speech and text out.
 
-There are no turns on this wire: no item, no response, nothing that says where an utterance ends. Inside, the end of
-speech still decides when the script goes on; what it says then streams out in bursts, most of it after
-`session.close`, which is answered by `session.closed` once everything is out.
+There are no turns on this wire: no item, no response, nothing that says where an utterance ends. The model goes in
+steps of 200 ms of source audio, whatever the size of the appends, and stands still without any. `session.close` makes
+it go through what is left, and through as much silence as it takes until it has said all, then `session.closed` comes.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from typing import Any
+import binascii
+from collections.abc import Callable
 
 from . import config
 from .actions import Close, Event
@@ -17,22 +17,19 @@ from .channel import Channel
 from .conversation import Refused
 from .faults import FaultPlan
 from .framing import FramedSession
-from .input_buffer import InputBuffer
+from .interpreter import DELTA_BYTES, FRAME_BYTES, FRAME_MS, Interpreter, Memory
 from .knobs import Knobs
-from .reply import words
 from .script import Script
-from .vad import SpeechStopped
 from .voice import BYTES_PER_MS
 
-# Observed: 400 ms of audio in each delta, while `elapsed_ms` advances by 200.
-_DELTA_BYTES = 400 * BYTES_PER_MS
-_ELAPSED_MS = 200
-_PCM_24K: Mapping[str, Any] = {"type": "audio/pcm", "rate": 24000}
-_DETECTION = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+_BAD_AUDIO = (
+    "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value instead."
+)
+_SILENCE = base64.b64encode(bytes(DELTA_BYTES)).decode()
 
 
 class TranslationSession(FramedSession):
-    """A `translation` session; each stretch of speech takes a turn of the script, `heard` and its translation `say`."""
+    """A `translation` session. `memory` is shared with the other sessions of an emulator."""
 
     def __init__(
         self,
@@ -41,24 +38,35 @@ class TranslationSession(FramedSession):
         model: str = "gpt-realtime-translate",
         knobs: Knobs | None = None,
         faults: FaultPlan | None = None,
+        memory: Memory | None = None,
         now: float = 0.0,
         created_at: int = 1_789_000_000,
         number: int = 1,
+        minted: Event | None = None,
     ) -> None:
         channel = Channel(script, knobs or Knobs(), faults or FaultPlan(), now, number)
         expires_at = created_at + int(channel.knobs.lifetime)
         channel.config = config.translation(model, channel.new_id("sess"), expires_at)
+        if minted is not None:
+            channel.config["audio"] = minted["audio"]
         handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._update,
             "session.input_audio_buffer.append": self._append,
             "session.close": self._close,
         }
         super().__init__(channel, handlers)
-        self._buffer = InputBuffer(_DETECTION)
-        self._waiting: list[tuple[str, Event]] = []
+        self._interpreter = Interpreter(script, channel.knobs, memory or Memory(), number)
+        self._waiting = bytearray()  # source audio that the model has not taken
         self._elapsed_ms = 0
-        self._streaming = False
+        self._running = False
         self._closing = False
+        self.source_ms = 0.0
+        """Source audio that was taken, in ms."""
+
+    @property
+    def elapsed_ms(self) -> int:
+        """How far the model is in the source audio."""
+        return self._elapsed_ms
 
     def _update(self, event: Event) -> None:
         self._channel.config = config.translation_updated(self.config, event["session"])
@@ -67,45 +75,56 @@ class TranslationSession(FramedSession):
     def _append(self, event: Event) -> None:
         if self._closing:
             raise Refused("invalid_value", "The session is closing and takes no more audio.", "type")
-        pcm = self._buffer.append(event["audio"], _PCM_24K)
-        for found in self._buffer.detect(pcm):
-            if isinstance(found, SpeechStopped):
-                self._buffer.take_turn(found.audio_end_ms)
-                self._translate()
+        try:
+            pcm = base64.b64decode(event["audio"], validate=True)
+        except (binascii.Error, ValueError):
+            raise Refused("invalid_value", _BAD_AUDIO, "audio") from None
+        if not pcm or len(pcm) % 2:
+            raise Refused("invalid_value", _BAD_AUDIO, "audio")
+        self.source_ms += len(pcm) / BYTES_PER_MS
+        self._waiting += pcm
+        self._go_on()
 
     def _close(self, _event: Event) -> None:
-        self._closing = True
-        if self._buffer.speaking:
-            self._buffer.clear()
-            self._translate()
-        if not self._streaming:
-            self._pump()
-
-    def _translate(self) -> None:
-        turn = self._channel.script.take(heard=True)
-        if self.config["audio"]["input"]["transcription"]:
-            self._waiting += [("session.input_transcript.delta", {"delta": word}) for word in words(turn.heard)]
-        for text in turn.texts:
-            pcm = self._channel.knobs.speak(text, "alloy", 1.0)
-            self._waiting += [("session.output_transcript.delta", {"delta": word}) for word in words(text)]
-            for start in range(0, len(pcm), _DELTA_BYTES):
-                encoded = base64.b64encode(pcm[start : start + _DELTA_BYTES]).decode()
-                audio = {"delta": encoded, "sample_rate": 24000, "channels": 1, "format": "pcm16"}
-                self._waiting.append(("session.output_audio.delta", audio))
-        if not self._streaming:
-            self._streaming = True
-            self._channel.after(self._channel.knobs.reply_latency, self._pump)
-
-    def _pump(self) -> None:
-        """Send text up to the next piece of audio, then that, then wait as long as it takes to make."""
-        while self._waiting:
-            event_type, fields = self._waiting.pop(0)
-            self._channel.emit(event_type, **fields, elapsed_ms=self._elapsed_ms)
-            if event_type == "session.output_audio.delta":
-                self._elapsed_ms += _ELAPSED_MS
-                self._channel.after(_DELTA_BYTES / BYTES_PER_MS / 1000 / self._channel.knobs.pace, self._pump)
-                return
-        self._streaming = False
         if self._closing:
-            self._channel.emit("session.closed")
-            self._channel.do(Close(1000, ""))
+            raise Refused("invalid_value", "The session is closing already.", "type")
+        self._closing = True
+        self._waiting += bytes(-len(self._waiting) % FRAME_BYTES)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if not self._running:
+            self._running = True
+            self._step()
+
+    def _step(self) -> None:
+        """Take a frame, if there is one, and come back when the next one can be taken."""
+        channel = self._channel
+        frame = bytes(self._waiting[:FRAME_BYTES])
+        if len(frame) < FRAME_BYTES:
+            if not self._closing:
+                self._running = False
+                return
+            if self._interpreter.idle:
+                channel.emit("session.closed")
+                channel.do(Close(1000, ""))
+                return
+            frame = bytes(FRAME_BYTES)
+        del self._waiting[:FRAME_BYTES]
+        self._say(frame)
+        channel.after(FRAME_MS / 1000 / channel.knobs.translation_speed, self._step)
+
+    def _say(self, frame: bytes) -> None:
+        channel, at = self._channel, self._elapsed_ms
+        self._elapsed_ms += FRAME_MS
+        said = self._interpreter.hear(frame, self.config["audio"]["output"]["language"])
+        if self.config["audio"]["input"]["transcription"]:
+            for word in said.source:
+                channel.emit("session.input_transcript.delta", delta=word, elapsed_ms=at)
+        for word in said.text:
+            channel.emit("session.output_transcript.delta", delta=word, elapsed_ms=at)
+        if said.pcm is None and not channel.knobs.translation_silence:
+            return
+        delta = _SILENCE if said.pcm is None else base64.b64encode(said.pcm).decode()
+        audio = {"delta": delta, "sample_rate": 24000, "channels": 1, "format": "pcm16"}
+        channel.emit("session.output_audio.delta", **audio, elapsed_ms=at)

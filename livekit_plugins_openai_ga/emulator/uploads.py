@@ -86,7 +86,7 @@ def read(request: HttpRequest) -> Upload:
     """The form in a request. Raises nothing: what is missing is found by `Order`."""
     fields: dict[str, tuple[str, ...]] = {}
     file_name, file = "", None
-    for name, given_name, data in _parts(request):
+    for name, given_name, data in parts(request):
         if name == "file":
             file_name, file = given_name, data
         else:
@@ -158,7 +158,7 @@ def _segment(turn: Turn, seconds: float, tokens: int) -> Event:
     }
 
 
-def _parts(request: HttpRequest) -> Iterator[tuple[str, str, bytes]]:
+def parts(request: HttpRequest) -> Iterator[tuple[str, str, bytes]]:
     """Name, file name and content of each part of a multipart form."""
     boundary = parsed_headers(f"Content-Type: {request.headers.get('content-type', '')}".encode()).get_boundary()
     if not boundary:

@@ -18,6 +18,7 @@ from .events import (
 )
 from .mcp import MCPTool
 from .model import RealtimeModel
+from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
@@ -30,6 +31,8 @@ __all__ = [
     "RateLimitsUpdated",
     "RealtimeModel",
     "RealtimeSession",
+    "Reply",
+    "ReplyEnd",
     "ResponseIncomplete",
     "SessionCreated",
     "SessionInfo",

@@ -21,6 +21,7 @@ OwnEvents = Literal[
     "response_incomplete",
     "mcp_tools_listed",
     "mcp_approval_requested",
+    "call_ended",
 ]
 
 
@@ -96,6 +97,21 @@ class ResponseIncomplete:
     """
 
     response_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """The event `call_ended`: the call that the session was attached to (`RealtimeModel(call_id=...)`) is over.
+
+    The session is over with it. It is no error, so LiveKit is not told: close the `AgentSession` here.
+
+    Attributes:
+        call_id: The call's id (`rtc_...`).
+        reason: How its end was told, in one sentence.
+    """
+
+    call_id: str
     reason: str
 
 

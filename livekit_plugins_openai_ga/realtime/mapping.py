@@ -15,6 +15,7 @@ from ..audio import InputAudio
 from ..core.effects import ReplyEnded
 from ..core.record import FRAME_ID, Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
+from ..formats import PCM, AudioFormat
 from ..framework import Metadata, ProviderTool, raw_schema
 from ..log import logger
 from ..session_fields import is_json, plain
@@ -39,14 +40,14 @@ def _image_part(image: llm.ImageContent) -> Part | None:
     return {**part, "detail": image.inference_detail} if image.inference_detail else part
 
 
-def _audio_part(audio: llm.AudioContent) -> Part:
-    source = InputAudio()  # the frames may have any rate; GA takes them for the session's 24 kHz mono
-    pcm = b"".join([*(chunk for frame in audio.frame for chunk in source.push(frame)), *source.flush()])
-    part = {"type": "input_audio", "audio": b64encode(pcm)}
+def _audio_part(audio: llm.AudioContent, heard: AudioFormat) -> Part:
+    source = InputAudio(heard)  # the frames may have any rate; GA takes them for what the session hears
+    data = b"".join([*(chunk for frame in audio.frame for chunk in source.push(frame)), *source.flush()])
+    part = {"type": "input_audio", "audio": b64encode(data)}
     return {**part, "transcript": audio.transcript} if audio.transcript else part
 
 
-def _parts(message: llm.ChatMessage) -> tuple[Part, ...]:
+def _parts(message: llm.ChatMessage, heard: AudioFormat) -> tuple[Part, ...]:
     text_type = "output_text" if message.role == "assistant" else "input_text"
     parts: list[Part] = []
     for content in message.content:
@@ -56,15 +57,18 @@ def _parts(message: llm.ChatMessage) -> tuple[Part, ...]:
             if (part := _image_part(content)) is not None:
                 parts.append(part)
         elif message.role == "user" and isinstance(content, llm.AudioContent):
-            parts.append(_audio_part(content))
+            parts.append(_audio_part(content, heard))
     return tuple(parts)
 
 
-def to_record(item: llm.ChatItem) -> Record | None:
-    """A chat item as the core remembers it; None for LiveKit's own kinds (handoffs, configuration updates)."""
+def to_record(item: llm.ChatItem, heard: AudioFormat = PCM) -> Record | None:
+    """A chat item as the core remembers it; None for LiveKit's own kinds (handoffs, configuration updates).
+
+    `heard`: the format of the session's input, which its audio gets, too.
+    """
     if item.type == "message":
         role = "system" if item.role == "developer" else item.role
-        wire = Item(short_id(item.id), "message", role=role, content=_parts(item))
+        wire = Item(short_id(item.id), "message", role=role, content=_parts(item, heard))
     elif item.type == "function_call":
         call_id = short_id(item.call_id)
         wire = Item(short_id(item.id), "function_call", call_id=call_id, name=item.name, arguments=item.arguments)

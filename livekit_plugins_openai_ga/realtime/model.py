@@ -15,9 +15,10 @@ from livekit.agents.utils import is_given
 from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
+from .call import CallSession
 from .session import RealtimeSession
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class SessionOptions(TypedDict, total=False):
     resume_replies: opts.ResumeReplies
     max_replay_audio: float
     input_chunk_ms: float
+    input_audio_format: NotGivenOr[Any]
+    output_audio_format: NotGivenOr[Any]
     fallback_models: Sequence[str]
     temperature: NotGivenOr[float]
 
@@ -60,7 +63,7 @@ class RealtimeModel(llm.RealtimeModel):
         self,
         *,
         model: str = models.DEFAULT_REALTIME,
-        voice: Any = opts.DEFAULT_VOICE,
+        voice: Any = NOT_GIVEN,
         modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
         tool_choice: NotGivenOr[llm.ToolChoice | None] = NOT_GIVEN,
         base_url: NotGivenOr[str] = NOT_GIVEN,
@@ -75,7 +78,7 @@ class RealtimeModel(llm.RealtimeModel):
         parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
         prompt: NotGivenOr[Any] = NOT_GIVEN,
         include: NotGivenOr[list[str] | None] = NOT_GIVEN,
-        api_key: str | None = None,
+        api_key: str | KeyProvider | None = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -88,7 +91,10 @@ class RealtimeModel(llm.RealtimeModel):
         resume_replies: opts.ResumeReplies = "unheard",
         max_replay_audio: float = opts.DEFAULT_REPLAY_AUDIO,
         input_chunk_ms: float = CHUNK_MS,
+        input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
+        output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
+        call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -98,8 +104,8 @@ class RealtimeModel(llm.RealtimeModel):
             model: default `gpt-realtime-2.1`. A model that is being shut down is named with its date and replacement.
             voice: default `marin`; a name, or `{"id": "voice_..."}` for a custom one. Fixed once the agent spoke.
             modalities: `["audio"]` (default; a transcript comes along) or `["text"]`. Both together mean audio.
-            tool_choice: `auto` (default), `none`, `required`, one function, or a tool of an MCP server (`{"type": "mcp",
-                "server_label": ..., "name": ...}`).
+            tool_choice: `auto` (default), `none`, `required`, one function, or a tool of an MCP server:
+                `{"type": "mcp", "server_label": ..., "name": ...}`.
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s); path prefixes and
                 query parameters are kept.
             input_audio_transcription: default `{"model": "gpt-transcribe"}`; None turns user transcripts off.
@@ -113,7 +119,8 @@ class RealtimeModel(llm.RealtimeModel):
             parallel_tool_calls: for reasoning models.
             prompt: a stored prompt, `{"id": "pmpt_..."}`.
             include: `["item.input_audio_transcription.logprobs"]` gives transcripts a confidence.
-            api_key: default `$OPENAI_API_KEY`.
+            api_key: a key, a client secret (`ek_...`), or a function that gives one, plain (it runs in a thread) or
+                async, which is asked for every connection. Default `$OPENAI_API_KEY`.
             extra_headers: sent with the WebSocket handshake, for example `OpenAI-Project`.
             extra_query: added to the URL.
             allow_insecure: allow a plain-text `ws://` or `http://` base to another host; the key then travels in clear.
@@ -131,9 +138,16 @@ class RealtimeModel(llm.RealtimeModel):
                 since the last turn. Beyond it the oldest is dropped, and counted.
             input_chunk_ms: milliseconds of user audio that a message carries at least, 1 to 100, default 20. Less is
                 sooner at the server, and more messages; a longer frame of the room leaves at once, whole.
+            input_audio_format: what OpenAI hears: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz) for a
+                telephone room, whose audio then is not resampled to 24 kHz and back.
+            output_audio_format: what OpenAI speaks; the same names. G.711 gives the room frames of 8 kHz.
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
+                begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
+                elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
+                it ends, the session does, with the event `call_ended`.
             temperature: accepted, does nothing.
 
         Raises:
@@ -165,9 +179,12 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            call_id=call_id,
             given={
                 "voice": voice,
                 "modalities": modalities,
+                "input_audio_format": input_audio_format,
+                "output_audio_format": output_audio_format,
                 "tool_choice": tool_choice,
                 "input_audio_transcription": input_audio_transcription,
                 "input_audio_noise_reduction": input_audio_noise_reduction,
@@ -195,7 +212,7 @@ class RealtimeModel(llm.RealtimeModel):
         azure_endpoint: str | None = None,
         api_key: str | None = None,
         entra_token: str | None = None,
-        azure_ad_token_provider: TokenProvider | None = None,
+        azure_ad_token_provider: KeyProvider | None = None,
         base_url: str | None = None,
         api_version: str | None = None,
         input_audio_transcription: NotGivenOr[Any] = NOT_GIVEN,
@@ -348,7 +365,8 @@ class RealtimeModel(llm.RealtimeModel):
 
         `turn_detection_disabled` leaves turn taking to the agent in this session only.
         """
-        session = RealtimeSession(self, turn_detection_disabled=turn_detection_disabled)
+        kind = CallSession if self._options.call_id else RealtimeSession
+        session = kind(self, turn_detection_disabled=turn_detection_disabled)
         self._sessions.add(session)
         return session
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -16,8 +16,6 @@ from livekit.agents import llm, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
 
-from .. import options as opts
-from ..audio import BYTES_PER_MS
 from ..core import effects as fx
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
@@ -25,6 +23,8 @@ from ..framework import make, sets_up_in_steps
 from ..info import SessionInfo
 from ..wire import client_events
 from . import mapping
+from .asking import Input, asking
+from .reply import Reply
 from .shell import Shell
 from .streams import refusal
 
@@ -41,8 +41,8 @@ class RealtimeSession(Shell):
 
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
-    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `mcp_tools_listed` and
-    `mcp_approval_requested`.
+    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `mcp_tools_listed`,
+    `mcp_approval_requested` and `call_ended`.
     """
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
@@ -207,9 +207,9 @@ class RealtimeSession(Shell):
         self._append(self._input.push(frame))
 
     def _append(self, chunks: list[bytes]) -> None:
-        for pcm in chunks:
-            self._outbox.put_audio(pcm)
-            self._uncommitted_ms += len(pcm) / BYTES_PER_MS
+        for chunk in chunks:
+            self._outbox.put_audio(chunk)
+            self._uncommitted_ms += len(chunk) / self._input.form.bytes_per_ms
         if chunks:
             self._supervisor.wake()
 
@@ -249,56 +249,93 @@ class RealtimeSession(Shell):
 
     # -- replies -------------------------------------------------------------------------------------------------
 
-    def generate_reply(
+    def generate_reply(  # type: ignore[override]  # a Future of more than LiveKit asks for
         self,
         *,
         instructions: NotGivenOr[str] = NOT_GIVEN,
         tool_choice: NotGivenOr[llm.ToolChoice] = NOT_GIVEN,
         tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN,
-        reasoning: Any = NOT_GIVEN,
-        out_of_band: bool = False,
-    ) -> asyncio.Future[llm.GenerationCreatedEvent]:
-        """Ask for a reply. It waits for the configuration, and while another reply is being made.
+        play: NotGivenOr[bool] = NOT_GIVEN,
+        conversation: NotGivenOr[Literal["auto", "none"]] = NOT_GIVEN,
+        input: NotGivenOr[Input] = NOT_GIVEN,
+        output_modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
+        voice: NotGivenOr[Any] = NOT_GIVEN,
+        max_output_tokens: NotGivenOr[int | Literal["inf"]] = NOT_GIVEN,
+        reasoning: NotGivenOr[Any] = NOT_GIVEN,
+        parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
+        prompt: NotGivenOr[Any] = NOT_GIVEN,
+        metadata: NotGivenOr[Mapping[str, str]] = NOT_GIVEN,
+    ) -> asyncio.Future[Reply]:
+        """Ask for a reply. It waits for the configuration and, in the conversation, while another one is being made.
+
+        LiveKit passes the first three, and plays what the future gives. A call with any other keyword is your own:
+        LiveKit plays its reply like one the server began, unless it is out of band.
 
         Args:
-            instructions: added to the session's for this reply.
+            instructions: added to the session's for this reply; out of band they stand alone.
             tool_choice: replaces the session's for this reply.
             tools: replace the session's for this reply.
-            reasoning: replaces the session's for this reply, for example `{"effort": "low"}`.
-            out_of_band: leave the reply out of the conversation (`conversation: "none"`); it may run beside another.
+            play: whether LiveKit plays it in the room. Default: yes, but out of band no; then it is only yours to read.
+            conversation: `none` makes it out of band: beside the conversation, and without a trace in it.
+            input: what the model is to see instead of the conversation: a ChatContext or a list of its items, of GA's
+                items as dicts (`{"type": "item_reference", "id": ...}` for one in the conversation), or both; `[]` for
+                nothing.
+            output_modalities: `["audio"]` or `["text"]`.
+            voice: as in the constructor. GA refuses another one once the agent has spoken.
+            max_output_tokens: a number or `inf`.
+            reasoning: for reasoning models, for example `{"effort": "low"}`.
+            parallel_tool_calls: for reasoning models.
+            prompt: a stored prompt, `{"id": "pmpt_..."}`.
+            metadata: up to 15 pairs of texts, keys of 64 and values of 512 characters, for OpenAI's dashboard.
 
         Returns:
             A future of the reply. It fails with RealtimeError when the server refuses it (with the server's code), when
             it does not begin within `reply_timeout` seconds of being sent, or when the session ends. Cancelling the
-            future cancels the reply.
+            future cancels the reply; so does `cancel` of what it gives.
+
+        Raises:
+            ValueError: a value GA would refuse.
         """
+        asked = asking(
+            self._options,
+            {
+                "tool_choice": tool_choice,
+                "conversation": conversation,
+                "output_modalities": output_modalities,
+                "voice": voice,
+                "max_output_tokens": max_output_tokens,
+                "reasoning": reasoning,
+                "parallel_tool_calls": parallel_tool_calls,
+                "prompt": prompt,
+                "metadata": metadata,
+            },
+            instructions=instructions,
+            session_instructions=self._instructions,
+            tools=tools,
+            input=input,
+            play=play,
+        )
         key = utils.shortuuid("response_create_")
-        params: dict[str, Any] = {}
-        if is_given(instructions):
-            # A reply's instructions replace the session's, so the session's are repeated.
-            params["instructions"] = f"{self._instructions}\n{instructions}" if self._instructions else instructions
-        if is_given(tool_choice):
-            params["tool_choice"] = opts.tool_choice(tool_choice)
-        if is_given(tools):
-            params["tools"] = mapping.to_tools(tools)[0]
-        if is_given(reasoning):
-            params.update(self._options.reply_reasoning(reasoning))
-        future = self._streams.ask(key)
+        future = self._streams.ask(key, self._cancel_reply, play=asked.play)
         if self._over is not None:
             self._streams.fail(key, refusal(self._over))
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
-        self._do(self._conversation.answers.ask(key, params, aside=out_of_band))
+        aside = asked.aside
+        self._do(self._conversation.answers.ask(key, asked.params, aside=aside, played=aside and bool(asked.play)))
         return future
 
-    def _reply_awaited(self, key: str, future: asyncio.Future[llm.GenerationCreatedEvent]) -> None:
+    def _reply_awaited(self, key: str, future: asyncio.Future[Reply]) -> None:
         if future.cancelled():
             self._streams.forget(key)
             self._do(self._conversation.answers.give_up(key, time.time()))
 
+    def _cancel_reply(self, response_id: str) -> None:
+        self._do(self._conversation.answers.cancel(response_id, time.time()))
+
     def interrupt(self) -> None:
         """Cancel the reply that is being made; does nothing when there is none."""
-        self._do(self._conversation.answers.interrupt(time.time()))
+        self._do(self._conversation.interrupt(time.time()))
 
     def truncate(
         self,

@@ -65,21 +65,23 @@ class Shell(Listening):
         self._instructions: str | None = None
         self._tools = Tools()
 
-        self._conversation = Conversation(self._payload(), resume_replies=self._options.resume_replies == "unheard")
-        self._shown = Shown(self._conversation.mirror)
+        heard, spoken = self._options.input_format, self._options.output_format
+        self._conversation = self._begin()
+        self._shown = Shown(self._conversation.mirror, heard)
         self._requests = Requests()
         self._streams = ReplyStreams(
-            spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE
+            spoken=self._options.audio_output, announce=self._announce, joined=PLAYS_ONE_MESSAGE, form=spoken
         )
         self._timers = Timers()
-        self._input = InputAudio(chunk_ms=self._options.input_chunk_ms)
+        self._input = InputAudio(heard, chunk_ms=self._options.input_chunk_ms)
         self._uncommitted_ms = 0.0
         self._shared = SharedContent()
         self._over: Failure | None = None
         self._last_news = LastNews(lambda failure: self._emit_error(failure, recoverable=False))
 
         connection = self._options.connection
-        self._outbox = Outbox(keep_ms=self._options.max_replay_audio * 1000, dead_for=2 * connection.heartbeat)
+        keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
+        self._outbox = Outbox(keep_ms=keep_ms, dead_for=dead_for, bytes_per_ms=heard.bytes_per_ms)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
         self._counters = Counters(
             "realtime",
@@ -101,6 +103,14 @@ class Shell(Listening):
         )
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+
+    def _begin(self) -> Conversation:
+        return Conversation(
+            self._payload(),
+            resume_replies=self._options.resume_replies == "unheard",
+            heard_per_ms=self._options.input_format.bytes_per_ms,
+            spoken_per_ms=self._options.output_format.bytes_per_ms,
+        )
 
     def _use(self, options: Options) -> None:
         self._options = options
@@ -399,6 +409,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.MessageStarted: lambda shell, effect: shell._streams.message_started(effect),
     fx.MessageText: lambda shell, effect: shell._streams.text(effect),
     fx.MessageAudio: lambda shell, effect: shell._streams.audio(effect),
+    fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
     fx.ReplyEnded: Shell._reply_ended,

@@ -16,15 +16,17 @@ from livekit.agents.voice.generation import remove_instructions
 from ..core.mirror import Mirror
 from ..core.order import beginning
 from ..core.record import Record
+from ..formats import PCM, AudioFormat
 from ..wire.items import short_id
 from . import mapping
 
 
 class Shown:
-    """LiveKit's view of a mirror."""
+    """LiveKit's view of a mirror. `heard`: the format in which the server gets audio that is in a context."""
 
-    def __init__(self, mirror: Mirror[Record]) -> None:
+    def __init__(self, mirror: Mirror[Record], heard: AudioFormat = PCM) -> None:
         self._mirror = mirror
+        self._heard = heard
         self._seen: list[Record] = []  # the mirror's values when it was looked at
         self._records: list[Record] = []  # the same, kept while others are looked at,
         self._ends: list[int] = []  # how many objects there are up to each,
@@ -86,4 +88,6 @@ class Shown:
             if call is not None and call.item.type == "mcp_call":
                 return None  # the call and its output are one item there
         known = self._mirror.get(short_id(item.id))
-        return known if known is not None and mapping.says(item, mapping.texts_of(known)) else mapping.to_record(item)
+        if known is not None and mapping.says(item, mapping.texts_of(known)):
+            return known
+        return mapping.to_record(item, self._heard)

@@ -17,7 +17,8 @@ from livekit.agents.vad import VAD
 
 from .. import azure, models
 from ..audio import CHUNK_MS
-from ..connection import DEFAULT_HEARTBEAT, Connection, TokenProvider
+from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
+from ..formats import PCM
 from ..framework import make, voice_detector
 from ..log import logger
 from ..transport.link import Link
@@ -50,7 +51,7 @@ class STT(stt.STT[str]):
         noise_reduction_type: NotGivenOr[str | None] = NOT_GIVEN,
         temperature: NotGivenOr[float | None] = NOT_GIVEN,
         base_url: NotGivenOr[str] = NOT_GIVEN,
-        api_key: NotGivenOr[str] = NOT_GIVEN,
+        api_key: NotGivenOr[str | KeyProvider] = NOT_GIVEN,
         client: Any = None,
         use_realtime: NotGivenOr[bool] = NOT_GIVEN,
         vad: NotGivenOr[VAD | None] = NOT_GIVEN,
@@ -59,6 +60,7 @@ class STT(stt.STT[str]):
         max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH,
         model_in_url: bool | None = None,
         input_chunk_ms: float = CHUNK_MS,
+        input_audio_format: Any = PCM.name,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -81,7 +83,7 @@ class STT(stt.STT[str]):
             noise_reduction_type: `near_field` or `far_field`.
             temperature: 0 to 1, for uploads; sockets have none.
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s).
-            api_key: default `$OPENAI_API_KEY`.
+            api_key: a key, or a function that gives one, sync or async, asked each time. Default `$OPENAI_API_KEY`.
             client: an `openai.AsyncClient` whose key, base URL, organization and project are used; the client itself
                 is not.
             use_realtime: False gives whole utterances by upload only, with `recognize`. Default True.
@@ -92,6 +94,8 @@ class STT(stt.STT[str]):
             max_segment_length: seconds of speech after which a segment is ended; default 30, None never.
             model_in_url: whether the socket's URL names the model; default: everywhere but on api.openai.com.
             input_chunk_ms: milliseconds of audio that a message carries at least, 1 to 100; default 20.
+            input_audio_format: what goes over the socket: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz)
+                for telephone audio. Uploads are PCM anyway.
             extra_headers: sent with every request.
             extra_query: added to every URL.
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
@@ -131,6 +135,7 @@ class STT(stt.STT[str]):
             "max_segment_length": max_segment_length,
             "model_in_url": model_in_url,
             "input_chunk_ms": input_chunk_ms,
+            "input_audio_format": input_audio_format,
         }
         self._options = self._first = Options(connection, model).changed(given)
         self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet
@@ -161,7 +166,7 @@ class STT(stt.STT[str]):
         api_version: str | None = None,
         api_key: str | None = None,
         azure_ad_token: str | None = None,
-        azure_ad_token_provider: TokenProvider | None = None,
+        azure_ad_token_provider: KeyProvider | None = None,
         organization: str | None = None,
         project: str | None = None,
         base_url: str | None = None,

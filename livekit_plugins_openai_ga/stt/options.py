@@ -17,6 +17,7 @@ from .. import models
 from .. import session_fields as fields
 from ..audio import CHUNK_MS, MAX_CHUNK_MS
 from ..connection import Connection
+from ..formats import PCM, AudioFormat
 from ..framework import LanguageCode
 from ..log import logger
 from ..transport.link import Link
@@ -60,6 +61,7 @@ class Options:
         max_segment_length: Seconds of speech after which a segment is committed; None: no limit.
         model_in_url: Whether the socket's URL names the model; None: everywhere but on api.openai.com.
         input_chunk_ms: Milliseconds of audio that a message carries at least.
+        input_format: What the server hears over a socket.
     """
 
     connection: Connection
@@ -79,6 +81,7 @@ class Options:
     max_segment_length: float | None = DEFAULT_MAX_SEGMENT_LENGTH
     model_in_url: bool | None = None
     input_chunk_ms: float = CHUNK_MS
+    input_format: AudioFormat = PCM
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
@@ -199,12 +202,17 @@ class Options:
         default holds, which the streaming models refuse (livekit/agents#5779)."""
         return session.transcription_payload(
             {
+                "format": dict(self.input_format.wire),
                 "transcription": self.transcription(),
                 "noise_reduction": self.noise_reduction,
                 "turn_detection": self.turn_detection,
             },
             {"include": [session.LOGPROBS]} if self.logprobs else {},
         )
+
+    def requested(self) -> session.Payload:
+        """The session as it is asked for over HTTP, with a client secret."""
+        return session.fresh(self.payload())
 
     def needs_new_session(self, old: Options) -> bool:
         """Whether a session with the `old` options cannot be brought to these by an update.
@@ -296,5 +304,6 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "max_segment_length": ("max_segment_length", _optional(_at_least(MIN_SEGMENT_LENGTH))),
     "model_in_url": ("model_in_url", _optional(fields.flag)),
     "input_chunk_ms": ("input_chunk_ms", _at_least(1, MAX_CHUNK_MS)),
+    "input_audio_format": ("input_format", fields.audio_format),
 }
 """Parameter -> the attribute it sets, and its check. `language` and `detect_language` are settled together."""

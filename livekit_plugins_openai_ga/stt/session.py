@@ -28,7 +28,6 @@ from ..transport.link import Link, LinkFailed, discard
 from ..transport.outbox import Event, Outbox
 from ..wire import server_events
 from ..wire.server_events import Malformed
-from ..wire.session import BYTES_PER_MS
 from . import mapping
 from .clock import WallClock
 from .options import Options
@@ -90,7 +89,9 @@ class TranscriptionSession:
         self._offset = offset
         longest = None if options.max_segment_length is None else options.max_segment_length * 1000
         self._keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
-        self._outbox = Outbox(keep_ms=self._keep_ms, dead_for=2 * options.connection.heartbeat)
+        self._per_ms = options.input_format.bytes_per_ms
+        dead_for = 2 * options.connection.heartbeat
+        self._outbox = Outbox(keep_ms=self._keep_ms, dead_for=dead_for, bytes_per_ms=self._per_ms)
         self._hearing = Hearing(
             options.payload(),
             server_turns=options.server_turns,
@@ -154,12 +155,12 @@ class TranscriptionSession:
         """Audio put in so far, in ms."""
         return self._outbox.put_ms
 
-    def put(self, pcm: bytes) -> None:
-        """More audio: int16 little-endian mono PCM at 24 kHz."""
+    def put(self, audio: bytes) -> None:
+        """More audio, in the format of the options."""
         now = self._now()
-        self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(pcm) / BYTES_PER_MS / 1000
+        self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(audio) / self._per_ms / 1000
         self._put_at = now
-        self._outbox.put_audio(pcm)
+        self._outbox.put_audio(audio)
         self._clock.note(self.put_ms, time.time())
         if effects := self._hearing.put(self.put_ms, now):
             self._do(effects)

@@ -15,7 +15,7 @@ from livekit.agents import APIConnectOptions, APIError, stt, vad
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
-from ..audio import InputAudio, frame_from_pcm
+from ..audio import InputAudio, to_frame
 from ..framework import fair_retries, real_reason, report_acquired
 from ..info import SessionInfo
 from ..log import logger
@@ -57,7 +57,8 @@ class SpeechStream(stt.RecognizeStream):
             taken_back=stt.take_back,
             offset=lambda: self.start_time_offset,
         )
-        self._audio = InputAudio(chunk_ms=options.input_chunk_ms)
+        self._audio = InputAudio(options.input_format, chunk_ms=options.input_chunk_ms)
+        self._follows = False  # all that was pushed was heard, and more need not wait for anything
         self._detector = detector
         self._ears: vad.VADStream | None = None
         self._ears_task: asyncio.Task[None] | None = None
@@ -123,29 +124,60 @@ class SpeechStream(stt.RecognizeStream):
 
     # -- listening -----------------------------------------------------------------------------------------------
 
+    def push_frame(self, frame: rtc.AudioFrame) -> None:
+        """Take audio: any rate, which must stay the same, any channel count and length. Never blocks.
+
+        Raises RuntimeError when the stream was ended or closed, ValueError for another rate.
+        """
+        # A microphone is heard in this step: the task that takes a frame out of LiveKit's channel costs more than the
+        # frame. What has to wait for anything, and what LiveKit refuses, goes that way.
+        if not self._follows or self._input_ch.closed or frame.sample_rate != self._pushed_sr:
+            super().push_frame(frame)
+            self._follows = False
+            return
+        try:
+            for chunk in self._audio.push(frame):
+                self._hear(chunk)
+            self._follows = not self._session.rushing
+        except Exception as exc:
+            self._broken(exc)
+
+    def flush(self) -> None:
+        """End the segment here."""
+        super().flush()
+        self._follows = False
+
     async def _listen(self) -> None:
         try:
             async for item in self._input_ch:
                 if isinstance(item, rtc.AudioFrame):
                     if not self._session.put_ms:
                         self.start_time = time.time()
-                    await self._hear(self._audio.push(item))
+                    await self._hear_in_time(self._audio.push(item))
                 else:
-                    await self._hear(self._audio.flush())
+                    await self._hear_in_time(self._audio.flush())
                     await self._ears_caught_up()
                     self._session.flush()
+                self._follows = self._input_ch.empty() and not self._session.rushing
             self._session.finish()
         except Exception as exc:
-            logger.exception("the stream ended by an error of this plugin; please report it")
-            self._session.break_off(APIError(f"Listening failed: {type(exc).__name__}.", retryable=False))
+            self._broken(exc)
 
-    async def _hear(self, chunks: list[bytes]) -> None:
+    def _broken(self, exc: Exception) -> None:
+        self._follows = False
+        logger.error("the stream ended by an error of this plugin; please report it", exc_info=exc)
+        self._session.break_off(APIError(f"Listening failed: {type(exc).__name__}.", retryable=False))
+
+    def _hear(self, chunk: bytes) -> None:
+        ears = self._open_ears()
+        self._session.put(chunk)
+        if ears is not None:
+            ears.push_frame(to_frame(chunk, self._audio.form))
+
+    async def _hear_in_time(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
-            ears = self._open_ears()
-            self._session.put(chunk)
-            if ears is not None:
-                ears.push_frame(frame_from_pcm(chunk))
-                await self._ears_caught_up()
+            self._hear(chunk)
+            await self._ears_caught_up()
             await self._session.room()
 
     def _open_ears(self) -> vad.VADStream | None:
@@ -201,6 +233,7 @@ class SpeechStream(stt.RecognizeStream):
         self._ears = self._ears_task = None
 
     def _stop_listening(self) -> None:
+        self._follows = False
         self._model.forget(self)
         self._listening.cancel()
         self._close_ears()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +17,8 @@ from ..core.turns import confidence
 from ..core.usage import transcription_usage
 from ..errors import Failure
 from ..framework import LanguageCode, make
-from ..redaction import hide
-from ..transport.link import LinkFailed, retry_after
+from ..rest.post import post
+from ..transport.link import LinkFailed
 from ..wire.endpoint import Service
 from .options import Options
 
@@ -97,28 +97,11 @@ async def _post(
         where = await options.connection.authorized(Service.UPLOAD, timeout=timeout)
     except LinkFailed as exc:
         return exc.failure
+    body = form(options, frame.to_wav_bytes())
+    answer = await post(where, body, http=http, timeout=timeout, read_timeout=READ_TIMEOUT_S)
+    if isinstance(answer, Failure):
+        return answer
     try:
-        limits = aiohttp.ClientTimeout(total=timeout + READ_TIMEOUT_S, connect=timeout)
-        async with http.post(
-            where.url,
-            data=form(options, frame.to_wav_bytes()),
-            headers=dict(where.headers),
-            timeout=limits,
-            allow_redirects=False,  # the next host would get the key
-        ) as response:
-            request_id = response.headers.get("x-request-id", "")
-            if response.status != 200:
-                failure = errors.from_http(
-                    response.status,
-                    body=hide(await response.text(errors="replace"), where.secrets),
-                    retry_after=retry_after(response.headers.get("Retry-After")),
-                    request_id=request_id,
-                )
-                return failure.hiding(where.secrets)
-            answer = await response.json(content_type=None)
-            return read(answer, options, request_id=request_id, seconds=frame.duration)
-    except (OSError, asyncio.TimeoutError) as exc:
-        cause = getattr(exc, "os_error", exc)  # aiohttp puts its own around the one that says what happened
-        return errors.from_exception(cause).hiding(where.secrets)  # it may quote the URL
-    except (aiohttp.ClientError, ValueError) as exc:  # broken off, or not what was asked for
+        return read(json.loads(answer.body), options, request_id=answer.request_id, seconds=frame.duration)
+    except ValueError as exc:  # not what was asked for
         return errors.from_exception(ConnectionError(str(exc))).hiding(where.secrets)

@@ -38,7 +38,7 @@ async def transcribe(
         report=problems.append,
         keep_ms=frame.duration * 1000 + 1000,
     )
-    audio = InputAudio()
+    audio = InputAudio(options.input_format)
     for chunk in [*audio.push(frame), *audio.flush()]:
         session.put(chunk)
     session.finish()

@@ -140,7 +140,8 @@ def retry_after(value: str | None) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _failure(exc: BaseException, secrets: Iterable[str]) -> Failure:
+def _failure(exc: BaseException, endpoint: Endpoint) -> Failure:
+    secrets = endpoint.secrets
     if isinstance(exc, InvalidProxyStatus):
         status = exc.response.status_code
         text = ("A proxy on the way refused the connection.", "Check the proxy settings (https_proxy, no_proxy).")
@@ -153,6 +154,7 @@ def _failure(exc: BaseException, secrets: Iterable[str]) -> Failure:
             body=hide((response.body or b"").decode("utf-8", "replace"), secrets),
             retry_after=retry_after(response.headers.get("Retry-After")),
             request_id=response.headers.get("x-request-id", ""),
+            of_call=endpoint.is_call,
         )
         return failure.hiding(secrets)
     return errors.from_exception(exc).hiding(secrets)
@@ -178,8 +180,9 @@ class Link:
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
     """
 
-    def __init__(self, socket: _Connection, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, socket: _Connection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
         self._socket = socket
+        self._of_call = of_call
         self._secrets = tuple(secrets)
         self._early: list[Payload | Malformed] = []
         self._last_error: tuple[float, Failure] | None = None
@@ -224,8 +227,8 @@ class Link:
             )
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
             # No cause: it holds the request, and the frames of the library hold its headers.
-            raise LinkFailed(_failure(exc, endpoint.secrets)) from None
-        link = cls(cast(_Connection, socket), endpoint.secrets)
+            raise LinkFailed(_failure(exc, endpoint)) from None
+        link = cls(cast(_Connection, socket), endpoint.secrets, of_call=endpoint.is_call)
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
         opening = asyncio.ensure_future(link._handshake())
         try:
@@ -314,6 +317,7 @@ class Link:
             hide(close.reason, self._secrets) if close is not None else "",
             last_error=recent[1] if recent is not None else None,
             connecting=not self._began,
+            of_call=self._of_call,
         )
         return self.named(failure)
 

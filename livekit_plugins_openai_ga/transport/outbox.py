@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +36,14 @@ Event = dict[str, Any]
 
 @dataclass(slots=True)
 class _Entry:
-    """An event, or audio (`pcm`), whose event is made when it leaves.
+    """An event, or `audio`, whose event is made when it leaves.
 
     Audio begins at `at` in all the audio of the session; `end` is where it ends in this connection's audio, once sent.
     """
 
-    kind: str  # "audio", "commit", "clear", "reply" or "event"
+    kind: str  # "audio", "commit", "clear", "reply", "close" or "event"
     event: Event | None = None
-    pcm: bytes = b""
+    audio: bytes = b""
     at: int = 0
     end: int = 0
     again: bool = False  # was sent before
@@ -50,7 +51,7 @@ class _Entry:
     @property
     def size(self) -> int:
         """Bytes of audio; 0 for anything else."""
-        return len(self.pcm)
+        return len(self.audio)
 
     @property
     def event_id(self) -> str:
@@ -77,15 +78,26 @@ class Outbox:
     it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
-    kept although it seems that nobody speaks.
+    kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the event that carries
+    audio (base64).
     """
 
-    def __init__(self, *, keep_ms: float = 30_000, wait_ms: float = WAIT_MS, dead_for: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        keep_ms: float = 30_000,
+        wait_ms: float = WAIT_MS,
+        dead_for: float = 0.0,
+        bytes_per_ms: int = BYTES_PER_MS,
+        append: Callable[[str], Event] = client_events.audio_append,
+    ) -> None:
+        self._per_ms = bytes_per_ms
         self.audio = AudioCount()
+        self._append = append
         self.events_dropped = 0
-        self._keep = int(keep_ms * BYTES_PER_MS)
-        self._wait = max(self._keep, int(wait_ms * BYTES_PER_MS))
-        self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * BYTES_PER_MS))
+        self._keep = int(keep_ms * self._per_ms)
+        self._wait = max(self._keep, int(wait_ms * self._per_ms))
+        self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * self._per_ms))
         self._control: deque[Event] = deque()
         # Lists: an empty deque takes 0.6 KiB in every idle session, and half a minute of audio is not long.
         self._turn: list[_Entry] = []
@@ -116,17 +128,22 @@ class Outbox:
         self._turn.append(_Entry("event", event))
         self._bound_events()
 
-    def put_audio(self, pcm: bytes) -> None:
-        """Queue user audio: int16 little-endian mono PCM at 24 kHz."""
-        self._turn.append(_Entry("audio", pcm=pcm, at=self._put))
-        self._put += len(pcm)
-        self._waiting += len(pcm)
+    def put_audio(self, audio: bytes) -> None:
+        """Queue user audio, in the format that the session was told to hear."""
+        self._turn.append(_Entry("audio", audio=audio, at=self._put))
+        self._put += len(audio)
+        self._waiting += len(audio)
         self._bound_waiting()
 
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
         self._turn.append(_Entry("commit", event))
         self._bound_events()
+
+    def put_close(self, event: Event) -> None:
+        """Queue the event that ends the server's session behind earlier audio. What comes later waits for the next
+        connection."""
+        self._turn.append(_Entry("close", event))
 
     def withdraw(self, event_id: str) -> bool:
         """Take back an event of the core that waits behind audio; returns whether it had not left yet."""
@@ -152,7 +169,7 @@ class Outbox:
             if not self._kept:
                 self._gap = (0, 0)
         others = [entry for entry in unclaimed if entry.kind != "audio"]
-        tail = _newest(audio, int(keep_ms * BYTES_PER_MS))
+        tail = _newest(audio, int(keep_ms * self._per_ms))
         self._turn[committed:] = [*others, _Entry("clear", event), *tail]
         self._waiting = sum(entry.size for entry in self._turn)
 
@@ -163,7 +180,7 @@ class Outbox:
             size = self._turn[index].size
             del self._turn[index]
             self._waiting -= size
-            self.audio.dropped += size / BYTES_PER_MS
+            self.audio.dropped += size / self._per_ms
 
     def _bound_events(self) -> None:
         kinds = [entry.kind in ("event", "commit") for entry in self._turn] if len(self._turn) > MAX_EVENTS else []
@@ -174,17 +191,17 @@ class Outbox:
     @property
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
-        return self._put / BYTES_PER_MS
+        return self._put / self._per_ms
 
     @property
     def waiting_ms(self) -> float:
         """User audio that has not left yet, in ms."""
-        return self._waiting / BYTES_PER_MS
+        return self._waiting / self._per_ms
 
     @property
     def kept_ms(self) -> float:
         """User audio that was sent on this connection and is in no item yet, in ms."""
-        return self._kept_size / BYTES_PER_MS
+        return self._kept_size / self._per_ms
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
@@ -195,7 +212,9 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._audio_leaves(entry)
-            return client_events.audio_append(b64encode(entry.pcm))
+            return self._append(b64encode(entry.audio))
+        if entry.kind == "close":
+            self._open = False
         if entry.kind == "commit":
             self._commits.append((entry.event_id, self._position))
             entry.end = self._position
@@ -208,9 +227,9 @@ class Outbox:
         if not self._places or self._places[-1][1] - self._places[-1][0] != entry.at - self._position:
             self._places.append((self._position, entry.at))
         self._position += size
-        self.audio.sent += size / BYTES_PER_MS
+        self.audio.sent += size / self._per_ms
         if entry.again:
-            self.audio.replayed += size / BYTES_PER_MS
+            self.audio.replayed += size / self._per_ms
         entry.end, entry.again = self._position, True
         self._kept.append(entry)
         self._kept_size += size
@@ -246,7 +265,7 @@ class Outbox:
             entry = self._kept.pop(0)
             self._kept_size -= entry.size
             if entry.size and entry.end > since:
-                taken.append(entry.pcm)
+                taken.append(entry.audio)
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
         return taken
@@ -260,11 +279,11 @@ class Outbox:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
         place = self._sent(ms)
         ours = next((at + place - own for own, at in reversed(self._places) if own <= place), place)
-        return ours / BYTES_PER_MS
+        return ours / self._per_ms
 
     def _sent(self, ms: float) -> int:
         """`ms` of this connection's audio in bytes: the server cannot speak of more than was sent."""
-        size = max(ms, 0) * BYTES_PER_MS
+        size = max(ms, 0) * self._per_ms
         return self._position if size >= self._position else int(size)
 
     def configured(self) -> None:
@@ -275,8 +294,8 @@ class Outbox:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control.clear()
-        self.audio.dropped += (self._gap[1] - self._gap[0]) / BYTES_PER_MS
-        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear")]
+        self.audio.dropped += (self._gap[1] - self._gap[0]) / self._per_ms
+        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear", "close")]
         self._waiting += self._kept_size
         self._kept.clear()
         self._kept_size = self._position = 0

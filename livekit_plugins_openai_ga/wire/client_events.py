@@ -28,9 +28,9 @@ def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
     return {"type": "session.update", "event_id": event_id, "session": dict(session)}
 
 
-def audio_append(audio: str) -> Event:
+def audio_append(audio: str, *, type: str = "input_audio_buffer.append") -> Event:
     """Add user audio: base64 of int16 little-endian mono PCM at 24 kHz. Never acknowledged."""
-    return _AudioAppend(type="input_audio_buffer.append", audio=audio)
+    return _AudioAppend(type=type, audio=audio)
 
 
 def audio_commit(*, event_id: str) -> Event:
@@ -41,6 +41,11 @@ def audio_commit(*, event_id: str) -> Event:
 def audio_clear(*, event_id: str) -> Event:
     """Forget what was appended since the last commit."""
     return {"type": "input_audio_buffer.clear", "event_id": event_id}
+
+
+def playback_clear(*, event_id: str) -> Event:
+    """Stop what the server plays to a caller. WebRTC and SIP calls only; comes behind the cancel of the reply."""
+    return {"type": "output_audio_buffer.clear", "event_id": event_id}
 
 
 def item_create(item: Mapping[str, Any], *, event_id: str, previous_item_id: str | None = None) -> Event:

@@ -1,4 +1,4 @@
-"""One builder for the URL and headers of every socket and of the one HTTP request: what is said where, and by whom.
+"""One builder for the URL and headers of every socket and HTTP request: what is said where, and by whom.
 
 The server decides from the URL what kind of session a socket carries: `?model=` selects a conversation,
 `?intent=transcription` a transcription, `?call_id=` an existing WebRTC or SIP call. A wrong combination is
@@ -27,14 +27,29 @@ KeyHeader = Literal["Authorization", "api-key"]
 
 
 class Service(enum.Enum):
-    """What a socket is for; UPLOAD is an HTTP request, the transcription of a whole recording."""
+    """What a socket is for, or an HTTP request (see `HTTP`). UPLOAD: the transcription of a whole recording."""
 
     REALTIME = "realtime"
     TRANSCRIPTION = "transcription"
     TRANSLATION = "translation"
     SIDEBAND = "sideband"
     UPLOAD = "upload"
+    CLIENT_SECRETS = "client secrets"
+    TRANSLATION_SECRETS = "client secrets for translation"
+    CALLS = "calls"
+    TRANSLATION_CALLS = "translation calls"
 
+
+HTTP = frozenset(
+    {
+        Service.UPLOAD,
+        Service.CLIENT_SECRETS,
+        Service.TRANSLATION_SECRETS,
+        Service.CALLS,
+        Service.TRANSLATION_CALLS,
+    }
+)
+"""Requests, not sockets."""
 
 _PATHS = {
     Service.REALTIME: "/realtime",
@@ -42,6 +57,10 @@ _PATHS = {
     Service.TRANSLATION: "/realtime/translations",
     Service.SIDEBAND: "/realtime",
     Service.UPLOAD: "/audio/transcriptions",
+    Service.CLIENT_SECRETS: "/realtime/client_secrets",
+    Service.TRANSLATION_SECRETS: "/realtime/translations/client_secrets",
+    Service.CALLS: "/realtime/calls",
+    Service.TRANSLATION_CALLS: "/realtime/translations/calls",
 }
 _SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 _HTTP = {"ws": "http", "wss": "https"}
@@ -49,6 +68,8 @@ _CREDENTIALS = frozenset({"authorization", "api-key"})
 _OUR_PARAMETERS = frozenset({"model", "intent", "call_id"})
 _PUBLIC_HEADERS = frozenset({"openai-organization", "openai-project", "user-agent"})
 _SHORTEST_SECRET = 8
+_EPHEMERAL = "ek_"
+_CALL_ID = re.compile(r"rtc_[A-Za-z0-9_.~-]{1,200}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _API_KEY = re.compile(r"[\x21-\x7e]*")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -60,7 +81,7 @@ class Endpoint:
     """Where to open a WebSocket and with which headers. Its repr shows no header values.
 
     Attributes:
-        url: `ws://` or `wss://` URL (`http://` or `https://` for an upload), complete with path and query.
+        url: `ws://` or `wss://` URL (`http://` or `https://` for a request), complete with path and query.
         headers: request headers by name; read-only.
     """
 
@@ -81,6 +102,11 @@ class Endpoint:
     def path(self) -> str:
         """The path, for example `/v1/realtime`."""
         return urlsplit(self.url).path
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it leads into a call that runs at the server (`?call_id=`)."""
+        return any(name == "call_id" for name, _ in _pairs(urlsplit(self.url).query))
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -109,6 +135,7 @@ def build(
     *,
     model: str = "",
     call_id: str = "",
+    action: str = "",
     api_key: str = "",
     key_header: KeyHeader = "Authorization",
     extra_headers: Mapping[str, str] | None = None,
@@ -116,7 +143,7 @@ def build(
     model_in_url: bool | None = None,
     allow_insecure: bool = False,
 ) -> Endpoint:
-    """Return the URL and headers of a socket for `service`.
+    """Return the URL and headers of a socket, or a request, for `service`.
 
     Args:
         base_url: An http, https, ws or wss URL such as `https://api.openai.com/v1` or
@@ -124,12 +151,13 @@ def build(
             `model` among them goes before the argument.
         service: What the socket is for.
         model: The model id; required for realtime and translation unless `base_url` or `extra_query` name one.
-        call_id: The `rtc_...` id of the call; required for sideband.
+        call_id: The `rtc_...` id of the call; required for sideband, and for an `action`.
+        action: For calls: what is done to one, such as `accept`; "" makes a new one.
         api_key: The key or token; empty when `extra_headers` carry the credentials.
         key_header: The header it is sent in: `Authorization` (as `Bearer ...`) or `api-key`.
         extra_headers: Extra headers; names are compared without case, and they replace ours. A credential among
             them, in either header, replaces `api_key`.
-        extra_query: Extra query parameters; they replace those of `base_url`. An upload has no parameters of ours.
+        extra_query: Extra query parameters; they replace those of `base_url`. A request has no parameters of ours.
         model_in_url: For transcription only: send `?model=` or not. None: send it to every host except
             `api.openai.com`, which would open a conversation; gateways route by it.
         allow_insecure: Accept a plain-text URL to another machine.
@@ -140,15 +168,32 @@ def build(
     base = _split(base_url, allow_insecure)
     pairs = _query(base, service, model, call_id, extra_query or {}, model_in_url)
     scheme = _SCHEMES[base.scheme]
-    if service is Service.UPLOAD:
+    if service in HTTP:
         scheme = _HTTP[scheme]
-    url = urlunsplit((scheme, base.netloc, _path(base.path, service), urlencode(pairs, quote_via=quote), ""))
+    path = _path(base.path, service)
+    if action:
+        path += f"/{checked_call_id(call_id)}/{action}"
+    url = urlunsplit((scheme, base.netloc, path, urlencode(pairs, quote_via=quote), ""))
     return Endpoint(url, MappingProxyType(_headers(api_key, key_header, extra_headers or {})))
 
 
 def is_credential(text: str) -> bool:
     """Whether `text` can be sent as a key or token: not empty, visible ASCII only."""
     return bool(text and _API_KEY.fullmatch(text))
+
+
+def is_ephemeral(key: str) -> bool:
+    """Whether a key is a client secret, which opens sessions for some minutes and can do nothing else."""
+    return key.startswith(_EPHEMERAL)
+
+
+def checked_call_id(call_id: object) -> str:
+    """The id of a call, if it can be one. Raises ValueError: one sentence."""
+    if isinstance(call_id, str) and _CALL_ID.fullmatch(call_id):
+        return call_id
+    raise ValueError(
+        f"call_id={call_id!r} is not the id of a call: pass the rtc_... id of the webhook, or of `create`."
+    )
 
 
 def _split(base_url: str, allow_insecure: bool) -> SplitResult:
@@ -230,7 +275,7 @@ def _query(
         elif model_in_url is None and model and _host(base) != OPENAI_HOST:
             ours["model"] = model
     for name in ("intent", "call_id"):
-        if name in extra and extra[name] != ours.get(name) and service is not Service.UPLOAD:
+        if name in extra and extra[name] != ours.get(name) and service not in HTTP:
             raise ValueError(f"`extra_query` must not set `{name}`: the kind of session decides it. Remove it.")
     return [(name, value) for name, value in given if name not in _OUR_PARAMETERS] + list(ours.items())
 

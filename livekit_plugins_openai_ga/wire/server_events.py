@@ -15,6 +15,9 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from . import codec, renames
+from .call_events import PlaybackCleared as PlaybackCleared
+from .call_events import PlaybackStarted as PlaybackStarted
+from .call_events import PlaybackStopped as PlaybackStopped
 from .items import Item, Part
 from .mcp_events import McpCallCompleted as McpCallCompleted
 from .mcp_events import McpCallFailed as McpCallFailed
@@ -322,6 +325,9 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         AudioCommitted,
         SpeechStarted,
         SpeechStopped,
+        PlaybackStarted,
+        PlaybackStopped,
+        PlaybackCleared,
         InputTimeout,
         RateLimitsUpdated,
         ResponseCreated,
@@ -340,7 +346,6 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
 
 _REPEATED = "repeats what the deltas and the item's done event carry"
 _MCP = "the item says it, when it is added and when it is done"
-_PLAYED = "sent on WebRTC and SIP only, where the server plays the audio"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
@@ -349,9 +354,6 @@ IGNORED: Mapping[str, str] = {
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
     "input_audio_buffer.cleared": "the buffer was cleared here when it was asked for",
     "input_audio_buffer.dtmf_event_received": "sent on SIP only",
-    "output_audio_buffer.started": _PLAYED,
-    "output_audio_buffer.stopped": _PLAYED,
-    "output_audio_buffer.cleared": _PLAYED,
     "response.content_part.done": _REPEATED,
     "response.output_text.done": _REPEATED,
     "response.output_audio.done": _REPEATED,

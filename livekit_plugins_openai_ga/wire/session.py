@@ -1,6 +1,7 @@
 """Session payloads: building one, the difference of two, and whether the server kept what it was asked for.
 
-GA merges a `session.update` deeply, drops all of it when one field is bad, and wants `session.type` in each. `audio`,
+GA merges a `session.update` deeply, drops all of it when one field is bad, and wants `session.type` in each (but for
+translation sessions, which refuse it). `audio`,
 `audio.input` and `audio.output` are boxes that merge; every other object (turn detection, transcription, ...) is sent
 whole, because its variants take disjoint fields.
 """
@@ -34,8 +35,16 @@ def realtime_payload(
     input_options: Mapping[str, Any],
     output_options: Mapping[str, Any],
     options: Mapping[str, Any],
+    formats: bool = True,
 ) -> Payload:
-    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level."""
+    """A `session` of type `realtime`. The three mappings fill `audio.input`, `audio.output` and the top level.
+
+    `formats`: name those of the audio on the socket; without audio on it, they are the business of others.
+    """
+    if not formats:
+        boxes = {"input": dict(input_options), "output": dict(output_options)}
+        audio = {name: box for name, box in boxes.items() if box}
+        return {"type": "realtime", **({"audio": audio} if audio else {}), **options}
     return {
         "type": "realtime",
         "audio": {
@@ -51,6 +60,15 @@ def transcription_payload(input_options: Mapping[str, Any], options: Mapping[str
     return {"type": "transcription", "audio": {"input": {"format": dict(PCM_24K), **input_options}}, **options}
 
 
+def fresh(payload: Mapping[str, Any]) -> Payload:
+    """`payload` for a session that does not exist yet: without what is off in a fresh session anyway.
+
+    Turn detection is not, so its null stays. The SDK types the others as never null there.
+    """
+    kept = {key: fresh(value) if isinstance(value, Mapping) else value for key, value in payload.items()}
+    return {key: value for key, value in kept.items() if value is not None or key == "turn_detection"}
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") -> Payload:
     """What to send to turn `old` into `new`; `{}` when nothing. A field that is gone is sent as null: cleared."""
     change: Payload = {}
@@ -62,7 +80,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any], _path: str = "") 
                 change[key] = inner
         elif before != after or (key in new and key not in old):  # a null that was never sent still says something
             change[key] = after
-    if change and not _path:
+    if change and not _path and "type" in new:  # a translation session must not be told
         change = {"type": new["type"], **change}
     return change
 

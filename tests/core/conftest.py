@@ -145,8 +145,8 @@ class Talk:
 
     # -- LiveKit -------------------------------------------------------------------------------------------------
 
-    def asks(self, key: str, *, aside: bool = False) -> list[fx.Effect]:
-        return self.note(self.conversation.answers.ask(key, {}, aside=aside))
+    def asks(self, key: str, *, aside: bool = False, played: bool = False) -> list[fx.Effect]:
+        return self.note(self.conversation.answers.ask(key, {}, aside=aside, played=played))
 
     def rests(self, key: str) -> list[fx.Effect]:
         return self.note(self.conversation.answers.rested(key))

@@ -151,7 +151,7 @@ def test_what_is_refused_and_belongs_to_nobody_is_reported(talk: Any) -> None:
 def test_what_is_not_understood_is_counted_and_the_call_goes_on(talk: Any) -> None:
     talk.says("response.hologram.delta")
     talk.says("response.done")
-    talk.says("output_audio_buffer.started")
+    talk.says("input_audio_buffer.cleared")
     assert [(effect.what, effect.detail) for effect in talk.effects] == [
         ("unknown event", "response.hologram.delta"),
         ("malformed event", "response.done: 'response' is missing"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.core.conversation import Conversation
 
 CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "status": "in_progress", "arguments": ""}
 
@@ -43,6 +44,16 @@ def test_a_spoken_reply_from_beginning_to_end(talk: Any) -> None:
     (ended,) = talk.all(fx.ReplyEnded)
     assert (ended.started_at, ended.first_output_at, ended.ended_at) == (10.0, 10.5, 11.0)
     assert (ended.status, ended.usage.output, ended.failure) == ("completed", 3, None)
+
+
+def test_speech_of_another_format_is_counted_by_its_own_bytes(talk: Any) -> None:
+    talk.conversation = Conversation({"type": "realtime"}, spoken_per_ms=8)
+    talk.ready()
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.speaks("r1", "a1", "hi")  # 4,800 bytes
+    talk.ends("r1")
+    assert talk.conversation.mirror.get("a1").audio_ms == 600
 
 
 @pytest.mark.parametrize(("part", "spoken"), [("text", False), ("audio", True), ("output_text", False)])

@@ -71,6 +71,63 @@ def test_an_out_of_band_request_never_waits_and_never_blocks(talk: Any) -> None:
     assert keys(talk) == ["k1", "k2"]
 
 
+def test_an_interruption_ends_what_the_room_hears_and_no_other_reply(talk: Any) -> None:
+    talk.begins("r0")
+    for key, played in (("quiet", False), ("played", True)):
+        talk.asks(key, aside=True, played=played)
+        talk.begins(f"r-{key}", key, aside=True)
+    talk.note(talk.conversation.answers.interrupt(talk.now))
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r0", "r-played"]
+
+
+def test_an_interruption_ends_a_played_aside_that_is_asked_for_again_and_no_other(talk: Any) -> None:
+    for key, played in (("quiet", False), ("played", True)):
+        talk.asks(key, aside=True, played=played)
+        talk.begins(f"r-{key}", key, aside=True)
+    talk.loses_connection()
+    talk.note(talk.conversation.answers.interrupt(talk.now))
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r-played", "cancelled")]
+    talk.forget()
+    talk.ready()
+    assert keys(talk) == ["quiet"]
+
+
+def test_an_aside_is_asked_for_again_on_the_next_connection_beside_another_reply(talk: Any) -> None:
+    talk.asks("k1")
+    talk.asks("k2", aside=True)
+    talk.begins("r1", "k1")
+    talk.begins("r2", "k2", aside=True)
+    talk.loses_connection()
+    talk.forget()
+    talk.ready()
+    assert sorted(keys(talk)) == ["k1", "k2"]
+    talk.begins("r4", "k2", aside=True)
+    assert talk.all(fx.ReplyResumed) == [fx.ReplyResumed("r2", "k2")]
+
+
+@pytest.mark.parametrize("aside", [True, False])
+def test_one_reply_is_cancelled_by_the_id_it_is_told_under(talk: Any, aside: bool) -> None:
+    talk.asks("k1", aside=aside)
+    talk.begins("r1", "k1", aside=aside)
+    talk.asks("k2", aside=True)
+    talk.begins("r2", "k2", aside=True)
+    talk.note(talk.conversation.answers.cancel("r1", talk.now))
+    assert [event["response_id"] for event in talk.sent_of("response.cancel")] == ["r1"]
+    talk.ends("r1", "cancelled")
+    talk.note(talk.conversation.answers.cancel("r1", talk.now))
+    assert len(talk.sent_of("response.cancel")) == 1
+
+
+def test_a_reply_that_is_cancelled_while_it_waits_to_be_made_again_ends_and_is_not_asked_for(talk: Any) -> None:
+    talk.asks("k1", aside=True)
+    talk.begins("r1", "k1", aside=True)
+    talk.fails("r1", "server_error")
+    talk.note(talk.conversation.answers.cancel("r1", talk.now))
+    assert [(e.response_id, e.status) for e in talk.all(fx.ReplyEnded)] == [("r1", "cancelled")]
+    talk.rests("k1")
+    assert keys(talk) == ["k1"]
+
+
 def test_a_request_the_server_was_too_busy_for_is_sent_again_without_an_error(talk: Any) -> None:
     """livekit/agents#6817: the server's own reply can begin while ours is on its way."""
     talk.asks("k1")

@@ -39,3 +39,11 @@ def test_beyond_the_bound_the_oldest_turns_go_and_are_counted() -> None:
     spoken.keep("long", [chunk(101)])
     assert spoken.of("long") is None
     assert spoken.ms == 0
+
+
+def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
+    spoken = Spoken(keep_ms=100, bytes_per_ms=8)
+    spoken.keep("u1", [bytes(8 * 60)])
+    assert spoken.ms == 60
+    spoken.keep("u2", [bytes(8 * 60)])
+    assert (spoken.of("u1"), spoken.ms, spoken.dropped) == (None, 60, 1)

@@ -25,6 +25,13 @@ def test_user_input_passes_over_a_greeting_nobody_asked_for():
     assert script.take(heard=True).say == "One."
 
 
+def test_each_language_has_its_own_place_in_its_own_list():
+    script = Script([Turn(heard="One", say="Uno")], translations={"de": [Turn(heard="One", say="Eins")], "fr": []})
+    assert script.take_translation("de").say == "Eins"
+    assert script.take_translation("es").say == "Uno"
+    assert script.take_translation("fr").say == script.take_translation("de").say == SCRIPT_IS_OVER
+
+
 def test_hearing_does_not_move_the_script():
     script = Script([Turn(heard="Hi", say="One.")])
     assert script.hear() == script.hear() == script.turns[0]
@@ -92,7 +99,11 @@ def test_a_script_is_loaded_from_json(tmp_path):
     path = tmp_path / "script.json"
     turn = {"heard": "Hi", "say": "A.", "messages": ["B."], "tool": {"name": "f", "arguments": {"a": 1}}}
     ear = {"heard": "Olá", "languages": ["pt"], "logprobs": [-0.5, 0]}
-    path.write_text(json.dumps({"turns": [turn, ear], "out_of_band": [{"say": "Out."}]}))
+    path.write_text(
+        json.dumps(
+            {"turns": [turn, ear], "out_of_band": [{"say": "Out."}], "translations": {"de": [{"say": "Hallo."}]}}
+        )
+    )
     script = Script.load(path)
     assert script.turns == (
         Turn(heard="Hi", say="A.", messages=("B.",), tool=ToolCall("f", {"a": 1})),
@@ -101,6 +112,7 @@ def test_a_script_is_loaded_from_json(tmp_path):
     assert script.turns[0].texts == ("A.", "B.")
     assert script.turns[0].calls == (ToolCall("f", {"a": 1}),)
     assert script.out_of_band == (Turn(say="Out."),)
+    assert script.translations["de"].turns == (Turn(say="Hallo."),)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +123,8 @@ def test_a_script_is_loaded_from_json(tmp_path):
         ("{}", "'turns'"),
         ('{"turns": [], "turn": []}', "Unknown parameter: 'turn'"),
         ('{"turns": [], "out_of_band": 5}', "'out_of_band': expected an array, but got an integer"),
+        ('{"turns": [], "translations": []}', "'translations': expected an object"),
+        ('{"turns": [], "translations": {"de": [{"says": "Hi"}]}}', "'translations.de[0].says'"),
         ('[{}, {"says": "Hi"}]', "Unknown parameter: 'turns[1].says'"),
         ("[5]", "'turns[0]': expected an object"),
         ('[{"say": 5}]', "'turns[0].say': expected a string"),

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, faults
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, asked, faults
 from livekit_plugins_openai_ga.emulator.__main__ import main
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
@@ -83,8 +83,10 @@ async def test_an_intent_opens_a_transcription_session(query):
 
 
 async def test_a_call_is_joined_without_a_model():
-    async with Emulator() as server, dial(server, "?call_id=rtc_1") as client:
-        assert (await receive(client))["session"]["type"] == "realtime"
+    async with Emulator() as server:
+        call = server.calls.create(asked.session({"type": "realtime", "model": "gpt-realtime-mini"}, server.knobs))
+        async with dial(server, f"?call_id={call.id}") as client:
+            assert (await receive(client))["session"]["model"] == "gpt-realtime-mini"
 
 
 async def test_garbage_and_delays_reach_the_client():

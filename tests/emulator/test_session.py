@@ -305,6 +305,30 @@ def test_out_of_band_response_runs_beside_and_leaves_no_items(talk, names):
     assert len(pick(t.session.sent, "response.done")) == 2
 
 
+def test_the_input_of_a_response_stands_for_the_conversation(talk):
+    t = talk(Script(out_of_band=[Turn(say="a"), Turn(say="b")]))
+    item = {"id": "item_1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x" * 400}]}
+    t("conversation.item.create", item=item)
+
+    def heard(given):
+        response = {"conversation": "none", "instructions": "", "output_modalities": ["text"], "input": given}
+        created = t("response.create", response=response)[0]
+        (done,) = [e for e in t.run() if e["type"] == "response.done"]
+        assert done["response"]["id"] == created["response"]["id"]
+        return done["response"]["usage"]["input_tokens"]
+
+    assert heard([]) == 0
+    assert heard([{"type": "item_reference", "id": "item_1"}]) == 100
+    assert len(t.session.items) == 1
+
+
+def test_a_reference_to_an_item_that_is_not_there_is_refused(talk):
+    t = talk(Script(out_of_band=[Turn(say="a")]))
+    reference = {"type": "item_reference", "id": "item_0"}
+    error = error_of(t("response.create", response={"conversation": "none", "input": [reference]}))
+    assert (error["code"], error["param"]) == ("invalid_value", "response.input[0].id")
+
+
 def test_script_over_is_said_politely(talk):
     t = talk(Script())
     done = pick(t("response.create") + t.run(), "response.done")[0]

@@ -138,3 +138,16 @@ async def test_the_endpoint_wants_a_translation_model(query, first):
         url = server.base_url.replace("http://", "ws://") + "/realtime/translations" + query
         async with connect(url, additional_headers={"Authorization": "Bearer sk-test"}) as client:
             assert json.loads(await client.recv())["type"] == first
+
+
+def test_what_is_said_depends_on_the_language_that_the_session_has_now():
+    script = Script([Turn(heard="Hi", say="Hola")], translations={"de": [Turn(heard="Hi", say="Hallo")]})
+    stream = Stream()
+    stream.session = TranslationSession(script, knobs=Knobs(speak=synthetic))
+    stream.session.start(0.0)
+    said = []
+    for language in ("de", "fr"):
+        stream("session.update", session={"audio": {"output": {"language": language}}})
+        stream.append(synthetic("Hi", "alloy", 1.0) + bytes(48_000))
+        said += [e["delta"] for e in stream.run(5) if e["type"] == "session.output_transcript.delta"]
+    assert said == ["Hallo", "Hola"]

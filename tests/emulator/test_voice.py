@@ -8,6 +8,7 @@ import pytest
 from livekit_plugins_openai_ga.emulator import g711
 from livekit_plugins_openai_ga.emulator.vad import SpeechDetector
 from livekit_plugins_openai_ga.emulator.voice import resample, speak, synthetic
+from livekit_plugins_openai_ga.formats import PCMA, PCMU
 from livekit_plugins_openai_ga.wire.session import VOICES
 
 SENTENCE = "The weather in Lisbon is sunny today."
@@ -73,7 +74,24 @@ def test_g711_survives_a_round_trip(encoding):
     codes = bytes(range(256))
     # Mu-law has two codes for zero; the values, not the codes, must survive.
     values = g711.decode(codes, encoding)
-    assert g711.decode(g711.encode(values, encoding), encoding) == values
+    samples = np.frombuffer(values, "<i2")[::3].astype(np.float64)
+    assert g711.decode(g711.nearest(samples, encoding), encoding) == values
+
+
+@pytest.mark.parametrize(("hz", "level"), [(300, 1), (1000, 1), (3300, 1), (4500, 0), (7000, 0), (11000, 0)])
+def test_a_telephone_hears_what_it_can_carry_and_nothing_of_the_rest(hz, level):
+    tone = 10000 * np.sin(2 * np.pi * hz * np.arange(24000) / 24000)
+    codes = g711.encode(np.round(tone).astype("<i2").tobytes(), "audio/pcmu")
+    assert len(codes) == 1000 * g711.BYTES_PER_MS
+    heard = np.frombuffer(g711.decode(codes, "audio/pcmu"), "<i2")[600:-600:3].astype(np.float64)
+    assert np.sqrt(np.mean(heard**2)) * 2**0.5 / 10000 == pytest.approx(level, abs=0.02)
+
+
+@pytest.mark.parametrize("form", [PCMU, PCMA], ids=lambda form: form.name)
+def test_emulator_and_client_agree_on_every_code(form):
+    encoding, codes = form.wire["type"], bytes(range(256))
+    theirs, ours = (np.frombuffer(pcm, "<i2") for pcm in (g711.decode(codes, encoding), form.decode(codes)))
+    assert theirs[::3].tolist() == ours.tolist()
 
 
 def test_g711_known_values():

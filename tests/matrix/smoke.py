@@ -239,7 +239,7 @@ async def server_tool() -> None:
         session.output.audio = Speaker()
         await session.start(Agent(instructions="You sell socks.", tools=[shop]))
         await session.generate_reply()
-        said = [getattr(item, "text_content", None) for item in session.history.items]
+        said = [item.text_content for item in session.history.items if item.type == "message"]
         assert said == [ANSWER], said
         await session.aclose()
 

@@ -21,6 +21,7 @@ EVENTS = (
     "remote_item_added",
     "metrics_collected",
     "session_reconnected",
+    "call_ended",
     "error",
     "openai_server_event_received",
     "openai_client_event_queued",

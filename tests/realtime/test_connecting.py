@@ -23,7 +23,7 @@ def everything(session):
     history.add_message(role="user", content="My name is Ada.")
     return {
         "reply": session.generate_reply(),
-        "another reply": session.generate_reply(out_of_band=True),
+        "another reply": session.generate_reply(conversation="none"),
         "instructions": asyncio.ensure_future(session.update_instructions("Be brief.")),
         "tools": asyncio.ensure_future(session.update_tools([])),
         "history": asyncio.ensure_future(session.update_chat_ctx(history)),

@@ -513,7 +513,7 @@ async def test_an_out_of_band_reply_runs_beside_another_and_leaves_no_trace(open
     async with Emulator(script) as server:
         call = open_session(server)
         spoken = await call.session.generate_reply()
-        aside = await call.session.generate_reply(out_of_band=True, instructions="Classify.")
+        aside = await call.session.generate_reply(conversation="none", instructions="Classify.")
         texts = await asyncio.gather(reading(spoken), reading(aside))
         assert [messages[0][0] for messages in texts] == ["This is the spoken answer.", "A side remark."]
         assert [i.text_content for i in call.session.chat_ctx.items] == ["This is the spoken answer."]

@@ -13,6 +13,7 @@ from livekit.agents import io, llm
 
 from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.realtime.reply import Reply
 from livekit_plugins_openai_ga.realtime.streams import MAX_ROWS, ReplyStreams, Requests, refusal
 from livekit_plugins_openai_ga.wire.items import Item
 
@@ -24,13 +25,23 @@ class Watched(ReplyStreams):
 
     def __init__(self, *, spoken: bool = True, joined: bool = False) -> None:
         self.announced: list[llm.GenerationCreatedEvent] = []
+        self.cancelled_ids: list[str] = []
         super().__init__(spoken=spoken, announce=self.announced.append, joined=joined)
 
     def begin(self, response_id: str = "r1", key: str | None = None, *, aside: bool = False) -> None:
         self.started(fx.ReplyStarted(response_id, key, aside))
 
-    def finish(self, response_id: str = "r1") -> None:
-        self.ended(fx.ReplyEnded(response_id, "completed", "", 0.0, None, 1.0, None, None))
+    def wanted(self, key: str = "k", *, play: bool | None = None) -> asyncio.Future[Reply]:
+        return self.ask(key, self.cancelled_ids.append, play=play)
+
+    def finish(
+        self,
+        response_id: str = "r1",
+        status: str = "completed",
+        reason: str = "",
+        failure: errors.Failure | None = None,
+    ) -> None:
+        self.ended(fx.ReplyEnded(response_id, status, reason, 0.0, None, 1.0, None, failure))
 
 
 async def rest(stream: Any) -> list[Any]:
@@ -77,7 +88,7 @@ def test_a_refusal_carries_sentence_and_code() -> None:
 
 async def test_a_requested_reply_resolves_its_future_and_is_announced_as_the_same_object() -> None:
     streams = Watched()
-    future = streams.ask("k")
+    future = streams.wanted()
     assert streams.active
     streams.begin("r1", "k")
     reply = await future
@@ -94,7 +105,7 @@ async def test_the_servers_own_reply_is_announced_as_such() -> None:
 
 async def test_a_failed_request_raises_and_says_whether_anybody_waited() -> None:
     streams = Watched()
-    future = streams.ask("k")
+    future = streams.wanted()
     assert streams.fail("k", llm.RealtimeError("no"))
     assert not streams.fail("k", llm.RealtimeError("no"))
     assert not streams.active
@@ -106,7 +117,7 @@ async def test_a_failure_nobody_looks_at_is_not_printed_at_exit() -> None:
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
     streams = Watched()
-    streams.ask("k")
+    streams.wanted()
     streams.fail("k", llm.RealtimeError("no"))
     await asyncio.sleep(0)
     assert complaints == []
@@ -114,10 +125,10 @@ async def test_a_failure_nobody_looks_at_is_not_printed_at_exit() -> None:
 
 async def test_a_forgotten_or_cancelled_request_is_left_alone() -> None:
     streams = Watched()
-    future = streams.ask("k")
+    future = streams.wanted()
     future.cancel()
     assert not streams.fail("k", llm.RealtimeError("no"))
-    streams.ask("l")
+    streams.wanted("l")
     streams.forget("l")
     assert not streams.active
     assert not streams.fail("l", llm.RealtimeError("no"))
@@ -208,11 +219,117 @@ async def test_an_applications_own_aside_is_not_spoken_into_the_room() -> None:
     assert not streams.active
 
 
-async def test_an_aside_that_livekit_asked_for_is_a_reply_like_any_other() -> None:
-    streams = Watched()
-    future = streams.ask("k")
+# -- replies an application asked for --------------------------------------------------------------------------------
+
+
+async def test_a_reply_that_is_not_played_is_for_who_asked_alone_and_keeps_its_speech() -> None:
+    streams = Watched(spoken=False)  # a session of texts: LiveKit would speak them
+    future = streams.wanted(play=False)
     streams.begin("r1", "k", aside=True)
-    assert streams.announced == [await future]
+    reply = await future
+    streams.message_started(fx.MessageStarted("r1", "m1", True))
+    streams.audio(fx.MessageAudio("r1", "m1", SOME_PCM))
+    streams.finish()
+    (message,) = await rest(reply.message_stream)
+    assert await message.modalities == ["audio", "text"]
+    assert len(await rest(message.audio_stream)) == 1
+    assert streams.announced == []
+
+
+async def test_a_reply_that_is_played_is_livekits_to_read_and_tells_its_end_to_who_asked() -> None:
+    streams = Watched()
+    future = streams.wanted(play=True)
+    streams.begin("r1", "k", aside=True)
+    mine, (played,) = await future, streams.announced
+    streams.message_started(fx.MessageStarted("r1", "m1", True))
+    streams.text(fx.MessageText("r1", "m1", "Good day."))
+    streams.finish()
+    assert (mine.user_initiated, played.user_initiated) == (True, False)  # LiveKit plays what nobody else does
+    assert mine.response_id == played.response_id == "r1"
+    assert [await rest(mine.message_stream), await rest(mine.function_stream)] == [[], []]
+    assert len(await rest(played.message_stream)) == 1
+    assert await mine.text() == "Good day."
+
+
+async def test_a_reply_whose_future_was_cancelled_in_the_same_step_is_not_played() -> None:
+    streams = Watched()
+    streams.wanted(play=True).cancel()
+    streams.begin("r1", "k")
+    assert streams.announced == []
+
+
+async def test_the_end_of_a_reply_has_its_messages_and_its_calls() -> None:
+    streams = Watched()
+    future = streams.wanted(play=False)
+    streams.begin("r1", "k")
+    reply = await future
+    for item_id, pieces in (("m1", ["Let ", "me see."]), ("m2", ["It is noon."])):
+        streams.message_started(fx.MessageStarted("r1", item_id, False))
+        for piece in pieces:
+            streams.text(fx.MessageText("r1", item_id, piece))
+        streams.message_ended(fx.MessageEnded("r1", item_id))
+    streams.called(fx.FunctionCalled("r1", Item("c1", "function_call", name="add", arguments="{}")))
+    streams.finish()
+    end = await reply.end()
+    assert (end.status, end.reason, end.error) == ("completed", "", None)
+    assert end.text == await reply.text() == "Let me see.\nIt is noon."
+    assert list(end.calls) == await rest(reply.function_stream)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told", "code"),
+    [
+        ("incomplete", "max_output_tokens", r"ended as incomplete \(max_output_tokens\)", "max_output_tokens"),
+        ("cancelled", "", "ended as cancelled;", "cancelled"),
+    ],
+)
+async def test_the_text_of_a_reply_that_broke_off_raises_and_its_end_has_the_part_that_came(
+    status: str, reason: str, told: str, code: str
+) -> None:
+    streams = Watched()
+    future = streams.wanted(play=False)
+    streams.begin("r1", "k")
+    reply = await future
+    streams.message_started(fx.MessageStarted("r1", "m1", False))
+    streams.text(fx.MessageText("r1", "m1", '{"mood": '))
+    streams.finish("r1", status, reason)
+    with pytest.raises(llm.RealtimeError, match=told) as raised:
+        await reply.text()
+    assert raised.value.code == code
+    assert (await reply.end()).text == '{"mood": '
+
+
+async def test_the_text_of_a_reply_that_failed_raises_what_the_server_said() -> None:
+    streams = Watched()
+    future = streams.wanted(play=False)
+    streams.begin("r1", "k")
+    failure = errors.from_server_error("server_error", None, "Try later.")
+    streams.finish("r1", "failed", failure=failure)
+    with pytest.raises(llm.RealtimeError, match=r"Try later\."):
+        await (await future).text()
+
+
+async def test_who_no_longer_waits_for_a_text_takes_it_from_nobody_else() -> None:
+    streams = Watched()
+    future = streams.wanted(play=False)
+    streams.begin("r1", "k")
+    reply = await future
+    waiting = asyncio.ensure_future(reply.text())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    streams.finish()
+    assert await reply.text() == ""
+
+
+async def test_a_reply_is_cancelled_by_its_id_until_it_has_ended() -> None:
+    streams = Watched()
+    future = streams.wanted(play=False)
+    streams.begin("r1", "k")
+    reply = await future
+    reply.cancel()
+    streams.finish("r1", "cancelled")
+    reply.cancel()
+    assert streams.cancelled_ids == ["r1"]
 
 
 # -- any order -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from livekit import rtc
 from livekit.agents import function_tool, llm
 
 from livekit_plugins_openai_ga import RealtimeSession
+from livekit_plugins_openai_ga.realtime import Reply
 
 CHUNK_MS = 100
 CLOSE_LIMIT_S = 1.0 + 0.05
@@ -28,7 +29,7 @@ class Asked:
     """A reply that was asked for; `marker` stands in its instructions."""
 
     marker: str
-    future: asyncio.Future[llm.GenerationCreatedEvent]
+    future: asyncio.Future[Reply]
     out_of_band: bool
 
 
@@ -130,7 +131,13 @@ class Application:
 
     async def reply(self, cancel_after: float | None, out_of_band: bool) -> None:
         marker = f"<<{len(self.asked)}>>"
-        future = self.session.generate_reply(instructions=marker, out_of_band=out_of_band)
+        if out_of_band:
+            play = len(self.asked) % 2 == 0
+            future = self.session.generate_reply(instructions=marker, conversation="none", play=play)
+            if not play:
+                future.add_done_callback(self._aside_began)
+        else:
+            future = self.session.generate_reply(instructions=marker)
         self.asked.append(Asked(marker, future, out_of_band))
         if cancel_after is not None:
             asyncio.get_running_loop().call_later(cancel_after, future.cancel)
@@ -223,6 +230,13 @@ class Application:
         if event.response_id in self._told:
             self.problems.append(f"generation_created twice for {event.response_id}")
         self._told.append(str(event.response_id))
+        self._begin(event)
+
+    def _aside_began(self, future: asyncio.Future[Reply]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            self._begin(future.result())
+
+    def _begin(self, event: llm.GenerationCreatedEvent) -> None:
         heard = Heard(event, asyncio.ensure_future(asyncio.sleep(0)))
         heard.reader = asyncio.ensure_future(self._read(heard))
         self.heard.append(heard)

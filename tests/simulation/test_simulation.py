@@ -8,21 +8,22 @@ import os
 import pytest
 
 from tests.simulation import run
+from tests.simulation.__main__ import OPTIONS
 from tests.simulation.gaps import GAPS, Gap
-from tests.simulation.jobs import played
+from tests.simulation.jobs import What, played
 from tests.simulation.network import Network, Path
 from tests.simulation.run import Outcome
 from tests.simulation.schedule import schedule
 
-CALLS, SPEECHES = 1_500, 500
+COUNTS: dict[What, int] = {"calls": 1_500, "speeches": 500, "translations": 300}
 JOBS = min(2, os.cpu_count() or 1)
 
 
 @pytest.mark.timeout(300)  # half a minute on two cores that have nothing else to do
-@pytest.mark.parametrize(("count", "option"), [(CALLS, ""), (SPEECHES, "--stt ")], ids=["calls", "speeches"])
-def test_no_promise_is_broken(count: int, option: str) -> None:
-    broken = {outcome.seed: found for outcome, found in played(0, count, JOBS, stt=bool(option)) if found}
-    assert broken == {}, f"replay: python -m tests.simulation {option}{min(broken)}"
+@pytest.mark.parametrize("what", COUNTS)
+def test_no_promise_is_broken(what: What) -> None:
+    broken = {outcome.seed: found for outcome, found in played(0, COUNTS[what], JOBS, what=what) if found}
+    assert broken == {}, f"replay: python -m tests.simulation {OPTIONS[what]}{min(broken)}"
 
 
 @pytest.mark.parametrize(

@@ -531,6 +531,34 @@ async def test_a_message_carries_as_much_audio_as_was_asked_for(listen, recordin
         assert [len(base64.b64decode(event["audio"])) for event in sent] == [1920] * 5
 
 
+async def test_a_microphone_is_heard_in_the_step_in_which_it_pushes(listen, recording):
+    async with Emulator() as server:
+        listener = listen(server)
+        await server.wait_sent("session.updated")
+        first, *others = recording(before=0.2).frames(ms=20)
+        listener.stream.push_frame(first)  # LiveKit's own way: the rate of the stream is not known yet
+        await server.wait_received("input_audio_buffer.append")
+        for number, frame in enumerate(others, 2):
+            listener.stream.push_frame(frame)
+            assert listener.stream.info.audio_sent == pytest.approx(0.02 * number)
+
+
+async def test_what_is_pushed_behind_a_flush_stays_behind_it(listen, recording):
+    async with Emulator(script(ONE), knobs=QUICK_SERVER) as server:
+        listener = listen(server, vad=None, turn_detection=None)
+        await server.wait_sent("session.updated")
+        frames = list(recording(before=0.6).frames(ms=200))
+        listener.stream.push_frame(frames[0])
+        await server.wait_received("input_audio_buffer.append", count=2)
+        listener.stream.push_frame(frames[1])
+        listener.stream.flush()
+        listener.stream.push_frame(frames[2])
+        await server.wait_received("input_audio_buffer.append", count=6)
+        received = [event["type"] for event in server.sessions[0].received]
+        kinds = [kind.split(".")[1] for kind in received if kind.startswith("input_audio_buffer")]
+        assert kinds == ["append"] * 4 + ["commit"] + ["append"] * 2
+
+
 # -- failures of single items --------------------------------------------------------------------------------------
 
 

@@ -51,6 +51,18 @@ def test_audio_leaves_as_an_append_of_its_base64() -> None:
     assert outbox.next() is None
 
 
+def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
+    outbox = ready(keep_ms=30, wait_ms=40, bytes_per_ms=8)
+    for mark in range(1, 4):
+        outbox.put_audio(bytes([mark]) * 160)
+    assert (outbox.put_ms, outbox.waiting_ms, outbox.audio.dropped) == (60, 40, 20)
+    assert drain(outbox) == ["audio 2", "audio 3"]
+    assert (outbox.audio.sent, outbox.kept_ms) == (40, 20)
+    assert outbox.session_ms(30) == 50
+    outbox.lost()
+    assert (outbox.audio.dropped, outbox.waiting_ms) == (40, 20)
+
+
 def test_configuration_leaves_before_the_session_is_configured_and_turns_wait() -> None:
     outbox = Outbox()
     outbox.put_audio(pcm(20, 1))

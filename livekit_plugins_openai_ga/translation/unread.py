@@ -1,0 +1,60 @@
+"""What a stream gave out and nobody has read yet. It has its bound: what nobody reads must not fill the memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Unread(AsyncIterator[T], Generic[T]):
+    """An iterator for one reader. Beyond `limit` (in whatever unit `put` counts) the oldest goes."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._items: deque[tuple[T, float]] = deque()
+        self._size = 0.0
+        self._changed = asyncio.Event()
+        self._over = False
+        self._error: BaseException | None = None
+        self.dropped = 0.0
+        """How much went unread."""
+
+    def put(self, item: T, size: float) -> None:
+        """Add to the end."""
+        if self._over:
+            return
+        self._items.append((item, size))
+        self._size += size
+        while self._size > self._limit and len(self._items) > 1:
+            _, gone = self._items.popleft()
+            self._size -= gone
+            self.dropped += gone
+        self._changed.set()
+
+    def end(self, error: BaseException | None = None) -> None:
+        """There will be no more. The reader gets what is there, then the error, or the end."""
+        if not self._over:
+            self._over, self._error = True, error
+            self._changed.set()
+
+    def clear(self) -> None:
+        """Forget what is there."""
+        self._items.clear()
+        self._size = 0.0
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self._over:
+                error, self._error = self._error, None
+                if error is not None:
+                    raise error
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        item, size = self._items.popleft()
+        self._size -= size
+        return item

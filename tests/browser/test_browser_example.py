@@ -1,0 +1,80 @@
+"""The page and the server of examples/browser, in a real browser, against the emulator."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from livekit_plugins_openai_ga.emulator import Emulator, Script
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ENERGY = """async () => {
+  let energy = 0;
+  for (const report of (await call.peer.getStats()).values())
+    if (report.type === "inbound-rtp" && report.kind === "audio") energy += report.totalAudioEnergy;
+  return energy;
+}"""
+
+
+@pytest.fixture
+def example():
+    spec = importlib.util.spec_from_file_location("browser_example", EXAMPLES / "browser" / "server.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+async def shop(example, monkeypatch):
+    """The emulator, and where the page is."""
+    async with Emulator(Script.load(EXAMPLES / "scripts" / "browser.json")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        runner = web.AppRunner(example.app())
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        yield server, f"http://127.0.0.1:{port}"
+        await runner.cleanup()
+
+
+async def test_a_browser_talks_with_the_model_and_the_agent_on_the_server_answers_its_tool_call(
+    shop, microphone, open_page
+):
+    server, url = shop
+    page = await open_page(url, microphone((6.0, "It is number forty two.")))
+    await page.click("#button")
+    await page.wait_for_selector("text=Connected: speak")
+    await page.wait_for_selector("li.assistant:not(.waiting) >> text=What is the number of your order?")
+    await server.wait_sent("output_audio_buffer.stopped", timeout=10)
+    greeted = await page.evaluate(ENERGY)
+    assert greeted > 0.01  # the page's remote track carried the spoken greeting
+
+    await page.wait_for_selector("li.user:not(.waiting) >> text=It is number 42.")
+    await page.wait_for_selector("li.tool >> text=order_status")
+    await page.wait_for_selector("li.assistant:not(.waiting) >> text=on its way", timeout=20_000)
+    await server.wait_sent("output_audio_buffer.stopped", count=2, timeout=10)
+    assert await page.evaluate(ENERGY) > greeted + 0.01
+    if "SCREENSHOT" in os.environ:
+        await page.screenshot(path=os.environ["SCREENSHOT"])
+
+    session = server.sessions[0]
+    outputs = [item for item in session.items if item["type"] == "function_call_output"]
+    assert [item["output"] for item in outputs] == ["Order 42 is on its way, and will be there tomorrow."]
+    assert session.config["instructions"].startswith("You answer the phone")
+    spoken = next(item for item in session.conversation if item.fields.get("role") == "user")
+    heard = np.frombuffer(bytes(spoken.audio), dtype="<i2")
+    assert len(heard) > 24000 * 0.8
+    assert np.sqrt(np.mean(np.square(heard, dtype=np.float64))) > 500
+    rows = await page.locator("#transcript li").evaluate_all("rows => rows.map((row) => row.className)")
+    assert rows == ["assistant", "user", "tool", "assistant"]
+
+    await page.click("#button")
+    await page.wait_for_selector("text=Call ended")
+    await server.wait_until(lambda: next(iter(server.calls)).state == "ended")
+    assert next(iter(server.calls)).outcome == "the caller left"

@@ -1,0 +1,259 @@
+"""A session attached to a call that runs on OpenAI: everything works but the audio, which runs elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, llm
+
+from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
+from livekit_plugins_openai_ga.emulator.calls import Call
+from livekit_plugins_openai_ga.emulator.faults import DropOn
+
+from .conftest import QUICK
+
+MINTED = {
+    "type": "realtime",
+    "model": "gpt-realtime-mini",
+    "instructions": "As it was made.",
+    "tools": [{"type": "function", "name": "theirs", "parameters": {"type": "object", "properties": {}}}],
+    "audio": {
+        "input": {"transcription": {"model": "gpt-transcribe"}, "turn_detection": {"type": "server_vad"}},
+        "output": {"voice": "cedar", "format": {"type": "audio/pcmu"}},
+    },
+}
+LONG = "One two three four five six seven eight nine ten eleven twelve."
+
+
+async def answered(server: Emulator, **session: Any) -> Call:
+    """A SIP call that is live."""
+    call = server.calls.ring()
+    url = f"{server.base_url}/realtime/calls/{call.id}/accept"
+    key = {"Authorization": "Bearer sk-test"}
+    async with aiohttp.ClientSession() as http, http.post(url, json={**MINTED, **session}, headers=key) as answer:
+        assert answer.status == 200, await answer.text()
+    return call
+
+
+def frame() -> rtc.AudioFrame:
+    return rtc.AudioFrame(bytes(960), 24000, 1, 480)
+
+
+async def test_only_what_is_passed_changes_the_call(open_session):
+    async with Emulator() as server:
+        made = await answered(server)
+        before = server.sessions[0].config
+        call = open_session(server, call_id=made.id, speed=1.2)
+        await call.session.update_instructions("Be brief.")
+        after = server.sessions[0].config
+        assert (after["instructions"], after["audio"]["output"].pop("speed")) == ("Be brief.", 1.2)
+        assert after["tools"] == MINTED["tools"]
+        assert after["audio"] == {**before["audio"], "output": {"voice": "cedar", "format": {"type": "audio/pcmu"}}}
+        assert server.handshakes[-1].query == {"call_id": made.id}
+
+
+async def test_tools_that_are_taken_back_are_gone(open_session):
+    async with Emulator() as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        tool = llm.function_tool(lambda: None, raw_schema={"name": "mine", "parameters": {"type": "object"}})
+        await call.session.update_tools([tool])
+        assert [tool["name"] for tool in server.sessions[0].config["tools"]] == ["mine"]
+        await call.session.update_tools([])
+        assert not server.sessions[0].config["tools"]
+        assert call.errors == []
+
+
+async def test_push_audio_is_refused_once_and_nothing_else_is_disturbed(open_session, reading):
+    async with Emulator(Script([Turn(say="Hello.")])) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        for _ in range(100):
+            call.session.push_audio(frame())
+        reply = await call.session.generate_reply()
+        assert [text for text, _ in await reading(reply)] == ["Hello."]
+        (error,) = call.errors
+        assert error.recoverable
+        assert "audio_runs_elsewhere" in str(error.error)
+        assert server.received("input_audio_buffer.append") == []
+
+
+async def test_a_turn_of_the_caller_is_transcribed_and_answered(open_session, reading):
+    script = Script([Turn(heard="Where is it?", say="On its way.")])
+    async with Emulator(script) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        server.hear(made, speak("Where is it?") + bytes(48000))
+        reply = await call.first("generation_created")
+        assert [text for text, _ in await reading(reply)] == ["On its way."]
+        told = call.events["input_audio_transcription_completed"]
+        await call.until(lambda: told and told[-1].is_final)
+        assert told[-1].transcript == "Where is it?"
+        texts = [item.text_content for item in call.session.chat_ctx.items]
+        assert texts == ["Where is it?", "On its way."]
+        assert server.sent("input_audio_buffer.speech_started")  # on the call, and not here
+        heard = [event["type"] for event in call.events["openai_server_event_received"]]
+        assert [name for name in heard if name.startswith("input_audio_buffer") or "audio.delta" in name] == []
+
+
+async def test_speech_is_told_where_the_server_tells_of_it(open_session):
+    async with Emulator(knobs=Knobs(sideband_input_events=True)) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        server.hear(made, speak("Where is it?") + bytes(48000))
+        await call.first("input_speech_started")
+        await call.first("input_speech_stopped")
+
+
+async def test_a_reply_ends_when_it_was_played(open_session, reading):
+    async with Emulator(Script([Turn(say="A sentence that takes a while.")]), knobs=Knobs(pace=50.0)) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        reply = await call.session.generate_reply()
+        await reading(reply)
+        names = [event["type"] for event in call.events["openai_server_event_received"]]
+        assert names.index("response.done") < names.index("output_audio_buffer.stopped") <= len(names) - 1
+
+
+async def test_an_interruption_stops_what_the_caller_hears(open_session, reading):
+    async with Emulator(Script([Turn(say=LONG)]), knobs=Knobs(pace=50.0)) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        reply = await call.session.generate_reply()
+        await server.wait_sent("response.done")
+        call.session.interrupt()
+        await asyncio.wait_for(reading(reply), 2)  # long before it is over
+        assert [event["type"] for event in server.sent("output_audio_buffer.cleared")]
+        assert server.sent("output_audio_buffer.stopped") == []
+        call.session.truncate(message_id="x", modalities=["audio"], audio_end_ms=0, audio_transcript="One")
+        assert server.received("conversation.item.truncate") == []
+
+
+async def test_the_agent_ends_a_turn_where_the_calls_detection_is_off(open_session):
+    off = {**MINTED["audio"], "input": {**MINTED["audio"]["input"], "turn_detection": None}}
+    async with Emulator(Script([Turn(heard="Over.", say="Roger.")])) as server:
+        made = await answered(server, audio=off)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        server.hear(made, speak("Over."))
+        call.session.commit_audio()
+        await call.session.generate_reply()
+        told = call.events["input_audio_transcription_completed"]
+        await call.until(lambda: told and told[-1].is_final)
+        assert told[-1].transcript == "Over."
+
+
+async def test_a_lost_connection_attaches_again_and_repeats_nothing(open_session, reading):
+    script = Script([Turn(say="Hello."), Turn(say="Still here.")])
+    async with Emulator(script) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await reading(await call.session.generate_reply())
+        before = [item["id"] for item in server.sessions[0].items]
+        await server.drop()
+        await call.first("session_reconnected")
+        assert [item["id"] for item in server.sessions[0].items] == before
+        assert server.received("conversation.item.create") == []
+        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["Still here."]
+        assert len(server.sessions) == 1
+
+
+async def test_a_result_on_its_way_when_the_connection_goes_is_sent_again(open_session):
+    async with Emulator(faults=[DropOn("conversation.item.added")]) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        context = llm.ChatContext.empty()
+        context.add_message(role="user", content="A note.", id="note")
+        await call.session.update_chat_ctx(context)
+        assert [item["id"] for item in server.sessions[0].items] == ["note"]
+        assert all(error.recoverable for error in call.errors)
+
+
+async def test_the_end_of_the_call_is_an_event_and_no_error(open_session):
+    async with Emulator() as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        waiting = call.session.generate_reply()
+        server.calls.end(made, "hangup")
+        with pytest.raises(llm.RealtimeError, match="The call is over"):
+            await waiting
+        assert (await call.first("call_ended")).call_id == made.id
+        assert call.errors == []
+        assert len(server.handshakes) == 1
+
+
+async def test_a_call_that_ended_while_the_connection_was_lost_is_over(open_session):
+    async with Emulator() as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        dropped = asyncio.ensure_future(server.drop())
+        server.calls.end(made, "hangup")
+        await dropped
+        assert (await call.first("call_ended")).call_id == made.id
+        assert [error for error in call.errors if not error.recoverable] == []
+
+
+async def test_a_call_that_is_not_there_is_an_error(open_session):
+    async with Emulator() as server:
+        call = open_session(server, call_id="rtc_nobody")
+        await call.until(lambda: any(not error.recoverable for error in call.errors))
+        assert "no such call" in str(call.errors[-1].error)
+        assert len(server.handshakes) == 1 + QUICK.max_retry  # one that was just made may not be known yet
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"call_id": "abc"}, "call_id='abc'.*rtc_"),
+        ({"call_id": ""}, "call_id=''"),
+        ({"call_id": "rtc_1", "fallback_models": ["gpt-realtime-mini"]}, "fallback_models.*remove"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        RealtimeModel(api_key="sk-test", **options)
+
+
+def test_a_call_is_not_replaced_before_the_server_ends_it():
+    model = RealtimeModel(api_key="sk-test", call_id="rtc_1", max_session_duration=60)
+    assert model.options.connection.max_session_duration is None
+    assert model.options.endpoint().url == "wss://api.openai.com/v1/realtime?call_id=rtc_1"
+    assert model.capabilities.turn_detection
+    assert model.capabilities.user_transcription
+
+
+class Shop(Agent):
+    def __init__(self) -> None:
+        super().__init__(instructions="Be brief.")
+        self.asked: list[int] = []
+
+    @llm.function_tool
+    async def order_status(self, number: int) -> str:
+        """Where an order is."""
+        self.asked.append(number)
+        return "On its way."
+
+
+async def test_an_agent_without_a_room_has_the_call():
+    script = Script([Turn(heard="Order 42.", tool=ToolCall("order_status", {"number": 42})), Turn(say="It comes.")])
+    async with Emulator(script) as server:
+        made = await answered(server)
+        model = RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK)
+        session, agent = AgentSession(llm=model), Shop()
+        said: asyncio.Queue[str] = asyncio.Queue()
+        session.on("conversation_item_added", lambda event: said.put_nowait(event.item.text_content))
+        await session.start(agent)
+        server.hear(made, speak("Order forty two.") + bytes(48000))
+        assert [await asyncio.wait_for(said.get(), 10) for _ in range(2)] == ["Order 42.", "It comes."]
+        assert agent.asked == [42]
+        await session.aclose()
+        assert made.state == "live"  # the agent left; the caller did not
