@@ -238,13 +238,13 @@ class Options:
 
     @property
     def input_format(self) -> AudioFormat:
-        """What the server hears."""
-        return session_fields.audio_format("input_audio_format", self.values["input_audio_format"])
+        """What the server hears. A call's audio does not come this way."""
+        return session_fields.audio_format("input_audio_format", self.values.get("input_audio_format", "pcm"))
 
     @property
     def output_format(self) -> AudioFormat:
         """What the server speaks."""
-        return session_fields.audio_format("output_audio_format", self.values["output_audio_format"])
+        return session_fields.audio_format("output_audio_format", self.values.get("output_audio_format", "pcm"))
 
     @property
     def server_turns(self) -> bool:
