@@ -179,8 +179,10 @@ def test_a_call_of_a_tool_may_be_approved_on_the_next_connection(talk: Any) -> N
     request = {"id": "q1", "type": "mcp_approval_request", "server_label": "shop", "name": "buy", "arguments": "{}"}
     talk.added(request)
     talk.says("conversation.item.done", item=request)
+    talk.added({**request, "id": "c1", "type": "mcp_call"})
     talk.ends("r1")
     talk.note(talk.conversation.closed(1.0))
+    assert not talk.conversation.server_tools.running  # as far as anybody can tell
     talk.ready()
     talk.forget()
     talk.note(talk.conversation.server_tools.answer("q1", approve=True, reason=None))
