@@ -11,7 +11,7 @@ from livekit.agents import llm
 
 from livekit_plugins_openai_ga import MCPTool
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, Turn
-from livekit_plugins_openai_ga.emulator.faults import DropOn, FailToolList
+from livekit_plugins_openai_ga.emulator.faults import DropOn, FailToolList, InjectOn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 SECRET = "mcp-secret-token"
@@ -310,13 +310,19 @@ async def test_another_session_can_be_given_the_history(open_session, reading):
 async def test_what_is_secret_in_a_server_is_sent_and_shown_to_nobody(open_session, reading, caplog):
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
-    async with emulator(ASKS, TELLS) as server:
+    quoted = {"type": "invalid_request_error", "code": "x", "message": f"What is {SECRET}?", "param": None}
+    fault = InjectOn("response.created", {"type": "error", "event_id": "e", "error": {**quoted, "event_id": None}})
+    async with emulator(ASKS, TELLS, faults=[fault]) as server:
         call = open_session(server)
         tool = shop(headers={"X-Key": SECRET}, server_url=f"https://shop.test/{SECRET}")
         await call.session.update_tools([tool])
         await reading(await call.session.generate_reply())
         (sent,) = [event for event in call.events["openai_client_event_queued"] if "tools" in event.get("session", {})]
         printed = [repr(tool), repr(tool.payload), repr(sent), repr(call.session.info), caplog.text]
+        printed += [str(error.error) for error in call.errors] + [
+            repr(event) for event in call.events[RAW] if event["type"] == "error"
+        ]
+        assert any("What is [redacted]?" in text for text in printed)
         assert [text for text in printed if SECRET in text] == []
         assert server.received("session.update")[-1]["session"]["tools"][0]["headers"] == {"X-Key": SECRET}
 
