@@ -7,6 +7,7 @@ The rest of the package is written for the newest release. What it needs and old
 | fields of events, capabilities, errors | 1.3.12 to 1.8.9 | `make` leaves them out, and sets them as attributes |
 | tools as classes | 1.3.12 | marks on a function: `raw_schema`, `llm.is_function_tool` |
 | `ProviderTool` | 1.3.12 | looks like a function that nobody calls: `let_through` |
+| `ToolContext.flatten` | 1.3.12 | there are no toolsets: `flat_tools` |
 | `Metadata` of metrics | 1.3.12 | metrics do not keep it |
 | `SpeechEventType.PREFLIGHT_TRANSCRIPT` | 1.3.12 | an interim transcript |
 | several messages in a reply are played | 1.5.12 | only the first: `PLAYS_ONE_MESSAGE`, and they are joined |
@@ -15,6 +16,7 @@ The rest of the package is written for the newest release. What it needs and old
 | `_report_connection_acquired` | 1.5.17 | not told: `report_acquired` |
 | `_update_session` | 1.5.17 | three calls, each waited for: `sets_up_in_steps` |
 | errors that cannot get better end a stream | 1.6.10 | `fair_retries`, `real_reason` |
+| `Instructions` that are rendered | 1.8.9 | they are a text: `plain_instructions` |
 | `inference.VAD` | 1.6.10 | livekit-plugins-silero: `voice_detector` |
 | a long attempt gives a stream its retries back | 1.8.9 | `fair_retries` |
 
@@ -31,7 +33,7 @@ import importlib.util
 import inspect
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
@@ -120,6 +122,19 @@ def let_through(tool: ProviderTool, name: str) -> None:
     if not hasattr(livekit.agents, "ProviderTool"):
         mark: Callable[..., object] = llm.function_tool
         mark(tool, raw_schema={"name": name, "parameters": {}})
+
+
+def flat_tools(tools: Sequence[Any]) -> list[llm.Tool]:
+    """An agent's tools as LiveKit gives them to a session: those of its toolsets by themselves."""
+    context = llm.ToolContext(list(tools))
+    flatten = getattr(context, "flatten", None)
+    return list(context.function_tools.values() if flatten is None else flatten())
+
+
+def plain_instructions(instructions: Any, *, spoken: bool) -> str:
+    """An agent's instructions as LiveKit gives them to a session whose replies are `spoken`, or written."""
+    render = getattr(instructions, "render", None)
+    return str(instructions if render is None else render(modality="audio" if spoken else "text"))
 
 
 def report_acquired(owner: llm.RealtimeSession[Any] | stt.RecognizeStream, *measured: Any) -> None:

@@ -16,6 +16,7 @@ import livekit.agents
 import pytest
 from livekit.agents import APIConnectionError, APIConnectOptions, APIError, function_tool, llm
 from livekit.agents import stt as lk
+from livekit.agents.llm.chat_context import Instructions
 
 import livekit_plugins_openai_ga
 from livekit_plugins_openai_ga import STT, framework
@@ -204,3 +205,31 @@ def test_numbers_from_a_job_say_which_one_and_others_say_nothing() -> None:
     context = contextvars.copy_context()
     context.run(livekit.agents.job._JobContextVar.set, SimpleNamespace(job=job))
     assert context.run(job_attributes) == {"job_id": "AJ_1", "room_id": "RM_1"}
+
+
+@function_tool
+async def one() -> None:
+    """One."""
+
+
+@function_tool
+async def two() -> None:
+    """Two."""
+
+
+def test_tools_are_given_without_their_toolsets() -> None:
+    toolset = llm.Toolset(id="both", tools=[two])
+    assert [tool.info.name for tool in framework.flat_tools([one, toolset])] == ["one", "two"]
+    assert framework.flat_tools([]) == []
+
+
+def test_a_release_without_toolsets_gives_the_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(llm.ToolContext, "flatten")
+    assert framework.flat_tools([one, two]) == [one, two]
+
+
+def test_instructions_are_given_as_a_session_gets_them() -> None:
+    assert framework.plain_instructions("Be brief.", spoken=True) == "Be brief."
+    both = Instructions("Be kind.", audio="Speak slowly.", text="Write little.")
+    assert framework.plain_instructions(both, spoken=True) == both.render(modality="audio")
+    assert framework.plain_instructions(both, spoken=False) == both.render(modality="text")

@@ -5,6 +5,9 @@ refusal names its update by event id (or, when a gateway lost the id, is taken f
 
 The server fixes the voice when the agent first spoke, and refuses an update that names another with all that is in it.
 So from then on a new voice is held back until the next connection.
+
+A connection may have been told a configuration ahead, before there was a session. That counts as the first update on
+its way, and what is wanted beyond it as the second.
 """
 
 from __future__ import annotations
@@ -17,18 +20,22 @@ from ..errors import Failure
 from ..wire import session
 from .repair import VOICE_IS_FIXED, Repair, without_voice
 
+TOLD_AHEAD = "session_ahead"
+"""Event id of the update that is sent before there is a session."""
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
     """One `session.update` on its way. `keys` are the requests that wait for it.
 
-    `whole`: it is what a connection begins with, all of the configuration.
+    `whole`: with it the server has all of the configuration. `ahead`: it was sent before there was a session.
     """
 
     event_id: str
     change: session.Payload
     keys: tuple[str, ...]
     whole: bool = False
+    ahead: bool = False
 
 
 class Config:
@@ -67,14 +74,27 @@ class Config:
         """Remember a request that is done when the next connection is configured."""
         self._waiting.append(key)
 
-    def opened(self, event_id: str) -> Update:
-        """A new connection: the server has nothing of ours, so everything goes in one update."""
+    def opened(self, event_id: str, told: session.Payload | None = None) -> Update | None:
+        """A new connection; returns what is to be sent now. The server has nothing of ours, so everything goes in one
+        update; or it was `told` something ahead, and gets what differs from that, if anything does.
+        """
         keys = [key for update in self._flying for key in update.keys] + self._waiting
         self._waiting, self.confirmed = [], None
         self.complete = self.voice_fixed = False
         self.held = {}
         self._flying.clear()
-        return self._fly(Update(event_id, dict(self.wanted), tuple(keys), whole=True))
+        everything = Update(event_id, dict(self.wanted), tuple(keys), whole=True)
+        if told is None:
+            return self._fly(everything)
+        rest = session.difference(told, self.wanted)
+        ahead = Update(TOLD_AHEAD, told, () if rest else everything.keys, whole=not rest, ahead=True)
+        self._fly(ahead)
+        return self._fly(replace(everything, change=rest)) if rest else None
+
+    def anew(self, refused: Update, event_id: str) -> Update:
+        """What was told ahead was refused: everything is sent as on any other connection, and that is the whole."""
+        self._flying = [replace(update, whole=False) for update in self._flying]
+        return self._fly(Update(event_id, dict(self.wanted), refused.keys, whole=True))
 
     def _fly(self, update: Update) -> Update:
         self._flying.append(update)

@@ -68,9 +68,11 @@ class Conversation:
 
     # -- what happens on the wire -------------------------------------------------------------------------------
 
-    def opened(self, now: float) -> Effects:
-        """A new connection has a session. Sends the configuration and, behind it, every item worth replaying."""
-        return [*self.setup.opened(), *self.history.opened()]
+    def opened(self, now: float, told: dict[str, Any] | None = None) -> Effects:
+        """A new connection has a session. Sends the configuration, or what it was not `told` of it ahead, and, behind
+        it, every item worth replaying.
+        """
+        return [*self.setup.opened(told), *self.history.opened()]
 
     def receive(self, event: ev.ServerEvent, now: float) -> Effects:
         """One server event. Never raises, whatever the order of events."""

@@ -86,9 +86,9 @@ class Hearing:
 
     # -- the connection ------------------------------------------------------------------------------------------
 
-    def opened(self, now: float) -> Effects:
-        """A new connection has a session; sends the configuration."""
-        return self.setup.opened()
+    def opened(self, now: float, told: dict[str, Any] | None = None) -> Effects:
+        """A new connection has a session; sends the configuration, or what it was not `told` of it ahead."""
+        return self.setup.opened(told)
 
     def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
         """Change the configuration; `key` is settled when the server answers."""

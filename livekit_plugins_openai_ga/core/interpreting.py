@@ -147,11 +147,11 @@ class Interpreting:
 
     # -- the connection ------------------------------------------------------------------------------------------
 
-    def opened(self) -> Effects:
-        """A new connection has a session; sends the configuration."""
+    def opened(self, told: dict[str, Any] | None = None) -> Effects:
+        """A new connection has a session; sends the configuration, or what it was not `told` of it ahead."""
         self._engine_ms = self._taken_ms = 0.0
         self._closing = False
-        return self.setup.opened()
+        return self.setup.opened(told)
 
     def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
         """Change the configuration; `key` is settled when the server answers. Nothing may be sent behind a close, so

@@ -45,10 +45,10 @@ class Setup:
         self._event_id = event_id
         self._was_ready = False
 
-    def opened(self) -> Effects:
-        """A new connection has a session: everything is sent in one update."""
+    def opened(self, told: session.Payload | None = None) -> Effects:
+        """A new connection has a session: everything is sent in one update, or what it was not `told` ahead."""
         self.phase = Phase.CONFIGURING
-        return self._send(self.config.opened(self._event_id("session")))
+        return self._send(self.config.opened(self._event_id("session"), told))
 
     def _send(self, update: Update | None) -> Effects:
         if update is None:
@@ -99,6 +99,8 @@ class Setup:
         update = self.config.refused(failure)
         if update is None:
             return None
+        if update.ahead:  # nobody asked for it in this session; when it is asked for now, the answer tells
+            return self._send(self.config.anew(update, self._event_id("session")))
         if (part := repair(update.change, failure)) is not None:
             return self._repaired(update, part, failure)
         if update.whole:

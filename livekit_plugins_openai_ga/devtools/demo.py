@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +16,9 @@ from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.types import NOT_GIVEN
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from ..realtime import RealtimeModel, RealtimeSession
+from ..realtime import RealtimeSession
 from .call import CallerAudio, Loudspeaker
+from .long_line import long_line
 from .minutes import Minutes, SessionReader
 from .played_call import (
     GREETING,
@@ -31,9 +33,13 @@ from .played_call import (
     log_to_stderr,
     report,
 )
+from .readiness import TimedModel, dialled
 from .wav import CallRecording
 
 TURN_DETECTION = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
+
+ROUND_TRIP = 0.05
+"""Seconds there and back on the line to the emulator, which is on this machine."""
 
 LOOKUP_SECONDS = 0.4
 """Seconds the tool takes."""
@@ -65,10 +71,13 @@ class WeatherDesk(Agent):
         return f"{city} now: 18 C, clear, light NW wind; tonight 12 C; tomorrow: 21 C, sunny."
 
 
-async def hold_call(model: RealtimeModel, caller: bytes, *, hang_up: asyncio.Event) -> tuple[CallRecording, Minutes]:
+async def hold_call(
+    model: TimedModel, caller: bytes, *, hang_up: asyncio.Event, dialled: float | None = None
+) -> tuple[CallRecording, Minutes]:
     """Hold one call with the caller's recording (24 kHz int16 mono PCM), until it is over or `hang_up` is set.
 
-    Returns the recording of both sides, and the minutes with the timeline and the failure that ended the call, if any.
+    `dialled`: seconds in which a session that was not prewarmed was ready, for the timeline. Returns the recording of
+    both sides, and the minutes with the timeline and the failure that ended the call, if any.
     """
     loop = asyncio.get_running_loop()
     zero = loop.time()
@@ -94,15 +103,18 @@ async def hold_call(model: RealtimeModel, caller: bytes, *, hang_up: asyncio.Eve
     over = asyncio.Event()
     session.on("close", lambda _: over.set())
     try:
-        await first_of(_converse(session, microphone, loudspeaker, reader, minutes), over.wait(), hang_up.wait())
+        await first_of(_converse(model, session, microphone, loudspeaker, reader, minutes), over.wait(), hang_up.wait())
     finally:
         await session.aclose()
         await synchronizer.aclose()
+        if model.ready_after is not None:
+            minutes.timeline.ready(model.ready_after, dialled)
         minutes.close()
     return recording, minutes
 
 
 async def _converse(
+    model: TimedModel,
     session: AgentSession[None],
     microphone: CallerAudio,
     loudspeaker: Loudspeaker,
@@ -116,7 +128,8 @@ async def _converse(
     if minutes.failure:
         return
     reader.attend_model(model_side)
-    minutes.note(f"connected to {model_side.realtime_model.model}")
+    ready = "" if model.ready_after is None else f", ready after {model.ready_after * 1000:.0f} ms"
+    minutes.note(f"connected to {model.model}{ready}")
     await session.generate_reply(instructions=f"Answer the phone. Say only: {GREETING}").wait_for_playout()
     microphone.speak()
     await microphone.finished.wait()
@@ -130,14 +143,25 @@ async def _converse(
 
 async def _run(pcm: bytes, *, live: bool, bundled: bool) -> tuple[CallRecording, Minutes, bool]:
     with hanging_up() as hang_up:
-        async with answering(live=live, bundled=bundled) as environment:
-            model = RealtimeModel(
-                base_url=environment.get("OPENAI_BASE_URL", NOT_GIVEN),
-                api_key=environment.get("OPENAI_API_KEY"),
-                voice=VOICE,
-                turn_detection=TURN_DETECTION,
+        async with answering(live=live, bundled=bundled) as environment, contextlib.AsyncExitStack() as stack:
+            base_url = environment.get("OPENAI_BASE_URL", NOT_GIVEN)
+            if not live:
+                base_url = await stack.enter_async_context(long_line(str(base_url), round_trip=ROUND_TRIP))
+            model, other = (
+                TimedModel(
+                    base_url=base_url,
+                    api_key=environment.get("OPENAI_API_KEY"),
+                    voice=VOICE,
+                    turn_detection=TURN_DETECTION,
+                )
+                for _ in range(2)
             )
-            recording, minutes = await hold_call(model, pcm, hang_up=hang_up)
+            stack.push_async_callback(model.aclose)
+            agent = WeatherDesk()
+            model.prewarm(instructions=agent.instructions, tools=agent.tools)
+            # Meanwhile a worker would join the room. This one begins later, so that one is there when this one is.
+            took = await dialled(other, agent)
+            recording, minutes = await hold_call(model, pcm, hang_up=hang_up, dialled=took)
     return recording, minutes, hang_up.is_set()
 
 
@@ -155,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     log_to_stderr()
-    announce(options, pcm)
+    announce(options, pcm, round_trip=ROUND_TRIP)
     try:
         recording, minutes, interrupted = asyncio.run(_run(pcm, live=options.live, bundled=options.wav is None))
         return report(recording, minutes, options.out, interrupted=interrupted)

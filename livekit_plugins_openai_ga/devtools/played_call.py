@@ -143,13 +143,15 @@ class _OnceEach(logging.Filter):
         return not known
 
 
-def announce(options: argparse.Namespace, pcm: bytes) -> None:
-    """Say what is going to happen."""
+def announce(options: argparse.Namespace, pcm: bytes, *, round_trip: float = 0.0) -> None:
+    """Say what is going to happen. `round_trip`: seconds that the line to the emulator is made long, there and back."""
     name, seconds = Path(options.wav or CALLER).name, len(pcm) / 2 / SAMPLE_RATE
     other = "OpenAI" if options.live else "the emulator"
     say(f"Playing {name} ({seconds:.0f} s) to {other}, in real time. Ctrl-C hangs up.")
     if not options.live:
         say_what_the_emulator_is(options)
+        if round_trip:
+            say(f"The line to it is made {round_trip * 1000:.0f} ms long, there and back, as to a server far away.")
     print(flush=True)
 
 

@@ -44,6 +44,7 @@ class Timeline:
         self._entries: list[Entry] = []
         self._tokens: dict[str, int] = {}
         self._costs: list[float | None] = []
+        self._ready = ""
 
     @property
     def entries(self) -> list[Entry]:
@@ -78,6 +79,16 @@ class Timeline:
     def note(self, at: float, text: str) -> None:
         """Something happened to the session itself: connected, reconnected, closed, an error."""
         self._entries.append(Entry(at, "session", text))
+
+    def ready(self, prewarmed: float, dialled: float | None) -> None:
+        """The agent could ask for its first reply so many seconds after its session was asked for.
+
+        Its connection was prewarmed; one that was dialled then took `dialled` seconds, None when that is not known.
+        """
+        self._ready = f"Ready for the first turn: {prewarmed * 1000:.0f} ms prewarmed"
+        if dialled is not None:
+            saved = (dialled - prewarmed) * 1000
+            self._ready += f", {dialled * 1000:.0f} ms dialled in the same run: {saved:.0f} ms saved"
 
     def usage(self, tokens: Mapping[str, int], cost_usd: float | None) -> None:
         """Add one response: tokens by kind (`{"audio in": 120, ...}`), cost in USD (None: no price is known)."""
@@ -145,11 +156,13 @@ class Timeline:
     def _summary(self, width: int) -> list[str]:
         waits = list(self.first_audio().values())
         interrupted = sum(entry.interrupted for entry in self._entries)
-        lines = ["Time to first audio: no reply was heard."]
+        lines = [f"{self._ready}."] if self._ready else []
         if waits:
             median, longest = statistics.median(waits) * 1000, max(waits) * 1000
             turns = _count(len(waits), "turn")
-            lines = [f"Time to first audio: median {median:.0f} ms, longest {longest:.0f} ms over {turns}."]
+            lines.append(f"Time to first audio: median {median:.0f} ms, longest {longest:.0f} ms over {turns}.")
+        else:
+            lines.append("Time to first audio: no reply was heard.")
         tools = sum(entry.lane == "tool" for entry in self._entries)
         lines.append(f"Interruptions: {interrupted}. Tool calls: {tools}.")
         if self._costs:

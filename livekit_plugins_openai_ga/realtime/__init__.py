@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .. import elsewhere
+from ..images import Images
 from ..info import SessionInfo
 from . import realtime_model as realtime_model
 from . import utils as utils
@@ -14,6 +15,7 @@ from .events import (
     RateLimit,
     RateLimitsUpdated,
     ResponseIncomplete,
+    SaidOtherwise,
     SessionCreated,
 )
 from .mcp import MCPTool
@@ -22,6 +24,7 @@ from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
+    "Images",
     "InputAudioTimeoutTriggered",
     "MCPApprovalRequested",
     "MCPTool",
@@ -34,6 +37,7 @@ __all__ = [
     "Reply",
     "ReplyEnd",
     "ResponseIncomplete",
+    "SaidOtherwise",
     "SessionCreated",
     "SessionInfo",
 ]

@@ -21,6 +21,7 @@ OwnEvents = Literal[
     "response_incomplete",
     "mcp_tools_listed",
     "mcp_approval_requested",
+    "said_otherwise",
     "call_ended",
 ]
 
@@ -113,6 +114,25 @@ class CallEnded:
 
     call_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidOtherwise:
+    """The event `said_otherwise`: what `say()` gave to be read aloud was said in other words.
+
+    Words are compared by the transcript of the speech, which may write a number where the text has a word.
+
+    Attributes:
+        response_id: The reply's id.
+        text: What was to be said.
+        said: What was said.
+        similarity: How much of it was, by words in their order: 0.0 to 1.0, which it never is here.
+    """
+
+    response_id: str
+    text: str
+    said: str
+    similarity: float
 
 
 @dataclass(frozen=True, slots=True)

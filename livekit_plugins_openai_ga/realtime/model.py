@@ -16,8 +16,11 @@ from .. import azure, models
 from .. import options as opts
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
+from ..framework import flat_tools, plain_instructions
+from ..images import DEFAULT_IMAGES, Images
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
+from . import mapping
 from .call import CallSession
 from .session import RealtimeSession
 
@@ -49,6 +52,8 @@ class SessionOptions(TypedDict, total=False):
     input_audio_format: NotGivenOr[Any]
     output_audio_format: NotGivenOr[Any]
     fallback_models: Sequence[str]
+    images: Images
+    read_aloud: bool
     temperature: NotGivenOr[float]
 
 
@@ -94,6 +99,8 @@ class RealtimeModel(llm.RealtimeModel):
         input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
+        images: Images = DEFAULT_IMAGES,
+        read_aloud: bool = False,
         call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
@@ -144,6 +151,9 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            images: which links to images are fetched, how large frames may be, how many of a video are sent.
+            read_aloud: `AgentSession.say` without a TTS asks the model to read the text aloud, which it may do in other
+                words (the session's event `said_otherwise` tells). Default False: GA has no speech from a given text.
             call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
                 begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
                 elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
@@ -179,6 +189,8 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            images=images,
+            read_aloud=read_aloud,
             call_id=call_id,
             given={
                 "voice": voice,
@@ -370,14 +382,26 @@ class RealtimeModel(llm.RealtimeModel):
         self._sessions.add(session)
         return session
 
-    def prewarm(self) -> None:
-        """Open a connection in the background, for the first session. Does nothing outside an event loop.
+    def prewarm(
+        self, *, instructions: NotGivenOr[Any] = NOT_GIVEN, tools: NotGivenOr[Sequence[Any]] = NOT_GIVEN
+    ) -> None:
+        """Open and configure a connection in the background, for the first session. Does nothing outside an event loop.
 
-        Call it where the call begins, before the room is joined: the session is then configured one round trip after
-        `session()`. The connection is closed after two minutes if no session took it. One that cannot be opened is no
-        error: the session dials itself then, and tells.
+        Call it where the call begins, before the room is joined. With the agent's `instructions` and `tools` the
+        session may ask for a reply as soon as it is there; without them, or when they changed, one round trip later.
+        The connection is closed after two minutes if no session took it. One that cannot be opened is no error: the
+        session dials itself then, and tells.
+
+        Args:
+            instructions: `agent.instructions`, or a text.
+            tools: `agent.tools`, or any list of tools and toolsets.
         """
-        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout)
+        spoken = self._options.audio_output
+        text = plain_instructions(instructions, spoken=spoken) if is_given(instructions) else None
+        payloads, _ = mapping.to_tools(flat_tools(tools) if is_given(tools) else [])
+        # A call has a configuration, of which a session changes what its agent has of its own.
+        told = None if self._options.call_id else self._options.session_payload(text, payloads)
+        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout, tell=told)
 
     async def dial(self, options: opts.Options) -> Link:
         """A link for a session: the one that was prewarmed, if it fits. Raises `LinkFailed`."""

@@ -148,7 +148,7 @@ class Shell(Listening):
         self._trail.opened(link)
         which = (link.session_id, link.request_id, self._options.model, link.expires_at)
         self.emit("session_created", events.SessionCreated(*which, int(self._counters.count("connections"))))
-        self._do(self._conversation.opened(time.time()))
+        self._do(self._conversation.opened(time.time(), link.told))
         # A gateway that never confirms would leave the agent silent for ever.
         timeout = self._options.connection.conn_options.timeout
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")

@@ -8,7 +8,7 @@ object may have been edited in place meanwhile; its texts tell.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from livekit.agents import llm
 from livekit.agents.voice.generation import remove_instructions
@@ -38,16 +38,24 @@ class Shown:
         self._look()
         return self._items.copy()
 
-    def records(self, items: Sequence[llm.ChatItem]) -> list[Record]:
+    def records(self, items: Sequence[llm.ChatItem], picture: mapping.Picture) -> list[Record]:
         """The records of a context, and the mirror's own ones where nothing has changed.
 
-        Instructions, handoffs and configuration updates are LiveKit's own and left out.
+        Instructions, handoffs and configuration updates are LiveKit's own and left out. `picture`: of what is new.
         """
         self._look()
         start = self._beginning(items)
         rest = llm.ChatContext(list(items[start:]))
         remove_instructions(rest)
-        return [*self._records[: bisect_right(self._ends, start)], *filter(None, map(self._record, rest.items))]
+        return [
+            *self._records[: bisect_right(self._ends, start)],
+            *filter(None, (self._record(item, picture) for item in rest.items)),
+        ]
+
+    def with_newcomers(self, records: Sequence[Record], there: Set[str]) -> list[Record]:
+        """`records` and, behind them, the items that the server made since `there` were all ids there were."""
+        wanted = {record.id for record in records} | there
+        return [*records, *(r for r in self._mirror if r.id not in wanted and r.origin is None)]
 
     def _look(self) -> None:
         values = self._mirror.values
@@ -82,7 +90,7 @@ class Shown:
                 return min(place, same)
         return same
 
-    def _record(self, item: llm.ChatItem) -> Record | None:
+    def _record(self, item: llm.ChatItem, picture: mapping.Picture) -> Record | None:
         if item.type == "function_call_output":
             call = self._mirror.get(short_id(item.call_id))
             if call is not None and call.item.type == "mcp_call":
@@ -90,4 +98,4 @@ class Shown:
         known = self._mirror.get(short_id(item.id))
         if known is not None and mapping.says(item, mapping.texts_of(known)):
             return known
-        return mapping.to_record(item, self._heard)
+        return mapping.to_record(item, picture, self._heard)

@@ -368,9 +368,13 @@ class STT(stt.STT[str]):
     # -- connections ---------------------------------------------------------------------------------------------
 
     def prewarm(self) -> None:
-        """Open a connection for the next stream, in the background. Does nothing outside an event loop."""
+        """Open and configure a connection for the next stream, in the background. Does nothing outside an event loop.
+
+        LiveKit calls it when an agent starts; called when the job begins, it saves the stream the whole dialling.
+        """
         if self._options.use_realtime:
-            self._prewarmed.open(self._options, DEFAULT_API_CONNECT_OPTIONS.timeout)
+            timeout = DEFAULT_API_CONNECT_OPTIONS.timeout
+            self._prewarmed.open(self._options, timeout, tell=self._options.payload())
 
     async def dial(self, options: Options, timeout: float) -> tuple[Link, bool]:
         """A link for a stream within `timeout` seconds, and whether it was open already. Raises `LinkFailed`."""

@@ -226,10 +226,9 @@ class Options:
         """Where its sockets go. Without credentials that are asked for each time."""
         return self.connection.endpoint(Service.TRANSCRIPTION, model=self.served_as, model_in_url=self.model_in_url)
 
-    @property
-    def place(self) -> object:
-        """What a socket is for: it serves all options with an equal place, if it was told nothing yet."""
-        return self.connection, self.endpoint().url
+    def served_by(self, other: Options) -> bool:
+        """Whether a socket that was opened, and configured, for `other` options serves these, too."""
+        return self.connection == other.connection and not self.needs_new_session(other)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""

@@ -273,7 +273,7 @@ class TranscriptionSession:
         self._trail.opened(link)
         if self._options.needs_new_session(self._dialled):  # changed while it was being opened
             self._line.hang_up(None)
-        self._do(self._hearing.opened(self._now()))
+        self._do(self._hearing.opened(self._now(), link.told))
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
         left = max(0.1, self._deadline - self._now())
         self._confirmation = self._loop.call_later(left, self._line.hang_up, overdue)

@@ -15,7 +15,7 @@ from ..log import logger
 from ..transport.link import Link
 from ..wire import translation
 from ..wire.endpoint import Endpoint, Service
-from ..wire.session import Payload
+from ..wire.session import Payload, fresh
 
 LANGUAGES = ("de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "vi", "zh")
 """Target languages that OpenAI documents. Its server takes more (about 70 were seen in an error message)."""
@@ -90,6 +90,10 @@ class Options:
             noise_reduction=self.noise_reduction,
         )
 
+    def requested(self) -> Payload:
+        """The session as it is asked for over HTTP, with a client secret: there, no URL names the model."""
+        return {"type": "translation", "model": self.model, **fresh(self.payload())}
+
     def restored(self, wanted: Payload) -> Options:
         """These options with the language that a payload asks for: the server refused another one."""
         return replace(self, target_language=wanted["audio"]["output"]["language"])
@@ -106,10 +110,9 @@ class Options:
         """Where its sockets go. Without credentials that are asked for each time."""
         return self.connection.endpoint(Service.TRANSLATION, model=self.model)
 
-    @property
-    def place(self) -> object:
-        """What a socket is for: it serves all options with an equal place, if it was told nothing yet."""
-        return self.connection, self.model
+    def served_by(self, other: Options) -> bool:
+        """Whether a socket that was opened for `other` options serves these, too."""
+        return (self.connection, self.model) == (other.connection, other.model)
 
     async def open(self, timeout: float) -> Link:
         """Open a socket within `timeout` seconds. Raises `LinkFailed`."""

@@ -201,7 +201,7 @@ class TranslationSession:
         self._session_id = link.session_id
         self._counters.connected()
         self._trail.opened(link)
-        self._do(self._core.opened())
+        self._do(self._core.opened(link.told))
         overdue = replace(from_exception(TimeoutError()), message="The server did not confirm the configuration.")
         timeout = self._options.connection.conn_options.timeout
         self._start("confirmation", timeout, lambda: self._supervisor.hang_up(overdue))

@@ -119,8 +119,9 @@ class Translator:
         return stream
 
     async def prewarm(self) -> None:
-        """Open a connection for the next stream, in the background. It is closed after two minutes if none took it."""
-        self._prewarmed.open(self._options, self._options.connection.conn_options.timeout)
+        """Open and configure a connection for the next stream, in the background. Two minutes later it is closed."""
+        timeout = self._options.connection.conn_options.timeout
+        self._prewarmed.open(self._options, timeout, tell=self._options.payload())
 
     async def dial(self, options: Options) -> Link:
         """A link for a stream: the one that was prewarmed, if it fits. Raises `LinkFailed`."""

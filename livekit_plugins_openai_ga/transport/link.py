@@ -24,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidS
 from websockets.protocol import State
 
 from .. import errors
+from ..core.config import TOLD_AHEAD
 from ..errors import Failure, Kind
 from ..log import socket_logger
 from ..redaction import hide, redact, secrets_in
@@ -180,6 +181,7 @@ class Link:
     Attributes:
         session_id: OpenAI's id of the session; "" before it began.
         request_id: The `x-request-id` of the handshake; "" when there was none.
+        told: The configuration it was sent before anybody took it; None: none.
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
     """
 
@@ -195,6 +197,7 @@ class Link:
         self.session_id = ""
         self.expires_at: float | None = None
         self.request_id = ""
+        self.told: Payload | None = None
         if socket.response is not None:
             self.request_id = hide(socket.response.headers.get("x-request-id", ""), self._secrets)[:MAX_ID]
             socket.response.headers.clear()  # nobody reads the handshake any more: 3 KiB, and the key is in the request
@@ -338,6 +341,12 @@ class Link:
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
             self._secrets = tuple(dict.fromkeys((*self._secrets, *secrets_in(event))))
         broadcast((self._socket,), client_events.text(event))
+
+    def tell(self, session: Payload) -> None:
+        """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""
+        if self.ready:
+            self.write(client_events.session_update(session, event_id=TOLD_AHEAD))
+            self.told = session
 
     async def room(self) -> None:
         """Wait until the link is `ready`. It never is again when the socket is gone: `receive` says why, once all that

@@ -1,10 +1,14 @@
-"""A connection made before anybody needs it, for the first who asks for one."""
+"""A connection made and configured before anybody needs it, for the first who asks for one.
+
+It is told the configuration as soon as it is open. Nobody waits for the answer: it stays in line, so whoever takes the
+link reads it first, and a refusal is told by whoever is there to hear it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +21,8 @@ WARM_FOR_S = 120.0
 class Destination(Protocol):
     """Where links are opened to."""
 
-    @property
-    def place(self) -> object:
-        """A link serves every destination whose place is equal to that of its own."""
+    def served_by(self, other: Any) -> bool:
+        """Whether a link that was opened, and configured, for this `other` one of the same kind serves this, too."""
 
     def open(self, timeout: float) -> Coroutine[Any, Any, Link]:
         """Open a link within `timeout` seconds. Raises `LinkFailed`."""
@@ -27,9 +30,9 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Warm:
-    """A link, open or being opened, and the event loop that it lives on."""
+    """A link, open or being opened, what it is for, and the event loop that it lives on."""
 
-    place: object
+    made_for: Destination
     opening: asyncio.Task[Link]
     expiry: asyncio.TimerHandle
 
@@ -44,6 +47,13 @@ class _Warm:
         return task.done() and not task.cancelled() and task.exception() is None and task.result().alive
 
 
+async def _configured(destination: Destination, timeout: float, session: Mapping[str, Any] | None) -> Link:
+    link = await destination.open(timeout)
+    if session is not None:
+        link.tell(dict(session))
+    return link
+
+
 class Prewarmed:
     """Holds one link at most. It only saves time: whatever is wrong with it, another is dialled."""
 
@@ -51,34 +61,38 @@ class Prewarmed:
         self._warm: _Warm | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
-    def open(self, destination: Destination, timeout: float) -> None:
-        """Begin to open a link, unless there is a good one. Does nothing outside an event loop."""
+    def open(self, destination: Destination, timeout: float, *, tell: Mapping[str, Any] | None) -> None:
+        """Begin to open a link, and `tell` it this configuration (None: nothing), unless there is a good one.
+
+        Does nothing outside an event loop.
+        """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        warm, place = self._warm, destination.place
-        if warm is not None and warm.place == place and warm.loop is loop and (warm.usable or not warm.opening.done()):
+        warm = self._warm
+        good = warm is not None and warm.loop is loop and (warm.usable or not warm.opening.done())
+        if warm is not None and good and destination.served_by(warm.made_for):
             return
         self._let_go()
-        opening = loop.create_task(destination.open(timeout), name="openai_ga.Prewarmed")
+        opening = loop.create_task(_configured(destination, timeout, tell), name="openai_ga.Prewarmed")
         # Nobody may ever ask for it: what went wrong is told by the one who dials then.
         opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._warm = _Warm(place, opening, loop.call_later(WARM_FOR_S, self._let_go))
+        self._warm = _Warm(destination, opening, loop.call_later(WARM_FOR_S, self._let_go))
 
     async def dial(self, destination: Destination, timeout: float) -> tuple[Link, bool]:
         """A link within `timeout` seconds, and whether it is the one made before. Raises `LinkFailed`."""
         started = time.monotonic()
-        if (link := await self._take(destination.place, timeout)) is not None:
+        if (link := await self._take(destination, timeout)) is not None:
             return link, True
         return await destination.open(max(0.1, timeout - (time.monotonic() - started))), False
 
-    async def _take(self, place: object, timeout: float) -> Link | None:
+    async def _take(self, destination: Destination, timeout: float) -> Link | None:
         warm, self._warm = self._warm, None  # nobody else gets it
         if warm is None:
             return None
         warm.expiry.cancel()
-        if warm.place == place and warm.loop is asyncio.get_running_loop():
+        if warm.loop is asyncio.get_running_loop() and destination.served_by(warm.made_for):
             try:
                 # Yields also when it is open: the calls that come right behind `session()` go into the first update.
                 await asyncio.wait({warm.opening}, timeout=timeout)

@@ -36,6 +36,30 @@ def test_a_new_connection_is_told_everything() -> None:
     assert config.confirmed is None
 
 
+def test_a_connection_that_was_told_all_of_it_ahead_is_whole_with_the_answer_to_that() -> None:
+    config = Config(FIRST)
+    config.wait("k")
+    assert config.opened("e0", dict(FIRST)) is None
+    assert (config.complete, config.is_waited_for("k")) == (False, True)
+    update = config.accepted()
+    assert update is not None
+    assert (update.keys, config.complete, config.confirmed) == (("k",), True, FIRST)
+    assert want(config, "e1", instructions="b").change == {"type": "realtime", "instructions": "b"}
+
+
+def test_a_connection_that_was_told_something_else_ahead_is_whole_with_the_second_answer() -> None:
+    config = Config(FIRST)
+    config.wait("k")
+    rest = config.opened("e0", {"type": "realtime", "audio": {"output": {"voice": "cedar"}}, "include": ["x"]})
+    assert rest is not None
+    assert rest.change == {**FIRST, "include": None}
+    config.accepted()
+    assert (config.complete, config.is_waited_for("k")) == (False, True)
+    config.accepted()
+    assert (config.complete, config.is_waited_for("k")) == (True, False)
+    assert config.confirmed == {**FIRST, "include": None}
+
+
 def test_only_what_differs_from_what_was_sent_is_sent() -> None:
     config = confirmed()
     assert want(config, "e1", instructions="b").change == {"type": "realtime", "instructions": "b"}

@@ -9,10 +9,11 @@ import pytest
 
 from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.core.config import TOLD_AHEAD
 from livekit_plugins_openai_ga.core.setup import Phase, Setup
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.wire.server_events import SessionUpdated
-from livekit_plugins_openai_ga.wire.session import Payload, merge, transcription_payload
+from livekit_plugins_openai_ga.wire.session import Payload, difference, merge, transcription_payload
 
 from .conftest import WANTED
 
@@ -39,6 +40,11 @@ class Server:
         self.has, self.updates = {}, []
         return self._sent(self.setup.opened())
 
+    def opened_ahead(self, prompt: str) -> list[fx.Effect]:
+        """It was told a configuration with this prompt before, and has not answered."""
+        self.has, self.updates = {}, [{"event_id": TOLD_AHEAD, "session": payload(prompt)}]
+        return self._sent(self.setup.opened(payload(prompt)))
+
     def configure(self, prompt: str, key: str | None = None) -> list[fx.Effect]:
         return self._sent(self.setup.configure(payload(prompt), key))
 
@@ -47,7 +53,8 @@ class Server:
         return self.setup.updated(SessionUpdated(merge(self.has, kept)))
 
     def refuses(self, *, named: bool = True) -> list[fx.Effect] | None:
-        return self.setup.refused(refusal(self.updates.pop(0)["event_id"] if named else None))
+        effects = self.setup.refused(refusal(self.updates.pop(0)["event_id"] if named else None))
+        return effects if effects is None else self._sent(effects)
 
     @property
     def prompt(self) -> str:
@@ -69,6 +76,48 @@ def ready() -> Server:
     server.opened()
     server.accepts()
     return server
+
+
+def test_a_connection_that_was_configured_ahead_is_sent_nothing_and_ready_with_the_answer() -> None:
+    server = Server("one")
+    assert server.opened_ahead("one") == []
+    assert server.setup.phase is Phase.CONFIGURING
+    assert server.accepts() == [fx.Ready(again=False)]
+    assert server.setup.phase is Phase.READY
+
+
+def test_what_was_not_known_ahead_is_sent_and_waited_for() -> None:
+    server = Server("two")
+    (sent,) = server.opened_ahead("one")
+    assert isinstance(sent, fx.Send)
+    assert sent.event["session"] == difference(payload("one"), payload("two"))
+    assert server.accepts() == []
+    assert server.setup.phase is Phase.CONFIGURING
+    assert server.accepts() == [fx.Ready(again=False)]
+    assert server.prompt == "two"
+
+
+def test_when_what_was_told_ahead_is_refused_all_of_it_is_told_and_nobody_hears_of_the_refusal() -> None:
+    server = Server("one")
+    server.setup.configure(payload("two"), "key")
+    server.opened_ahead("one")
+    effects = server.refuses()
+    assert [effect.event["session"] for effect in effects or [] if isinstance(effect, fx.Send)] == [payload("two")]
+    assert len(effects or []) == 1
+    assert server.accepts() == [fx.Settled("key")]  # the rest, which was on its way
+    assert server.setup.phase is Phase.CONFIGURING
+    assert server.accepts() == [fx.Ready(again=False)]
+    assert server.prompt == "two"
+
+
+def test_what_is_refused_ahead_and_again_is_told() -> None:
+    server = Server("one")
+    server.setup.configure(payload("one"), "key")
+    server.opened_ahead("one")
+    server.refuses()
+    (effect,) = server.refuses() or []
+    assert isinstance(effect, fx.Disconnect)
+    assert effect.failure.kind is Kind.FATAL
 
 
 def test_a_connection_begins_with_the_whole_configuration() -> None:

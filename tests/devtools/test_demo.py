@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from livekit_plugins_openai_ga.devtools import demo, played_call
+from livekit_plugins_openai_ga.devtools import demo, long_line, played_call
 from livekit_plugins_openai_ga.devtools.wav import read_wav
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, speak
 
@@ -88,6 +88,12 @@ def test_a_call_is_heard_where_its_timeline_says(
     assert last.start > interruption.end
     assert "get_weather" in printed
     assert "Interruptions: 1. Tool calls: 1." in printed
+    told = re.search(r"(\d+) ms prewarmed, (\d+) ms dialled in the same run: (\d+) ms saved", printed)
+    assert told is not None
+    prewarmed, dialled, saved = map(int, told.groups())
+    trips = demo.ROUND_TRIP * 1000 * (long_line.HANDSHAKE_TRIPS + 2)  # the upgrade, and the configuration
+    assert prewarmed < trips <= dialled
+    assert abs(dialled - prewarmed - saved) <= 1
     assert re.search(r"Tokens: [\d,]+ audio in", printed)
     assert re.search(r"Cost: \$0\.\d+", printed)
 

@@ -52,6 +52,20 @@ def test_a_whole_call() -> None:
     assert weather_call().render(100) == WIDE
 
 
+@pytest.mark.parametrize(
+    ("dialled", "line"),
+    [
+        (0.2431, "Ready for the first turn: 2 ms prewarmed, 243 ms dialled in the same run: 241 ms saved."),
+        (None, "Ready for the first turn: 2 ms prewarmed."),
+    ],
+)
+def test_what_prewarming_saved_stands_above_the_time_to_first_audio(dialled: float | None, line: str) -> None:
+    call = weather_call()
+    call.ready(0.0021, dialled)
+    lines = call.render(100).splitlines()
+    assert lines[lines.index(line) + 1].startswith("Time to first audio")
+
+
 @pytest.mark.parametrize("width", [60, 72, 100, 160])
 def test_no_line_is_wider_than_asked(width: int) -> None:
     assert max(map(len, weather_call().render(width).splitlines())) <= width

@@ -92,8 +92,8 @@ ROWS = (
         ),
     ),
     Row(
-        "Per-reply control: instructions, tools, voice, modality, reasoning, metadata, input; replies out of band",
-        "yes",
+        "Replies with their own voice, modality, reasoning, input, metadata; out of band",
+        "yes, see [docs/replies.md](docs/replies.md)",
         (
             *parts("reply", "instructions output_modalities max_output_tokens reasoning.effort metadata conversation"),
             *parts("reply", "input parallel_tool_calls prompt.id prompt.version prompt.variables"),
@@ -102,15 +102,26 @@ ROWS = (
     ),
     Row("Reasoning models", "yes", parts("realtime", "reasoning.effort")),
     Row(
-        "G.711 (`audio/pcmu`, `audio/pcma`) for telephone rooms",
-        "yes, for a session; one reply has the session's format",
+        "G.711 for telephone rooms, in `RealtimeModel` and `STT`",
+        "yes, see [docs/telephony.md](docs/telephony.md); a reply has the session's format",
         (
             *parts("realtime", f"{INPUT}format.type {INPUT}format.rate {OUTPUT}format.type {OUTPUT}format.rate"),
             *parts("transcription", f"{INPUT}format.type {INPUT}format.rate"),
             *parts("reply", f"{OUTPUT}format.type {OUTPUT}format.rate"),
         ),
     ),
-    Row("Images: frames of video, data URLs, links", "yes; links are fetched here, within limits"),
+    Row(
+        "Images: frames of video, `data:` URLs, links (fetched, from public addresses only)",
+        "yes, see [docs/replies.md](docs/replies.md)",
+    ),
+    Row(
+        "`AgentSession.say` without a TTS",
+        "no speech from a given text in GA; `read_aloud=True` asks the model to read it",
+    ),
+    Row(
+        "Connection opened and configured ahead (`prewarm`)",
+        "yes, see [docs/production.md](docs/production.md#ready-sooner)",
+    ),
     Row("Reconnect with history; audio not in a turn yet is sent again (up to 30 s)", "yes"),
     Row("Planned change of connection before OpenAI's 60 minutes", "yes, at a calm moment after 50 minutes"),
     Row(
@@ -133,8 +144,8 @@ ROWS = (
     ),
     Row("Speech to text: audio without a text is sent again after a lost connection (up to 60 s)", "yes"),
     Row(
-        "Translation",
-        "yes",
+        "Translation of speech while it is spoken (`Translator`), also over a lost connection",
+        "yes, see [docs/translation.md](docs/translation.md)",
         (
             *parts("sends", "session.close session.input_audio_buffer.append"),
             *parts("receives", "session.closed session.output_audio.delta"),
@@ -145,12 +156,18 @@ ROWS = (
         ),
     ),
     Row(
-        "Keys for browsers (client secrets); WebRTC and SIP calls, with a LiveKit agent attached to them",
-        "yes",
+        "Client secrets for browsers, WebRTC calls, SIP calls by signed webhook (`rest`); a function as `api_key`",
+        "yes, see [docs/keys.md](docs/keys.md) and [docs/telephony.md](docs/telephony.md)",
         (
             *parts("calls", "client_secrets.create"),
             *parts("calls", "create accept reject refer hangup", "calls."),
             *parts("webhook", "realtime.call.incoming"),
+        ),
+    ),
+    Row(
+        "An agent attached to a browser's or a phone's call that runs on OpenAI (`RealtimeModel(call_id=...)`)",
+        "yes, see [docs/browser.md](docs/browser.md)",
+        (
             *parts("sends", "output_audio_buffer.clear"),
             *parts("receives", "started stopped cleared", "output_audio_buffer."),
         ),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
-from livekit.agents import APIConnectOptions, function_tool, llm
+from livekit.agents import Agent, AgentSession, APIConnectOptions, function_tool, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
-from livekit_plugins_openai_ga.emulator.faults import DelayOn, RefuseHandshake, RejectHandshake
+from livekit_plugins_openai_ga.emulator.faults import DelayOn, RefuseHandshake, RejectHandshake, RejectOn, SwallowOn
 
 QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
+ALL = RealtimeModel(api_key="sk-test").options.session_payload(None, [])
 FIRST, SECOND = "gpt-realtime-2.1", "gpt-realtime-2.1-mini"
 
 
@@ -26,6 +28,10 @@ async def make_model():
     yield make
     for model in made:
         await model.aclose()
+
+
+def asked(server: Emulator) -> list[dict[str, Any]]:
+    return [update["session"] for update in server.received("session.update")]
 
 
 async def warm(model: RealtimeModel, server: Emulator) -> None:
@@ -47,7 +53,7 @@ async def test_the_first_session_takes_the_warm_connection_and_the_next_dials(ma
         await session.update_instructions("Be brief.")
         assert len(server.handshakes) == 1
         assert [(event.session_id, event.connection) for event in created] == [(session.info.session_id, 1)]
-        assert [update["session"]["instructions"] for update in server.received("session.update")] == ["Be brief."]
+        assert asked(server) == [ALL, {"type": "realtime", "instructions": "Be brief."}]
         other = model.session()
         await other.update_instructions("Be kind.")
         assert len(server.handshakes) == 2
@@ -55,30 +61,100 @@ async def test_the_first_session_takes_the_warm_connection_and_the_next_dials(ma
         await other.aclose()
 
 
-async def test_everything_an_agent_starts_with_goes_out_in_one_update_on_a_warm_connection(make_model):
-    history = llm.ChatContext()
-    history.add_message(role="user", content="My name is Ada.")
-
+def look_up_tool() -> llm.FunctionTool:
     @function_tool
     async def look_up(name: str) -> str:
         """Look something up."""
         return name
 
+    return look_up
+
+
+async def test_a_session_that_is_what_was_prewarmed_asks_for_nothing_more(make_model, reading):
+    # An answer to another update would never come.
+    async with Emulator(Script([Turn(say="Hi.")]), faults=[SwallowOn("session.updated", nth=2)]) as server:
+        model, tools = make_model(server), [look_up_tool()]
+        model.prewarm(instructions="Be brief.", tools=tools)
+        await server.wait_sent("session.updated")
+        session = model.session()
+        await session._update_session(instructions="Be brief.", chat_ctx=llm.ChatContext.empty(), tools=tools)
+        assert (await reading(await session.generate_reply()))[0][0] == "Hi."
+        (update,) = asked(server)
+        assert (update["instructions"], [tool["name"] for tool in update["tools"]]) == ("Be brief.", ["look_up"])
+        assert [event["type"] for event in server.sessions[0].received] == ["session.update", "response.create"]
+        await session.aclose()
+
+
+async def test_an_agent_that_was_prewarmed_starts_with_one_update_in_all(make_model):
+    agent = Agent(instructions="Be brief.", tools=[look_up_tool()])
+    async with Emulator() as server:
+        model = make_model(server)
+        model.prewarm(instructions=agent.instructions, tools=agent.tools)
+        await server.wait_sent("session.updated")
+        session: AgentSession[None] = AgentSession(llm=model)
+        await session.start(agent)
+        assert len(server.received("session.update")) == 1
+        await session.aclose()
+
+
+async def test_what_is_refused_ahead_is_asked_for_again_by_the_session_and_not_told(make_model):
+    refusal = RejectOn("session.update", "invalid_value", "Not now.", "session.tools")
+    async with Emulator(faults=[refusal]) as server:
+        model = make_model(server)
+        model.prewarm()
+        await server.wait_sent("error")
+        session = model.session()
+        errors: list[llm.RealtimeModelError] = []
+        session.on("error", errors.append)
+        await session.update_instructions("Be brief.")
+        await server.wait_sent("session.updated", count=2)
+        assert asked(server) == [ALL, {"type": "realtime", "instructions": "Be brief."}, asked(server)[2]]
+        assert asked(server)[2] == {**ALL, "instructions": "Be brief."}
+        assert (errors, len(server.handshakes)) == ([], 1)
+        await session.aclose()
+
+
+async def test_what_is_refused_for_good_is_told_by_the_session(make_model):
+    refusal = RejectOn("session.update", "invalid_value", "Never.", "session.audio.output.speed", times=3)
+    async with Emulator(faults=[refusal]) as server:
+        model = make_model(server)
+        model.prewarm(instructions="Be brief.")
+        session = model.session()
+        told: asyncio.Future[llm.RealtimeModelError] = asyncio.get_running_loop().create_future()
+        session.on("error", told.set_result)
+        with pytest.raises(llm.RealtimeError, match="Never"):
+            await session.update_instructions("Be brief.")
+        assert not (await asyncio.wait_for(told, 2.0)).recoverable
+        await session.aclose()
+
+
+async def test_only_what_an_agent_has_of_its_own_goes_out_on_a_warm_connection(make_model):
+    history = llm.ChatContext()
+    history.add_message(role="user", content="My name is Ada.")
+
     async with Emulator() as server:
         model = make_model(server)
         await warm(model, server)
         session = model.session()
-        await session._update_session(instructions="Be brief.", chat_ctx=history, tools=[look_up])
-        (update,) = server.received("session.update")
-        assert (update["session"]["instructions"], len(update["session"]["tools"])) == ("Be brief.", 1)
+        await session._update_session(instructions="Be brief.", chat_ctx=history, tools=[look_up_tool()])
+        told, own = asked(server)
+        assert told == ALL
+        assert sorted(own) == ["instructions", "tools", "type"]
         assert len(server.received("conversation.item.create")) == 1
         await session.aclose()
 
 
-async def test_nothing_is_told_to_the_server_before_there_is_a_session(make_model):
+async def test_the_options_are_told_to_the_server_before_there_is_a_session(make_model):
     async with Emulator() as server:
-        await warm(make_model(server), server)
-        assert server.sessions[0].received == []
+        await warm(make_model(server, voice="cedar", speed=1.1), server)
+        await server.wait_sent("session.updated")
+        (told,) = asked(server)
+        assert told["audio"]["output"] == {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "voice": "cedar",
+            "speed": 1.1,
+        }
+        assert [event["type"] for event in server.sessions[0].received] == ["session.update"]
 
 
 async def test_what_is_asked_for_after_prewarming_is_in_the_sessions_configuration(make_model):
@@ -88,9 +164,8 @@ async def test_what_is_asked_for_after_prewarming_is_in_the_sessions_configurati
         model.update_options(speed=1.2)
         session = model.session(turn_detection_disabled=True)
         await session.update_instructions("Be brief.")
-        (update,) = server.received("session.update")
-        assert update["session"]["audio"]["output"]["speed"] == 1.2
-        assert update["session"]["audio"]["input"]["turn_detection"] is None
+        _, update = asked(server)
+        assert update["audio"] == {"input": {"turn_detection": None}, "output": {"speed": 1.2}}
         assert len(server.handshakes) == 1
         await session.aclose()
 

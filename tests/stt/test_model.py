@@ -314,6 +314,30 @@ async def test_azure_asks_the_token_provider_for_every_connection(listen, kind):
         await stt.aclose()
 
 
+@pytest.mark.parametrize("given", ["to us", "to an openai client"])
+async def test_a_key_provider_is_asked_for_every_connection(listen, given, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    keys: list[str] = []
+
+    async def key() -> str:
+        keys.append(f"sk-{len(keys) + 1}")
+        return keys[-1]
+
+    async with Emulator(script(), knobs=QUICK_SERVER) as server:
+        if given == "to us":
+            stt = STT(base_url=server.base_url, api_key=key)
+        else:
+            stt = STT(client=openai.AsyncClient(base_url=server.base_url, api_key=key))
+        listener = listen(stt=stt)
+        await listener.say(ONE)
+        await listener.heard(ONE)
+        await server.drop()
+        await listener.say(TWO)
+        await listener.finish()
+        assert [h.headers["authorization"] for h in server.handshakes] == ["Bearer sk-1", "Bearer sk-2"]
+        await stt.aclose()
+
+
 async def test_a_fixed_entra_token_is_a_bearer_token(listen):
     async with Emulator() as server:
         stt = STT.with_azure(azure_endpoint=resource(server), azure_ad_token="entra")
@@ -705,6 +729,47 @@ async def test_the_first_stream_uses_the_warm_connection(listen, make_stt):
         assert acquired.connection_reused
         listen(stt=stt)
         await server.wait_until(lambda: len(server.handshakes) == 2)  # it was used up
+
+
+async def test_a_stream_asks_for_nothing_that_the_warm_connection_was_told(listen, make_stt):
+    # An answer to another update would never come.
+    faults = [SwallowOn("session.updated", nth=2)]
+    async with Emulator(script(), knobs=QUICK_SERVER, faults=faults) as server:
+        stt = make_stt(server, language=["en", "de"], prompt="a call to a library")
+        stt.prewarm()
+        await server.wait_sent("session.updated")
+        listener = listen(stt=stt)
+        await listener.say(ONE)
+        await listener.finish()
+        assert listener.texts() == [ONE]
+        (update,) = server.received("session.update")
+        assert update["session"] == stt.options.payload()
+
+
+async def test_what_changed_since_is_told_on_the_warm_connection(listen, make_stt):
+    async with Emulator(script(), knobs=QUICK_SERVER) as server:
+        stt = make_stt(server)
+        stt.prewarm()
+        await server.wait_sent("session.updated")
+        stt.update_options(keywords=["Ada"])
+        listener = listen(stt=stt)
+        await listener.say(ONE)
+        await listener.finish()
+        assert len(server.handshakes) == 1
+        assert asked(server)["transcription"]["keywords"] == ["Ada"]
+
+
+async def test_a_warm_connection_that_was_told_what_cannot_be_taken_back_is_not_used(listen, make_stt):
+    async with Emulator(script(), knobs=QUICK_SERVER) as server:
+        stt = make_stt(server, keywords=["Ada"])
+        stt.prewarm()
+        await server.wait_sent("session.updated")
+        listener = listen(stt=stt, language=[])
+        await listener.say(ONE)
+        await listener.finish()
+        assert listener.texts() == [ONE]
+        assert len(server.handshakes) == 2
+        await server.wait_until(lambda: bool(server.sessions[0].closed))
 
 
 async def test_a_stream_waits_for_the_warm_connection_that_is_being_opened(listen, make_stt):

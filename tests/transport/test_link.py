@@ -19,6 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from livekit_plugins_openai_ga.core.config import TOLD_AHEAD
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.transport.link import CLOSE_TIMEOUT_S, READ_BYTES, Link, LinkFailed
 from livekit_plugins_openai_ga.wire import endpoint
@@ -193,6 +194,29 @@ async def test_what_comes_before_the_session_is_not_lost() -> None:
         assert await link.receive() == {"type": "gateway.hello"}
         assert await link.receive() == CREATED
         await link.close()
+
+
+async def test_the_answer_to_what_is_told_ahead_waits_for_whoever_takes_the_link() -> None:
+    heard: list[dict[str, Any]] = []
+
+    async def answer(socket: ServerConnection) -> None:
+        await socket.send(json.dumps(CREATED))
+        heard.append(json.loads(await socket.recv()))
+        await socket.send(json.dumps({"type": "session.updated", "session": {}}))
+        await socket.wait_closed()
+
+    async with served(answer) as server:
+        link = await Link.open(server.endpoint, timeout=2, heartbeat=None)
+        assert link.told is None
+        link.tell({"type": "realtime", "instructions": "Be brief."})
+        assert link.told == {"type": "realtime", "instructions": "Be brief."}
+        types = [(await link.receive())["type"] for _ in range(2)]
+        assert types == ["session.created", "session.updated"]
+        (update,) = heard
+        assert (update["type"], update["event_id"], update["session"]) == ("session.update", TOLD_AHEAD, link.told)
+        await link.close()
+        link.tell({})  # nobody is there any more
+        assert link.told != {}
 
 
 async def test_events_arrive_as_json_text() -> None:
