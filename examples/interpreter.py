@@ -1,9 +1,9 @@
 """A room with interpreters: everybody is heard in the language of whoever listens.
 
 Participants say in their attribute `language` (`en`, `de`, ...) what they speak and want to hear; it may change. Who
-has none is heard, and hears, without interpreters. The track of an interpreter is named `interpreter:de:alice`
-(language and speaker); those who want it get it, and nobody else, with captions on the topic `lk.transcription`.
-Start it with: python examples/interpreter.py start
+has none is heard, and hears, without interpreters. The track of an interpreter is named `interpreter:de:alice`, by
+language and speaker; those who want it get it, and nobody else, with captions on the topic `lk.transcription`. Start it
+with: python examples/interpreter.py start
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,16 +28,8 @@ TRY_AGAIN = 60.0  # seconds after one whose connection could not be kept
 PAUSE = 1.5  # seconds without a word end a caption
 SENTENCE_END = re.compile(r"[.!?…।]\s|[。！？]\S")
 RATE = 24000
-EVENTS: tuple[rtc.room.EventTypes, ...] = (
-    "participant_connected",
-    "participant_disconnected",
-    "participant_attributes_changed",
-    "track_subscribed",
-    "track_unsubscribed",
-    "track_muted",
-    "track_unmuted",
-    "local_track_republished",
-)
+PEOPLE = ("participant_connected", "participant_disconnected", "participant_attributes_changed")
+TRACKS = ("track_subscribed", "track_unsubscribed", "track_muted", "track_unmuted", "local_track_republished")
 
 logger = logging.getLogger("interpreter")
 server = AgentServer()
@@ -100,9 +92,9 @@ class Desk:
 
     def listeners(self, pair: Pair) -> list[str]:
         """Who hears this interpreter. Whoever speaks that language by now needs none; one who has left is heard out."""
-        speaker = self._people.get(pair.speaker, Person())
-        wants = [who for who, person in self._people.items() if person.language == pair.language]
-        return wants if speaker.language != pair.language else []
+        if self._people.get(pair.speaker, Person()).language == pair.language:
+            return []
+        return [identity for identity, person in self._people.items() if person.language == pair.language]
 
 
 async def paced(texts: AsyncIterator[openai_ga.TranslatedText]) -> AsyncIterator[str]:
@@ -124,15 +116,14 @@ async def paced(texts: AsyncIterator[openai_ga.TranslatedText]) -> AsyncIterator
 class Interpreter:
     """One session at OpenAI; what it says is a track and captions in the room. `task` ends with it, or raises why."""
 
-    def __init__(self, room: rtc.Room, microphone: rtc.Track, pair: Pair, desk: Desk, tell: Callable[[], None]) -> None:
+    def __init__(self, room: InterpretedRoom, pair: Pair, before: list[asyncio.Task[None]]) -> None:
+        """`before`: others of this speaker into this language, who finish what was said."""
         self.pair = pair
         self.left = False
         self.track: rtc.LocalTrackPublication | None = None
-        self._room, self._microphone, self._desk, self._tell = room, microphone, desk, tell
+        self._room = room
+        self._before = before
         self._hearing: asyncio.Task[None] | None = None
-        self.predecessors: list[
-            asyncio.Task[None]
-        ] = []  # who may still be talking, of the same speaker in this language
         self.task = asyncio.create_task(self._work())
 
     def leave(self) -> None:
@@ -141,64 +132,65 @@ class Interpreter:
         (self._hearing or self.task).cancel()
 
     async def _work(self) -> None:
+        room = self._room.room
         async with contextlib.AsyncExitStack() as stack:
             translator = openai_ga.Translator(target_language=self.pair.language, transcribe_source=True)
             stack.push_async_callback(translator.aclose)
             stream = translator.stream()
             stack.push_async_callback(stream.aclose)
-            self._hearing = asyncio.create_task(self._hear(stream))
+            speaker = room.remote_participants[self.pair.speaker]
+            microphone = speaker.track_publications[self.pair.microphone].track
+            self._hearing = asyncio.create_task(self._hear(microphone, stream))
+            self._hearing.add_done_callback(lambda _: stream.end_input())
             stack.callback(self._hearing.cancel)
             source = rtc.AudioSource(RATE, 1)
             stack.push_async_callback(source.aclose)
             name = f"interpreter:{self.pair.language}:{self.pair.speaker}"
-            participant = self._room.local_participant
-            self.track = await participant.publish_track(
-                rtc.LocalAudioTrack.create_audio_track(name, source),
-                rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE),
-            )
-            stack.push_async_callback(participant.unpublish_track, self.track.sid)
-            self._tell()
+            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+            track = rtc.LocalAudioTrack.create_audio_track(name, source)
+            self.track = await room.local_participant.publish_track(track, options)
+            stack.push_async_callback(room.local_participant.unpublish_track, self.track.sid)
+            self._room.permit()
             parts = [
                 asyncio.create_task(self._speak(stream, source)),
-                asyncio.create_task(self._write(stream.transcript, self.track.sid)),
-                asyncio.create_task(self._write(stream.source_transcript, self.pair.microphone)),
+                asyncio.create_task(self._write(stream.transcript, self.track.sid, room.local_participant.identity)),
+                asyncio.create_task(self._write(stream.source_transcript, self.pair.microphone, self.pair.speaker)),
             ]
             try:
                 await asyncio.gather(*parts)
             finally:
                 await utils.aio.cancel_and_wait(*parts)
 
-    async def _hear(self, stream: openai_ga.TranslationStream) -> None:
-        audio = rtc.AudioStream(self._microphone, sample_rate=RATE, num_channels=1)
+    async def _hear(self, microphone: rtc.Track, stream: openai_ga.TranslationStream) -> None:
+        audio = rtc.AudioStream(microphone, sample_rate=RATE, num_channels=1)
         try:
             async for event in audio:
                 stream.push_frame(event.frame)
         except RuntimeError:
             pass  # the session has failed; its iterators raise why
         finally:
-            stream.end_input()
             await audio.aclose()
 
     async def _speak(self, stream: openai_ga.TranslationStream, source: rtc.AudioSource) -> None:
-        if self.predecessors:
-            await asyncio.wait(self.predecessors)
+        if self._before:
+            await asyncio.wait(self._before)
         async for frame in stream.audio:
             await source.capture_frame(frame)
         await source.wait_for_playout()
         await asyncio.sleep(0.5)  # what the listeners' players have buffered
 
-    async def _write(self, texts: AsyncIterator[openai_ga.TranslatedText], track_sid: str) -> None:
-        """Captions in the speaker's name: a text stream for each sentence, which grows while it is spoken."""
+    async def _write(self, texts: AsyncIterator[openai_ga.TranslatedText], track_sid: str, publisher: str) -> None:
+        """Captions of a track, in the name of its publisher: a text stream for each sentence, which grows."""
         writer, sentence = None, ""
         async for piece in paced(texts):
             if writer and (not piece or SENTENCE_END.search(sentence[-2:] + piece[:1])):
                 await writer.aclose(attributes={types.ATTRIBUTE_TRANSCRIPTION_FINAL: "true"})
                 writer, sentence = None, ""
             # An empty list of destinations would be everybody.
-            if not writer and piece.strip() and (readers := self._desk.listeners(self.pair)):
-                writer = await self._room.local_participant.stream_text(
+            if not writer and piece.strip() and (readers := self._room.desk.listeners(self.pair)):
+                writer = await self._room.room.local_participant.stream_text(
                     topic=types.TOPIC_TRANSCRIPTION,
-                    sender_identity=self.pair.speaker,
+                    sender_identity=publisher,
                     destination_identities=readers,
                     attributes={
                         types.ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: utils.shortuuid("caption_"),
@@ -215,53 +207,60 @@ class Interpreter:
 class InterpretedRoom:
     """Does what the desk says: starts and stops interpreters, and says who may hear them."""
 
-    def __init__(self, ctx: JobContext) -> None:
-        self._ctx, self._room = ctx, ctx.room
-        self._desk = Desk()
+    def __init__(self, room: rtc.Room, desk: Desk) -> None:
+        self.room, self.desk = room, desk
         self._interpreters: set[Interpreter] = set()  # those who finish what was said are here, too
-        self._allowed: dict[str, list[str]] | None = None  # listener -> sids of interpreters' tracks
         self._changed = asyncio.Event()
-        for event in EVENTS:
-            self._room.on(event, lambda *_: self._changed.set())
+        for event in PEOPLE + TRACKS:
+            room.on(event, lambda *_: self._changed.set())
 
     async def run(self) -> None:
         """Until it is cancelled."""
         try:
             while True:
                 self._changed.clear()
-                now = time.monotonic()
-                start, stop = self._desk.update(self._people(), now)
+                start, stop = self.desk.update(self._people(), time.monotonic())
                 for interpreter in [each for each in self._interpreters if each.pair in stop]:
                     interpreter.leave()
                 for pair in start:
                     self._start(pair)
-                self._permit()
-                left = min(self._desk.next_look() - time.monotonic(), 3600.0)
+                self.permit()
                 with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), left)
+                    left = self.desk.next_look() - time.monotonic()
+                    await asyncio.wait_for(self._changed.wait(), None if left == math.inf else left)
         finally:
             await utils.aio.cancel_and_wait(*(interpreter.task for interpreter in self._interpreters))
 
+    def permit(self) -> None:
+        """Each interpreter's track is for its listeners alone."""
+        allowed: dict[str, list[str]] = defaultdict(list)
+        for interpreter in self._interpreters:
+            if interpreter.track is not None:
+                for listener in self.desk.listeners(interpreter.pair):
+                    allowed[listener].append(interpreter.track.sid)
+        permissions = [
+            rtc.ParticipantTrackPermission(participant_identity=identity, allowed_track_sids=sids)
+            for identity, sids in allowed.items()
+        ]
+        self.room.local_participant.set_track_subscription_permissions(
+            allow_all_participants=False, participant_permissions=permissions
+        )
+
     def _people(self) -> dict[str, Person]:
         people = {}
-        for participant in self._room.remote_participants.values():
+        for participant in self.room.remote_participants.values():
             if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
                 continue
             language = participant.attributes.get("language", "").partition("-")[0].lower()  # "de-AT" is "de"
-            microphone = next((each for each in participant.track_publications.values() if is_heard(each)), None)
-            person = Person(language, microphone.sid, microphone.muted) if microphone else Person(language)
-            people[participant.identity] = person
+            people[participant.identity] = Person(language)
+            for track in participant.track_publications.values():
+                if track.source == rtc.TrackSource.SOURCE_MICROPHONE and track.track:
+                    people[participant.identity] = Person(language, track.sid, track.muted)
         return people
 
     def _start(self, pair: Pair) -> None:
-        publication = self._room.remote_participants[pair.speaker].track_publications[pair.microphone]
-        interpreter = Interpreter(self._room, publication.track, pair, self._desk, self._changed.set)
-        same = [
-            each
-            for each in self._interpreters
-            if (each.pair.speaker, each.pair.language) == (pair.speaker, pair.language)
-        ]
-        interpreter.predecessors = [each.task for each in same]
+        before = [each.task for each in self._interpreters if each.pair[::2] == pair[::2]]  # speaker and language
+        interpreter = Interpreter(self, pair, before)
         self._interpreters.add(interpreter)
         interpreter.task.add_done_callback(lambda _: self._ended(interpreter))
 
@@ -272,37 +271,15 @@ class InterpretedRoom:
             return
         error = interpreter.task.exception()
         if error is not None:
-            logger.error("no interpreter into %s for now: %s", interpreter.pair.language, error, exc_info=error)
+            logger.error("an interpreter into %s ended: %s", interpreter.pair.language, error)
         if not interpreter.left:
             again = error is None or (isinstance(error, APIError) and error.retryable)
-            self._desk.failed(interpreter.pair, time.monotonic() + TRY_AGAIN if again else math.inf)
-
-    def _permit(self) -> None:
-        """Each interpreter's track is for its listeners alone."""
-        allowed: dict[str, list[str]] = defaultdict(list)
-        for interpreter in self._interpreters:
-            if interpreter.track is not None:
-                for listener in self._desk.listeners(interpreter.pair):
-                    allowed[listener].append(interpreter.track.sid)
-        if allowed == self._allowed:
-            return
-        self._allowed = allowed
-        self._room.local_participant.set_track_subscription_permissions(
-            allow_all_participants=False,
-            participant_permissions=[
-                rtc.ParticipantTrackPermission(participant_identity=identity, allowed_track_sids=sids)
-                for identity, sids in allowed.items()
-            ],
-        )
-
-
-def is_heard(publication: rtc.RemoteTrackPublication) -> bool:
-    return publication.source == rtc.TrackSource.SOURCE_MICROPHONE and publication.track is not None
+            self.desk.failed(interpreter.pair, time.monotonic() + TRY_AGAIN if again else math.inf)
 
 
 @server.rtc_session()
 async def interpret(ctx: JobContext) -> None:
-    room = InterpretedRoom(ctx)
+    room = InterpretedRoom(ctx.room, Desk())
     await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
     running = asyncio.create_task(room.run())
 

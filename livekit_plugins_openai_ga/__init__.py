@@ -2,15 +2,15 @@
 
 `RealtimeModel` lets a LiveKit agent speak through OpenAI. It takes the keywords of
 `livekit.plugins.openai.realtime.RealtimeModel`. `STT` turns speech into text while it is spoken, and takes those of
-`livekit.plugins.openai.STT`. `Translator` interprets speech while it is spoken. The package is reachable as
-`livekit.plugins.openai_ga`, too.
+`livekit.plugins.openai.STT`. `Translator` interprets speech while it is spoken. `rest` has client secrets, calls and
+webhooks. The package is reachable as `livekit.plugins.openai_ga`, too.
 """
 
 from typing import TYPE_CHECKING
 
 from livekit.agents import Plugin
 
-from . import elsewhere, realtime, stt, translation
+from . import elsewhere, realtime, rest, stt, translation
 from .log import logger
 from .realtime import RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
@@ -27,6 +27,7 @@ __all__ = [
     "Translator",
     "__version__",
     "realtime",
+    "rest",
     "stt",
     "translation",
 ]

@@ -120,9 +120,16 @@ class Connection:
         extra_headers: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
         extra_query: NotGivenOr[Mapping[str, str] | None] = NOT_GIVEN,
         conn_options: NotGivenOr[APIConnectOptions] = NOT_GIVEN,
+        api_key: str | KeyProvider | None = None,
     ) -> Connection:
-        """This connection with other extras or attempts; None takes extras back. Raises ValueError as `create` does."""
+        """This connection with other extras, attempts or key. None takes extras back, and leaves the key.
+
+        Raises ValueError as `create` does.
+        """
         made = self if isinstance(conn_options, NotGiven) else replace(self, conn_options=conn_options)
+        if api_key:
+            key, provider = _key(api_key)
+            made = replace(made, api_key=Secret(key), key_provider=provider)
         if not isinstance(extra_headers, NotGiven):
             made = replace(made, extra_headers=dict(extra_headers or {}))
         if not isinstance(extra_query, NotGiven):
@@ -143,15 +150,17 @@ class Connection:
         """The URL and headers for `service`; see `wire.endpoint.build`. Raises ValueError when they cannot be used.
 
         `key` goes before the connection's own. Without it, one with a `key_provider` has no credential in the headers.
+        A client secret is a bearer token, on Azure, too.
         """
+        key = self.api_key if key is None else key
         return endpoint.build(
             self.base_url,
             service,
             model=model,
             call_id=call_id,
             action=action,
-            api_key=self.api_key if key is None else key,
-            key_header=self.key_header,
+            api_key=key,
+            key_header="Authorization" if endpoint.is_ephemeral(key) else self.key_header,
             extra_headers=self.extra_headers,
             extra_query=self.extra_query,
             model_in_url=model_in_url,
@@ -202,11 +211,17 @@ class Connection:
         try:
             return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
         except LinkFailed as exc:
-            if exc.failure.code != "invalid_api_key" or not endpoint.is_ephemeral(self.api_key):
-                raise
-            row = FAILURES["client_secret_expired"]
-            failure = replace(exc.failure, meaning=row.meaning, remedy=row.remedy)
+            failure = self.explained(exc.failure, self.api_key)
         raise LinkFailed(failure)
+
+    @staticmethod
+    def explained(failure: Failure, key: str) -> Failure:
+        """The failure; that a client secret, the `key` in use, was refused is told as that."""
+        refused = failure.code == "invalid_api_key" or failure.http_status == 401
+        if not (refused and endpoint.is_ephemeral(key)):
+            return failure
+        row = FAILURES["client_secret_refused"]
+        return replace(failure, code="client_secret_refused", meaning=row.meaning, remedy=row.remedy)
 
 
 def _key(given: str | KeyProvider | None) -> tuple[str, KeyProvider | None]:

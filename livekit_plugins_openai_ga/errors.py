@@ -172,6 +172,8 @@ def from_close(
     number = 1006 if close_code is None else close_code
     close_row = (CALL_CLOSES if of_call else CLOSE_CODES).get(number) or CLOSE_CODES.get(number, OTHER_CLOSE)
     cause = _cause_of_close(reason, last_error)
+    if of_call and number in CALL_CLOSES and cause is not None and cause.kind is not Kind.FATAL:
+        cause = None  # the caller hung up, whatever was refused just before
     if cause is None:
         text = (close_row.meaning, close_row.remedy)
         return Failure(close_row.kind, f"close_{number}", reason, *text, close_code=close_code, close_reason=reason)
@@ -200,9 +202,9 @@ def from_http(
         of_call: The socket was to lead into a call.
     """
     code, error_type, message, param = _read_body(body)
-    row = (CALL_STATUSES if of_call else HTTP_STATUSES).get(status) or HTTP_STATUSES.get(status)
-    row = row or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
-    cause = _match(code, error_type, message)
+    attaching = CALL_STATUSES.get(status) if of_call else None
+    row = attaching or HTTP_STATUSES.get(status) or HTTP_HUNDREDS.get(status // 100, NOT_A_WEBSOCKET)
+    cause = _match(code, error_type, message) if attaching is None else None
     # A fatal cause goes before the status: 429 is also how "no credit left" arrives.
     if cause and cause.on_close in (Kind.FATAL, row.kind):
         row = cause

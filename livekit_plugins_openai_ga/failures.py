@@ -153,7 +153,11 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "key_provider_failed": _reconnect("The key provider failed.", _PROVIDER),
         "key_unusable": _fatal("The key provider gave nothing that can be sent as a key.", _PROVIDER),
         # Client secrets and calls.
-        "client_secret_expired": _fatal("The client secret is wrong, or has expired.", _MINTED),
+        "client_secret_refused": _fatal("The client secret is wrong, or has expired.", _MINTED),
+        "audio_runs_elsewhere": _request(
+            "The audio of a call with `call_id` runs between the caller and OpenAI: `push_audio` has nothing to do.",
+            "Start the AgentSession without audio input.",
+        ),
         "call_id_not_found": _request("There is no such call, or it has ended.", _RINGS),
         "beta_answer": _fatal("The server answered as the retired beta did.", _BETA_SERVER),
         "unexpected_answer": _fatal("The server's answer is not one that GA gives.", _ADDRESS),

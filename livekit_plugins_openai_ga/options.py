@@ -18,6 +18,7 @@ from .audio import CHUNK_MS, MAX_CHUNK_MS
 from .connection import Connection
 from .formats import AudioFormat
 from .framework import make
+from .images import DEFAULT_IMAGES, Images
 from .log import logger
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
@@ -59,6 +60,8 @@ class Options:
     values: Mapping[str, Any] = field(default_factory=dict, repr=False)
     fallback_models: tuple[str, ...] = ()
     call_id: str = ""
+    images: Images = DEFAULT_IMAGES
+    read_aloud: bool = False
 
     @classmethod
     def create(
@@ -74,6 +77,8 @@ class Options:
         input_chunk_ms: float = CHUNK_MS,
         fallback_models: Sequence[str] = (),
         call_id: str | None = None,
+        images: Images = DEFAULT_IMAGES,
+        read_aloud: bool = False,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -94,11 +99,14 @@ class Options:
             options = options._of_call(call_id, fallback_models)
         options.endpoint()
         options._check_model("model")
+        if not isinstance(images, Images):
+            raise ValueError(f"images={images!r} is not supported: pass Images(...), with what should be different.")
         if isinstance(fallback_models, str):
             raise ValueError(f"fallback_models={fallback_models!r} is one name: pass a list of models.")
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
-        options = replace(options, fallback_models=tuple(fallback_models))
+        options = replace(options, fallback_models=tuple(fallback_models), images=images)
+        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud))
         if not options.call_id:
             defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
             options = replace(options, values=defaults)
@@ -292,4 +300,5 @@ def capabilities(options: Options, *, can_disable_turn_detection: bool) -> llm.R
         mutable_instructions=True,
         mutable_tools=True,
         per_response_tool_choice=True,
+        supports_say=options.read_aloud and options.audio_output,
     )

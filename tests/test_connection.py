@@ -15,7 +15,7 @@ from livekit.agents import APIConnectOptions
 
 from livekit_plugins_openai_ga.connection import DEFAULT_MAX_SESSION_DURATION, Connection
 from livekit_plugins_openai_ga.emulator import Emulator
-from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
+from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake, RejectHandshake
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.wire.endpoint import Service
@@ -82,6 +82,7 @@ def test_a_server_on_this_machine_needs_no_key(base_url: str, monkeypatch: pytes
         ({"api_key": None, "base_url": "http://10.0.0.1/v1", "allow_insecure": True}, "api_key is missing"),
         ({"api_key": None, "base_url": "https://localhost.evil.test/v1"}, "api_key is missing"),
         ({"api_key": "two words"}, "`api_key`"),
+        ({"api_key": 7}, "api_key is neither a text nor a function"),
         ({"base_url": "api.openai.com/v1"}, "`base_url`"),
         ({"base_url": "http://gw.example/v1"}, "allow_insecure"),
         ({"extra_headers": {"OpenAI-Beta": "realtime=v1"}}, "OpenAI-Beta"),
@@ -167,6 +168,31 @@ async def test_a_refused_key_is_told_as_any_link_tells_it() -> None:
 async def test_the_key_may_travel_in_azures_header(server: Emulator) -> None:
     made = connection(base_url=server.base_url, key_header="api-key", extra_headers={"X-Trace": "1"})
     assert made.endpoint(Service.REALTIME, model=MODEL).headers == {"api-key": "sk-test", "X-Trace": "1"}
+
+
+async def test_a_client_secret_that_has_expired_is_told_as_that(server: Emulator) -> None:
+    secret = server.secrets.mint({"type": "realtime", "model": MODEL})
+    made = connection(base_url=server.base_url, api_key=secret.value)
+    await (await made.open(Service.REALTIME, model=MODEL)).close()
+    server.secrets.expire()
+    failure = await refused(made)
+    assert (failure.kind, failure.code) == (Kind.FATAL, "client_secret_refused")
+    assert "pass a function as `api_key`" in failure.sentence()
+    assert secret.value not in failure.sentence()
+
+
+async def test_a_client_secret_is_a_bearer_token_on_azure_too() -> None:
+    made = connection(api_key="ek_1", key_header="api-key")
+    assert made.endpoint(Service.REALTIME, model=MODEL).headers == {"Authorization": "Bearer ek_1"}
+    async with Emulator(faults=[RefuseHandshake(401)]) as server:
+        failure = await refused(connection(api_key="ek_1", key_header="api-key", base_url=server.base_url))
+        assert failure.code == "client_secret_refused"
+
+
+def test_a_connection_that_cannot_be_replaced_is_not_replaced_by_plan() -> None:
+    assert connection(api_key="ek_1").max_session_duration is None
+    assert connection(api_key="ek_1", max_session_duration=60).max_session_duration == 60
+    assert connection(api_key=lambda: "ek_1").max_session_duration == DEFAULT_MAX_SESSION_DURATION
 
 
 # -- tokens --------------------------------------------------------------------------------------------------------

@@ -244,6 +244,15 @@ def test_http_answers(status: int, text: str, kind: Kind, code: str, message: st
     assert (failure.http_status, failure.retry_after, failure.request_id) == (status, 2.5, "req_1")
 
 
+def test_a_refused_request_says_which_parameter_and_what_to_do() -> None:
+    told = {"message": "Unknown parameter: 'session.x'.", "code": "unknown_parameter", "param": "session.x"}
+    failure = errors.from_http(400, body=json.dumps({"error": told}))
+    assert (failure.kind, failure.param) == (FATAL, "session.x")
+    assert failure.remedy == errors.from_server_error("unknown_parameter", None, None).remedy
+    assert errors.from_http(500, body=json.dumps({"error": told})).remedy == errors.from_http(500).remedy
+    assert errors.from_http(400, body=json.dumps({"error": {**told, "param": ["x"]}})).param is None
+
+
 def test_a_long_body_is_cut() -> None:
     assert len(errors.from_http(500, body="x " * 5000).message) <= 500
 
@@ -409,10 +418,17 @@ def test_a_clean_close_ends_a_call_and_asks_for_a_new_connection_elsewhere(code:
     assert errors.from_close(code, "", of_call=True).kind is Kind.FATAL
     assert "call is over" in errors.from_close(code, "", of_call=True).sentence()
     assert errors.from_close(code, "").kind is Kind.RECONNECT
+    refused = errors.from_server_error("invalid_value", None, "No.")
+    assert errors.from_close(code, "", last_error=refused, of_call=True).code == f"close_{code}"
+    broke = errors.from_server_error("insufficient_quota", None, "No credit.")
+    assert errors.from_close(code, "", last_error=broke, of_call=True).code == "insufficient_quota"
     assert errors.from_close(1006, "", of_call=True) == errors.from_close(1006, "")
 
 
 def test_a_call_that_is_not_there_may_be_there_soon() -> None:
-    assert errors.from_http(404, of_call=True).kind is Kind.RECONNECT
+    body = '{"error": {"code": "call_id_not_found", "message": "No session found."}}'
+    for failure in (errors.from_http(404, of_call=True), errors.from_http(404, body=body, of_call=True)):
+        assert failure.kind is Kind.RECONNECT
+        assert "`call_id` of a call that goes on" in failure.remedy
     assert errors.from_http(404).kind is Kind.FATAL
     assert errors.from_http(401, of_call=True) == errors.from_http(401)

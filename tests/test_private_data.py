@@ -65,7 +65,7 @@ async def talk(session: RealtimeSession) -> None:
     calls: asyncio.Queue[llm.GenerationCreatedEvent] = asyncio.Queue()
     session.on("generation_created", calls.put_nowait)
     context = llm.ChatContext.empty()
-    picture = llm.ImageContent(image="https://example.com/imagesecret")
+    picture = llm.ImageContent(image="http://127.0.0.1/imagesecret")
     context.add_message(role="user", content=["historysecret", picture])
     await session._update_session(instructions="instructionsecret", chat_ctx=context, tools=[look_up])
     pcm = speak("usersecret", "alloy") + bytes(48000)

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, APIError, llm
+from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm
 
 from livekit_plugins_openai_ga import STT, RealtimeModel
 from livekit_plugins_openai_ga.connection import Connection
@@ -37,6 +37,7 @@ from livekit_plugins_openai_ga.emulator.faults import (
 )
 from livekit_plugins_openai_ga.errors import from_http
 from livekit_plugins_openai_ga.redaction import Secret
+from livekit_plugins_openai_ga.rest import Calls, create_client_secret
 from livekit_plugins_openai_ga.transport.link import LinkFailed
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
@@ -276,11 +277,29 @@ async def upload(azure: bool, given: dict[str, Any], printed: Printed) -> list[B
     return await recognize(azure, given, printed, use_realtime=False)
 
 
+async def mint(azure: bool, given: dict[str, Any], printed: Printed) -> list[BaseException]:
+    """A client secret is made, and a call of somebody else's hung up."""
+    model, errors = realtime(azure, given), []
+    calls = Calls(model)
+    try:
+        printed.add("client secret", await create_client_secret(model))
+        with contextlib.suppress(APIStatusError):
+            await calls.hangup("rtc_1")
+    except APIError as exc:
+        errors.append(exc)
+    printed.everything_alive()
+    for thing in (model, calls):
+        printed.add("repr", [thing, vars(thing)])
+        printed.pickled(thing)
+    return errors
+
+
 KINDS: dict[str, tuple[Callable[..., Any], set[str]]] = {
     "conversation": (converse, set(SCENES) - SPOKEN),
     "stream": (stream, set(SCENES) - WRITTEN),
     "utterance": (recognize, set(SCENES) - WRITTEN - {"a connection lost"}),
     "upload": (upload, HTTP),
+    "client secret": (mint, HTTP),
 }
 PLAYED = [
     *((kind, scene, "a key") for kind, (_, scenes) in KINDS.items() for scene in SCENES if scene in scenes),
@@ -288,20 +307,21 @@ PLAYED = [
     *(("conversation", "an update refused", who) for who in WHO if who != "a key"),
     *((kind, "401 with the keys", who) for kind in KINDS for who in WHO if who not in ("a key", "a gateway's key")),
 ]
+PLAYED.remove(("client secret", "401 with the keys", "an ephemeral key"))  # it cannot make another
 
 
 @pytest.mark.parametrize(("kind", "scene", "who"), PLAYED)
 async def test_no_key_is_printed(kind: str, scene: str, who: str, printed: Printed) -> None:
     played, _ = KINDS[kind]
     async with Emulator(Script([Turn(heard="good morning", say="Good morning.")] * 3)) as server:
-        server.secrets.mint({"type": "none"}, value=EPHEMERAL)
+        server.secrets.mint({"type": "realtime"}, value=EPHEMERAL)
         azure, given = WHO[who](server)
         used = [key for key in (PROJECT, AZURE, EPHEMERAL, OPAQUE) if key in (given.get("api_key"), given.get("token"))]
         used = [*(used or [OPAQUE]), HEADER, QUERY, BASE_QUERY]
         for fault in SCENES[scene].faults(" and ".join(used)):
             server.add_fault(fault)
         errors = await played(azure, given, printed)
-        shown = [f"{dict(shake.headers)} {dict(shake.query)}" for shake in (*server.handshakes, *server.uploads)]
+        shown = [f"{dict(shake.headers)} {dict(shake.query)}" for shake in (*server.handshakes, *server.requests)]
         assert all(key in shown[0] for key in used), "the keys were to be shown to the server"
     for error in errors:
         printed.error(error)

@@ -25,8 +25,8 @@ GROUND = frozenset({"errors", "failures", "redaction", "models", "version", "log
 EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
-        *("audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("notices", "info", "framework", "counters", "__init__"),
+        *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
+        *("images", "notices", "info", "framework", "counters", "__init__"),
     }
 )
 """Where LiveKit is visible."""
@@ -52,6 +52,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "core": frozenset(),
     "transport": frozenset({"websockets"}),
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
+    "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "__main__": frozenset(),
 }

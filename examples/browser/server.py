@@ -8,22 +8,16 @@ Without one:            python examples/browser/server.py --local
 
 import argparse
 import asyncio
-import json
 import os
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
-from livekit.agents import Agent, AgentSession, function_tool
+from livekit.agents import Agent, AgentSession, APIError, function_tool
 from livekit.plugins import openai_ga
+from livekit.plugins.openai_ga.rest import Calls
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts" / "browser.json"
-SESSION = {
-    "type": "realtime",
-    "model": "gpt-realtime-2.1",
-    "audio": {"input": {"transcription": {"model": "gpt-transcribe"}}, "output": {"voice": "marin"}},
-}
 ORDERS = {42: "on its way, and will be there tomorrow"}
 
 
@@ -42,42 +36,40 @@ class Shop(Agent):
 
 async def attach(call_id: str) -> None:
     """Be the agent of a call until it ends."""
-    session, ended = AgentSession(llm=openai_ga.RealtimeModel(call_id=call_id)), asyncio.Event()
+    ended = asyncio.Event()
+    session, agent = AgentSession(llm=openai_ga.RealtimeModel(call_id=call_id)), Shop()
     session.on("close", lambda _: ended.set())
-    agent = Shop()
     await session.start(agent)  # without a room: there is no sound here
-    agent.realtime_llm_session.on("call_ended", lambda _: ended.set())
-    await ended.wait()
+    attached = agent.realtime_llm_session
+    attached.on("call_ended", lambda _: ended.set())
+    if attached.info.state != "over":  # a caller can be gone by now
+        await ended.wait()
     await session.aclose()
 
 
 async def call(request: web.Request) -> web.Response:
-    """The page's offer goes to OpenAI, with the key and the session that it never sees; OpenAI's answer goes back."""
-    form = aiohttp.FormData(default_to_multipart=True)
-    form.add_field("sdp", await request.text(), content_type="application/sdp")
-    form.add_field("session", json.dumps(SESSION), content_type="application/json")
-    base_url = os.environ.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
-    key = {"Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'no-key')}"}
-    async with aiohttp.ClientSession() as http, http.post(f"{base_url}/realtime/calls", data=form, headers=key) as made:
-        answer = await made.text()
-        if made.status >= 300:
-            return web.Response(status=502, text=f"OpenAI refused the call: {answer}")
-        call_id = made.headers["Location"].rpartition("/")[2]
-    agents: set[asyncio.Task[None]] = request.app[AGENTS]
-    agents.add(task := asyncio.create_task(attach(call_id)))
+    """The page's offer goes to OpenAI, with a key that the page never sees. OpenAI's answer goes back."""
+    try:
+        made = await Calls(openai_ga.RealtimeModel(voice="marin")).create(await request.text())
+    except (APIError, ValueError) as refused:
+        return web.Response(status=502, text=str(refused))
+    agents = request.app[AGENTS]
+    agents.add(task := asyncio.create_task(attach(made.call_id)))
     task.add_done_callback(agents.discard)
-    return web.Response(status=201, text=answer, content_type="application/sdp")
+    return web.Response(status=201, text=made.sdp, content_type="application/sdp")
 
 
-AGENTS = web.AppKey("agents", set)
+async def page(request: web.Request) -> web.FileResponse:
+    return web.FileResponse(HERE / ("call.js" if request.path == "/call.js" else "index.html"))
+
+
+AGENTS = web.AppKey("agents", set[asyncio.Task[None]])
 
 
 def app() -> web.Application:
     made = web.Application()
     made[AGENTS] = set()
-    made.router.add_post("/call", call)
-    made.router.add_get("/", lambda _: web.FileResponse(HERE / "index.html"))
-    made.router.add_get("/call.js", lambda _: web.FileResponse(HERE / "call.js"))
+    made.add_routes([web.get("/", page), web.get("/call.js", page), web.post("/call", call)])
     return made
 
 

@@ -35,7 +35,13 @@ def page() -> str:
         _INTRO.rstrip(),
         _table("Codes the server names", "code", failures.FAILURES),
         _table("Close codes", "close code", {str(k): row for k, row in failures.CLOSE_CODES.items()}),
+        _table(
+            "Close codes of a call (`call_id`)", "close code", {str(k): row for k, row in failures.CALL_CLOSES.items()}
+        ),
         _table("HTTP statuses of the handshake", "status", {str(k): row for k, row in failures.HTTP_STATUSES.items()}),
+        _table(
+            "The same into a call (`call_id`)", "status", {str(k): row for k, row in failures.CALL_STATUSES.items()}
+        ),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -33,24 +34,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on, 0 for any (default 8765)")
     parser.add_argument("--script", metavar="FILE", help="JSON file with the turns of the conversation")
+    parser.add_argument("--ring", metavar="URL", help="let a phone call come in: tell the webhook at URL of it, once")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
     options = parser.parse_args(arguments)
     try:
         script = Script.load(options.script) if options.script else Script()
+        secret = os.environ.get("OPENAI_WEBHOOK_SECRET", "")
+        if options.ring and not secret:
+            raise ValueError("--ring needs OPENAI_WEBHOOK_SECRET: any text, the same as the application has.")
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(script, options.host, options.port, quiet=options.quiet))
-    except (ValueError, OSError, OverflowError) as exc:
+            asyncio.run(_serve(script, options, secret))
+    except (ValueError, OSError, OverflowError, RuntimeError) as exc:
         print(exc, file=sys.stderr)
         return 2
     return 0
 
 
-async def _serve(script: Script, host: str, port: int, *, quiet: bool) -> None:
-    async with Emulator(script, host=host, port=port) as server:
-        if not quiet:
+async def _serve(script: Script, options: argparse.Namespace, secret: str) -> None:
+    async with Emulator(script, host=options.host, port=options.port) as server:
+        if not options.quiet:
             print(f"Serving the GA Realtime API and POST /audio/transcriptions at {server.base_url}", flush=True)
             print("It does not understand speech: what is heard and said comes from the script.", flush=True)
             print(f"For agents on this machine to use it: export OPENAI_BASE_URL={server.base_url}", flush=True)
+        if options.ring:
+            call = await server.ring(options.ring, secret=secret)
+            if not options.quiet:
+                print(f"The call {call.id} came in and is {call.state} {call.outcome}".rstrip(), flush=True)
         await asyncio.Event().wait()
 
 

@@ -22,6 +22,12 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.server import ServerProtocol
 
 _LONGEST_METHOD = 16
+FOR_PAGES = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "*, Authorization",
+    "Access-Control-Expose-Headers": "Location",
+}
+"""What lets the pages of other sites ask, with a client secret, and read the answer."""
 
 
 @dataclass(frozen=True, slots=True)

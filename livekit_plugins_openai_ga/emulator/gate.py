@@ -24,6 +24,9 @@ SOCKETS = (REALTIME, TRANSLATIONS, AZURE + REALTIME)
 POSTS = (UPLOADS, AZURE + UPLOADS)
 EPHEMERAL = "ek_"
 """How client secrets begin."""
+PROTOCOL = "realtime"
+KEY_PROTOCOL = "openai-insecure-api-key."
+"""WebSocket subprotocols: the one that is spoken, and the one whose name ends in the key."""
 
 BETA_IS_GONE = "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API."
 _AUTH, _SHAPE = 3000, 4000
@@ -165,7 +168,11 @@ def _check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
 def bearer(headers: Mapping[str, str]) -> str:
     """The key or client secret that a request carries; "" without one."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key if scheme.lower() == "bearer" else ""
+    if scheme.lower() == "bearer":
+        return key
+    # A browser's WebSocket has no headers of its own.
+    offered = (name.strip() for name in headers.get("sec-websocket-protocol", "").split(","))
+    return next((name.removeprefix(KEY_PROTOCOL) for name in offered if name.startswith(KEY_PROTOCOL)), "")
 
 
 def _is_wrong(key: str, knobs: Knobs) -> bool:

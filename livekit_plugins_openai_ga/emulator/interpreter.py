@@ -2,13 +2,14 @@
 
 It does not understand speech: where somebody begins to speak it takes the next turn of the script, and says its
 translation `Knobs.translation_lag` later. But the same speech gives the same words at the same places, as it does with
-a model: what another session has heard before is known again by its samples, from wherever it begins.
+a model: what a lost session has heard is known again by its samples, from wherever it begins.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .knobs import Interpret, Knobs
@@ -48,21 +49,21 @@ class Heard:
 
 
 class Memory:
-    """Speech that any session of an emulator has heard, by its samples and the language it was translated into."""
+    """Speech that the sessions of an emulator have heard, by its samples and the language it was translated into."""
 
     def __init__(self) -> None:
-        self._pieces: OrderedDict[tuple[str, bytes], tuple[int, Heard]] = OrderedDict()
+        self._pieces: OrderedDict[tuple[str, bytes], tuple[Callable[[], bool], Heard]] = OrderedDict()
 
-    def note(self, language: str, piece: bytes, session: int, heard: Heard) -> None:
-        """This piece was heard by a session."""
-        self._pieces.setdefault(_key(language, piece), (session, heard))
+    def note(self, language: str, piece: bytes, live: Callable[[], bool], heard: Heard) -> None:
+        """This piece was heard by a session; `live` says whether it goes on."""
+        self._pieces.setdefault(_key(language, piece), (live, heard))
         if len(self._pieces) > _REMEMBERED:
             self._pieces.popitem(last=False)
 
-    def find(self, language: str, piece: bytes, session: int) -> Heard | None:
-        """What is known of a piece that another session has heard."""
+    def find(self, language: str, piece: bytes) -> Heard | None:
+        """What is known of a piece that a lost session heard. Of two that go on, each has speech of its own."""
         found = self._pieces.get(_key(language, piece))
-        return None if found is None or found[0] == session else found[1]
+        return None if found is None or found[0]() else found[1]
 
 
 def _key(language: str, piece: bytes) -> tuple[str, bytes]:
@@ -96,13 +97,13 @@ _NOTHING = Said((), (), None)
 
 
 class Interpreter:
-    """One session's model. `session` numbers it; `memory` is shared with the others of an emulator."""
+    """One session's model. `live` says whether that goes on; `memory` is shared with the others of an emulator."""
 
-    def __init__(self, script: Script, knobs: Knobs, memory: Memory, session: int) -> None:
+    def __init__(self, script: Script, knobs: Knobs, memory: Memory, live: Callable[[], bool]) -> None:
         self._script = script
         self._knobs = knobs
         self._memory = memory
-        self._session = session
+        self._live = live
         self._now_ms = 0
         self._detector = SpeechDetector(_DETECTION)
         self._hearing: _Line | None = None  # the translation of what is being heard
@@ -127,7 +128,7 @@ class Interpreter:
         if (line := self._hearing) is not None:
             for at, piece in _loud(frame):
                 heard = Heard(line.turn, now + at - line.began_ms, line.said_at_ms - line.began_ms)
-                self._memory.note(line.language, piece, self._session, heard)
+                self._memory.note(line.language, piece, self._live, heard)
         if not self._detector.speaking:
             self._hearing = None
         while self._lines and self._lines[0].over_at_ms <= now:
@@ -136,7 +137,7 @@ class Interpreter:
 
     def _begin(self, frame: bytes, now: int, language: str) -> _Line:
         own = language if language in self._script.translations else ""
-        known = [(at, heard) for at, piece in _loud(frame) if (heard := self._memory.find(own, piece, self._session))]
+        known = [(at, heard) for at, piece in _loud(frame) if (heard := self._memory.find(own, piece))]
         if known:
             at, heard = known[0]
             turn, began_ms = heard.turn, now + at - heard.place_ms

@@ -58,8 +58,11 @@ class Secrets:
         """Let all keys given out so far expire now."""
         self._expired = len(self.issued)
 
-    def mint(self, config: Event, seconds: int = DEFAULT_SECONDS, value: str = "") -> ClientSecret:
-        """Give a key out: with this configuration (see `asked`), for so many seconds. `value`: "" makes one up."""
+    def mint(self, session: Event, seconds: int = DEFAULT_SECONDS, value: str = "") -> ClientSecret:
+        """Give a key out for a realtime or transcription session. `value`: "" makes one up. Raises `HttpRefused`."""
+        return self._give(asked.session(session, self._knobs), seconds, value)
+
+    def _give(self, config: Event, seconds: int, value: str = "") -> ClientSecret:
         secret = ClientSecret(value or f"{EPHEMERAL}{uuid.uuid4().hex}", int(self.clock()) + seconds, config)
         self.issued.append(secret)
         return secret
@@ -77,7 +80,7 @@ class Secrets:
             raise asked.http_refused(refusal) from None
         wanted = given.get("session", {"type": "realtime"})
         config = asked.translation(wanted) if translates else asked.session(wanted, self._knobs)
-        secret = self.mint(config, given.get("expires_after", {}).get("seconds", DEFAULT_SECONDS))
+        secret = self._give(config, given.get("expires_after", {}).get("seconds", DEFAULT_SECONDS))
         told = {**config, "id": f"sess_{len(self.issued):x}"}
         answer = {"value": secret.value, "expires_at": secret.expires_at, "session": told}
         return HttpResponse(HTTPStatus.OK, json.dumps(answer).encode())

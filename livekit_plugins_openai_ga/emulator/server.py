@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
@@ -22,10 +23,11 @@ from .call_session import CallSession
 from .calling import Calling
 from .calls import Call, Calls, no_such_call
 from .faults import Fault, FaultPlan, RefuseHandshake
-from .front_door import Caller, FrontDoor, HttpRequest, HttpResponse
+from .front_door import FOR_PAGES, Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
     POSTS,
+    PROTOCOL,
     SOCKETS,
     TRANSLATIONS,
     Handshake,
@@ -41,6 +43,7 @@ from .gate import (
 from .interpreter import Memory
 from .knobs import Knobs
 from .lines import Frames, Line
+from .ringing import incoming
 from .script import Claim, Script
 from .secrets import Secrets
 from .session import EmulatorSession
@@ -97,6 +100,7 @@ class Emulator:
             self._host,
             self._port,
             process_request=self._process_request,
+            select_subprotocol=_subprotocol,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
@@ -188,6 +192,26 @@ class Emulator:
         """Close every live session with this code and reason."""
         await self._all(Close(code, reason))
 
+    async def ring(
+        self,
+        url: str,
+        *,
+        secret: str,
+        sip_headers: Sequence[tuple[str, str]] = (("From", "<sip:+15550100@example.com>"),),
+        media_security: str = "srtp",
+    ) -> Call:
+        """Let a phone call come in: POST the webhook that tells of it, signed with `secret`, to `url`.
+
+        Returns the call, which may be accepted or rejected by then. Raises RuntimeError when the answer is none of the
+        2xx kind; the call is over then, and it is not told of again.
+        """
+        call = self.calls.ring(sip_headers)
+        status = await incoming(call, url, secret, media_security=media_security).send()
+        if status // 100 != 2:
+            self.calls.end(call, "nobody answered")
+            raise RuntimeError(f"The webhook at {url} was answered with {status}.")
+        return call
+
     async def _all(self, action: Action) -> None:
         for line in list(self._lines.values()):
             await line.perform([action])
@@ -198,14 +222,18 @@ class Emulator:
         self.requests.append(request)
         number = len(self.requests)
         try:
-            if request.method != "POST":
+            if request.method == "OPTIONS":
+                response = HttpResponse(HTTPStatus.NO_CONTENT, b"")
+            elif request.method != "POST":
                 raise _not_here(request)
-            serve = self._transcribe if request.path in POSTS else self._api
-            response = await serve(request, caller)
+            else:
+                serve = self._transcribe if request.path in POSTS else self._api
+                response = await serve(request, caller)
         except HttpRefused as refusal:
             response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
         self._changed.set()
-        return dataclasses.replace(response, headers={**response.headers, "x-request-id": f"req_{number:x}"})
+        pages = FOR_PAGES if "origin" in request.headers else {}
+        return dataclasses.replace(response, headers={**response.headers, **pages, "x-request-id": f"req_{number:x}"})
 
     async def _api(self, request: HttpRequest, _caller: Caller) -> HttpResponse:
         if fault := self._faults.handshake_refusal():
@@ -335,6 +363,10 @@ class Emulator:
                 self._changed.set()
         finally:
             await frames.aclose()
+
+
+def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
 
 
 def _of(session_type: str, minted: Event | None) -> Event | None:

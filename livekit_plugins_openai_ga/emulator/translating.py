@@ -11,12 +11,14 @@ import base64
 import binascii
 from collections.abc import Callable
 
+from .. import models
 from . import config
 from .actions import Close, Event
 from .channel import Channel
 from .conversation import Refused
 from .faults import FaultPlan
 from .framing import FramedSession
+from .grammar import wrong_value
 from .interpreter import DELTA_BYTES, FRAME_BYTES, FRAME_MS, Interpreter, Memory
 from .knobs import Knobs
 from .script import Script
@@ -25,7 +27,6 @@ from .voice import BYTES_PER_MS
 _BAD_AUDIO = (
     "Invalid 'audio'. Expected base64-encoded audio bytes (mono PCM16 at 24kHz) but got an invalid value instead."
 )
-_SILENCE = base64.b64encode(bytes(DELTA_BYTES)).decode()
 
 
 class TranslationSession(FramedSession):
@@ -55,7 +56,7 @@ class TranslationSession(FramedSession):
             "session.close": self._close,
         }
         super().__init__(channel, handlers)
-        self._interpreter = Interpreter(script, channel.knobs, memory or Memory(), number)
+        self._interpreter = Interpreter(script, channel.knobs, memory or Memory(), channel.is_live)
         self._waiting = bytearray()  # source audio that the model has not taken
         self._elapsed_ms = 0
         self._running = False
@@ -69,6 +70,10 @@ class TranslationSession(FramedSession):
         return self._elapsed_ms
 
     def _update(self, event: Event) -> None:
+        asked = event["session"].get("audio", {}).get("input", {}).get("transcription")
+        if asked and config.transcription_model(asked["model"], deployments=None) is None:
+            known = tuple(model.id for model in models.MODELS.values() if model.use is models.Use.TRANSCRIPTION)
+            raise wrong_value("session.audio.input.transcription.model", asked["model"], known)
         self._channel.config = config.translation_updated(self.config, event["session"])
         self._channel.emit("session.updated", session=self.config)
 
@@ -125,6 +130,8 @@ class TranslationSession(FramedSession):
             channel.emit("session.output_transcript.delta", delta=word, elapsed_ms=at)
         if said.pcm is None and not channel.knobs.translation_silence:
             return
-        delta = _SILENCE if said.pcm is None else base64.b64encode(said.pcm).decode()
-        audio = {"delta": delta, "sample_rate": 24000, "channels": 1, "format": "pcm16"}
+        pcm = said.pcm or b""
+        if channel.knobs.translation_silence:
+            pcm = pcm.ljust(DELTA_BYTES, b"\0")
+        audio = {"delta": base64.b64encode(pcm).decode(), "sample_rate": 24000, "channels": 1, "format": "pcm16"}
         channel.emit("session.output_audio.delta", **audio, elapsed_ms=at)

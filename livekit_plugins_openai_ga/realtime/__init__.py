@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .. import elsewhere
+from ..images import Images
 from ..info import SessionInfo
 from . import realtime_model as realtime_model
 from . import utils as utils
@@ -12,6 +13,7 @@ from .events import (
     RateLimit,
     RateLimitsUpdated,
     ResponseIncomplete,
+    SaidOtherwise,
     SessionCreated,
 )
 from .model import RealtimeModel
@@ -19,6 +21,7 @@ from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
+    "Images",
     "InputAudioTimeoutTriggered",
     "ModelChanged",
     "RateLimit",
@@ -28,6 +31,7 @@ __all__ = [
     "Reply",
     "ReplyEnd",
     "ResponseIncomplete",
+    "SaidOtherwise",
     "SessionCreated",
     "SessionInfo",
 ]

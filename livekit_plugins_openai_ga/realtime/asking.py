@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from livekit.agents.utils import is_given
 from livekit.agents.voice.generation import remove_instructions
 
 from .. import reply_fields
+from ..core.record import Record
 from ..options import Options
 from ..session_fields import is_json, plain
 from ..wire.items import create_payload, short_id
@@ -19,6 +21,8 @@ from . import mapping
 
 Input = llm.ChatContext | Sequence[Any]
 """What a model may be shown instead of the conversation."""
+
+ToRecord = Callable[[llm.ChatItem], Record | None]
 
 _ITEM_FIELDS: Mapping[str, tuple[str, ...]] = {
     "message": ("role", "content"),
@@ -53,6 +57,7 @@ def asking(
     tools: NotGivenOr[list[llm.Tool]],
     input: NotGivenOr[Input],
     play: NotGivenOr[bool],
+    picture: mapping.Picture,
 ) -> Asking:
     """Check what `generate_reply` was given. `given` are the fields of `reply_fields`; NOT_GIVEN is left out.
 
@@ -63,11 +68,12 @@ def asking(
     if is_given(instructions):
         # A reply's instructions replace the session's, so in the conversation the session's are repeated.
         prefix = f"{session_instructions}\n" if session_instructions and not aside else ""
-        params["instructions"] = prefix + instructions
+        params = {"instructions": prefix + instructions, **params}
     if is_given(tools):
         params["tools"] = mapping.to_tools(tools)[0]
     if not isinstance(input, NotGiven):
-        params["input"] = _input(input)
+        record = functools.partial(mapping.to_record, picture=picture, heard=options.input_format)
+        params["input"] = _input(input, record)
     if not is_given(play):
         own = is_given(input) or any(is_given(value) for name, value in given.items() if name != "tool_choice")
         return Asking(params, aside, False if aside else True if own else None)
@@ -85,7 +91,7 @@ def _check_played_aside(params: Mapping[str, Any]) -> None:
         )
 
 
-def _input(given: Input) -> list[dict[str, Any]]:
+def _input(given: Input, record: ToRecord) -> list[dict[str, Any]]:
     if isinstance(given, llm.ChatContext):
         given = [given]
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence):
@@ -95,20 +101,19 @@ def _input(given: Input) -> list[dict[str, Any]]:
         if isinstance(item, llm.ChatContext):
             context = llm.ChatContext(list(item.items))
             remove_instructions(context)
-            items += filter(None, map(_from_chat_item, context.items))
+            items += filter(None, (_from_chat_item(record(item)) for item in context.items))
         elif isinstance(item, (llm.ChatMessage, llm.FunctionCall, llm.FunctionCallOutput)):
-            items += filter(None, [_from_chat_item(item)])
+            items += filter(None, [_from_chat_item(record(item))])
         else:
             items.append(_from_dict(f"input[{place}]", plain(item)))
     return items
 
 
-def _from_chat_item(item: llm.ChatItem) -> dict[str, Any] | None:
+def _from_chat_item(record: Record | None) -> dict[str, Any] | None:
     """An item of LiveKit's as GA takes it; None for its own kinds, and for one without content.
 
     Without its id: the model sees a copy, also when the conversation has an item of this id.
     """
-    record = mapping.to_record(item)
     payload = create_payload(record.item) if record is not None else None
     return {key: value for key, value in payload.items() if key != "id"} if payload is not None else None
 
@@ -121,6 +126,14 @@ def _from_dict(name: str, item: Any) -> dict[str, Any]:
             raise ValueError(f"{name}.{field} is missing: an item of type {item['type']} needs it.")
     if not is_json(item):
         raise ValueError(f"{name} has something in it that JSON cannot hold: use texts, numbers, lists and dicts.")
+    parts = item.get("content") if item["type"] == "message" else None
+    for number, part in enumerate(parts if isinstance(parts, list) else ()):
+        url = part.get("image_url") if isinstance(part, dict) else None
+        if url is not None and not str(url).startswith("data:"):
+            raise ValueError(
+                f"{name}.content[{number}].image_url is no data: URL, and GA takes no links: pass an ImageContent in a "
+                "ChatMessage, whose link is fetched."
+            )
     if item["type"] == "item_reference":
         return {**item, "id": short_id(str(item["id"]))}
     return item

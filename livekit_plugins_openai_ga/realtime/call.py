@@ -10,21 +10,14 @@ from livekit.agents import utils
 
 from ..core.call import CallConversation
 from ..core.conversation import Conversation
-from ..errors import Failure, Kind
+from ..errors import Failure, Kind, from_server_error
 from ..failures import CALL_CLOSES, NO_SUCH_CALL
 from ..transport.link import Link, LinkFailed
 from ..wire import client_events
 from . import events
 from .session import RealtimeSession
 
-_ELSEWHERE = Failure(
-    Kind.REQUEST_FAILED,
-    "audio_runs_elsewhere",
-    "",
-    "push_audio was called, but the audio of a call with call_id runs between the caller and OpenAI.",
-    "Start the AgentSession without audio input.",
-)
-
+_ELSEWHERE = from_server_error("audio_runs_elsewhere", None, None)
 _AGENTS = ("instructions", "tools")
 """What LiveKit gives every session, also when there is none."""
 

@@ -18,6 +18,7 @@ OwnEvents = Literal[
     "rate_limits_updated",
     "input_audio_timeout_triggered",
     "response_incomplete",
+    "said_otherwise",
     "call_ended",
 ]
 
@@ -110,3 +111,22 @@ class CallEnded:
 
     call_id: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaidOtherwise:
+    """The event `said_otherwise`: what `say()` gave to be read aloud was said in other words.
+
+    Words are compared by the transcript of the speech, which may write a number where the text has a word.
+
+    Attributes:
+        response_id: The reply's id.
+        text: What was to be said.
+        said: What was said.
+        similarity: How much of it was, by words in their order: 0.0 to 1.0, which it never is here.
+    """
+
+    response_id: str
+    text: str
+    said: str
+    similarity: float

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from livekit import rtc
-from livekit.agents import llm, utils
+from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 
 from ..audio import InputAudio
 from ..core.effects import ReplyEnded
-from ..core.record import FRAME_ID, Record
+from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..formats import PCM, AudioFormat
 from ..framework import Metadata, raw_schema
@@ -22,21 +21,10 @@ from ..session_fields import is_json
 from ..wire.codec import b64encode
 from ..wire.items import Item, Part, short_id
 
+Picture = Callable[[llm.ImageContent], Part | None]
+
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters"})
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-def _image_part(image: llm.ImageContent) -> Part | None:
-    serialized = llm.utils.serialize_image(image)
-    if serialized.external_url is not None or serialized.data_bytes is None:
-        logger.error(
-            "image left out of the conversation: GA takes no links to images; pass a frame or a data: URL",
-            extra={"lk.pii.image_url": serialized.external_url},
-        )
-        return None
-    data = b64encode(serialized.data_bytes)
-    part = {"type": "input_image", "image_url": f"data:{serialized.mime_type};base64,{data}"}
-    return {**part, "detail": image.inference_detail} if image.inference_detail else part
 
 
 def _audio_part(audio: llm.AudioContent, heard: AudioFormat) -> Part:
@@ -46,28 +34,29 @@ def _audio_part(audio: llm.AudioContent, heard: AudioFormat) -> Part:
     return {**part, "transcript": audio.transcript} if audio.transcript else part
 
 
-def _parts(message: llm.ChatMessage, heard: AudioFormat) -> tuple[Part, ...]:
+def _parts(message: llm.ChatMessage, picture: Picture, heard: AudioFormat) -> tuple[Part, ...]:
     text_type = "output_text" if message.role == "assistant" else "input_text"
     parts: list[Part] = []
     for content in message.content:
         if isinstance(content, str):
             parts.append({"type": text_type, "text": str(content)})
         elif message.role == "user" and isinstance(content, llm.ImageContent):
-            if (part := _image_part(content)) is not None:
+            if (part := picture(content)) is not None:
                 parts.append(part)
         elif message.role == "user" and isinstance(content, llm.AudioContent):
             parts.append(_audio_part(content, heard))
     return tuple(parts)
 
 
-def to_record(item: llm.ChatItem, heard: AudioFormat = PCM) -> Record | None:
+def to_record(item: llm.ChatItem, picture: Picture, heard: AudioFormat = PCM) -> Record | None:
     """A chat item as the core remembers it; None for LiveKit's own kinds (handoffs, configuration updates).
 
-    `heard`: the format of the session's input, which its audio gets, too.
+    `picture` gives the part of an image, None for one that has to stay out. `heard`: the format of the session's input,
+    which its audio gets, too.
     """
     if item.type == "message":
         role = "system" if item.role == "developer" else item.role
-        wire = Item(short_id(item.id), "message", role=role, content=_parts(item, heard))
+        wire = Item(short_id(item.id), "message", role=role, content=_parts(item, picture, heard))
     elif item.type == "function_call":
         call_id = short_id(item.call_id)
         wire = Item(short_id(item.id), "function_call", call_id=call_id, name=item.name, arguments=item.arguments)
@@ -136,12 +125,6 @@ def function_call(item: Item, created_at: float | None = None) -> llm.FunctionCa
         arguments=item.arguments,
         created_at=time.time() if created_at is None else created_at,
     )
-
-
-def video_item(frame: rtc.VideoFrame) -> dict[str, Any]:
-    """The user item that shows one video frame: an `input_image` with a JPEG data URL."""
-    part = _image_part(llm.ImageContent(image=frame))
-    return {"id": utils.shortuuid(FRAME_ID), "type": "message", "role": "user", "content": [part]}
 
 
 def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from .. import options as opts
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..framework import flat_tools, plain_instructions
+from ..images import DEFAULT_IMAGES, Images
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from . import mapping
@@ -51,6 +52,8 @@ class SessionOptions(TypedDict, total=False):
     input_audio_format: NotGivenOr[Any]
     output_audio_format: NotGivenOr[Any]
     fallback_models: Sequence[str]
+    images: Images
+    read_aloud: bool
     temperature: NotGivenOr[float]
 
 
@@ -96,6 +99,8 @@ class RealtimeModel(llm.RealtimeModel):
         input_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         output_audio_format: NotGivenOr[Any] = NOT_GIVEN,
         fallback_models: Sequence[str] = (),
+        images: Images = DEFAULT_IMAGES,
+        read_aloud: bool = False,
         call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
@@ -145,6 +150,9 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models: asked for, in order, when `model` is refused as unknown, shut down or not supported, in the
                 middle of a call, too: the conversation goes on with the next one, and sessions made later begin with
                 it. The session's event `model_changed` tells.
+            images: which links to images are fetched, how large frames may be, how many of a video are sent.
+            read_aloud: `AgentSession.say` without a TTS asks the model to read the text aloud, which it may do in other
+                words (the session's event `said_otherwise` tells). Default False: GA has no speech from a given text.
             call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
                 begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
                 elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
@@ -180,6 +188,8 @@ class RealtimeModel(llm.RealtimeModel):
             max_replay_audio=max_replay_audio,
             input_chunk_ms=input_chunk_ms,
             fallback_models=fallback_models,
+            images=images,
+            read_aloud=read_aloud,
             call_id=call_id,
             given={
                 "voice": voice,

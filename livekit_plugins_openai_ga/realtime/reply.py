@@ -55,6 +55,10 @@ class Reply(llm.GenerationCreatedEvent):
         """How the reply ended; waits for it, and does not raise."""
         return await asyncio.shield(self._ended)
 
+    def when_ended(self, listener: Callable[[ReplyEnd], None]) -> None:
+        """Call `listener` with how it ended, in the step of the loop after that."""
+        self._ended.add_done_callback(lambda ended: listener(ended.result()))
+
     async def text(self) -> str:
         """All that was written or said; waits for the end. Raises RealtimeError when that is not complete."""
         end = await self.end()

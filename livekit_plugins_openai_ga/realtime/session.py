@@ -6,10 +6,9 @@ What comes back, from the core and from the socket, is the business of `shell.py
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from livekit import rtc
 from livekit.agents import llm, utils
@@ -22,11 +21,13 @@ from ..errors import Failure, Kind, from_exception
 from ..framework import make, sets_up_in_steps
 from ..info import SessionInfo
 from ..wire import client_events
-from . import mapping
-from .asking import Input, asking
-from .reply import Reply
-from .shell import Shell
+from .pictures import Pictures
+from .replying import Replying
 from .streams import refusal
+from .video import Video
+
+if TYPE_CHECKING:
+    from .model import RealtimeModel
 
 MIN_COMMIT_MS = 100.0
 """GA refuses to commit less audio than this."""
@@ -36,13 +37,18 @@ SLOW_LINE_LIMITS = 6
 On one that is slower than the audio, that is always so."""
 
 
-class RealtimeSession(Shell):
+class RealtimeSession(Replying):
     """One conversation with OpenAI, kept alive over reconnects. Made by `RealtimeModel.session()`.
 
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
     `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered` and `response_incomplete`.
     """
+
+    def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
+        super().__init__(realtime_model, turn_detection_disabled=turn_detection_disabled)
+        self._video = Video(self._options.images)
+        self._fetching = asyncio.Lock()
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
 
@@ -122,12 +128,23 @@ class RealtimeSession(Shell):
         """Make the server's history equal to `chat_ctx`. Raises RealtimeError when the server does not answer.
 
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
-        refuses is left out and reported, and one that it does not delete stays; the rest goes on.
+        refuses is left out and reported, and one that it does not delete stays; the rest goes on. Images that are links
+        are fetched first (see `Images`). One that cannot be sent is left out and reported; when the rest is done, that
+        raises RealtimeError, too.
         """
-        records = self._shown.records(chat_ctx.items)
+        pictures = Pictures(self._options.images)
+        records = self._shown.records(chat_ctx.items, pictures.part)
+        if pictures.missing or self._fetching.locked():
+            there = {record.id for record in self._conversation.mirror}
+            async with self._fetching:  # so contexts are applied in the order in which they came
+                await pictures.fetch()
+            # The conversation went on meanwhile, and the context does not know of it.
+            records = self._shown.with_newcomers(self._shown.records(chat_ctx.items, pictures.part), there)
         key = utils.shortuuid("chat_ctx_")
         if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
             raise refusal(failure)
+        if (refused := pictures.refused) is not None:
+            raise refusal(self._report(refused))
 
     async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
@@ -212,7 +229,7 @@ class RealtimeSession(Shell):
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
         """Show the model one frame, as a user item. Dropped when it would be stale: without a connection, or (that is
-        counted) while what was sent before has not left yet.
+        counted) while what was sent before has not left yet; and when it comes too soon (`Images.min_interval`).
 
         The model keeps them all. Here, and in LiveKit's copies, only the newest keeps its picture, and a reconnect
         brings back that one only.
@@ -220,7 +237,9 @@ class RealtimeSession(Shell):
         if not self._supervisor.flushed:  # the line is slower than the video: audio comes first
             self._notices.noticed(fx.Noticed("video frame not sent", "what was sent before has not left yet"))
             return
-        self._do(self._conversation.show(mapping.video_item(frame)))
+        item = self._video.item(frame, asyncio.get_running_loop().time())
+        if item is not None:
+            self._do(self._conversation.show(item))
 
     def commit_audio(self) -> None:
         """Make a user turn of the audio pushed since the last one. Does nothing below 100 ms, which GA refuses."""
@@ -245,94 +264,6 @@ class RealtimeSession(Shell):
             self._supervisor.wake()
 
     # -- replies -------------------------------------------------------------------------------------------------
-
-    def generate_reply(  # type: ignore[override]  # a Future of more than LiveKit asks for
-        self,
-        *,
-        instructions: NotGivenOr[str] = NOT_GIVEN,
-        tool_choice: NotGivenOr[llm.ToolChoice] = NOT_GIVEN,
-        tools: NotGivenOr[list[llm.Tool]] = NOT_GIVEN,
-        play: NotGivenOr[bool] = NOT_GIVEN,
-        conversation: NotGivenOr[Literal["auto", "none"]] = NOT_GIVEN,
-        input: NotGivenOr[Input] = NOT_GIVEN,
-        output_modalities: NotGivenOr[list[Literal["text", "audio"]]] = NOT_GIVEN,
-        voice: NotGivenOr[Any] = NOT_GIVEN,
-        max_output_tokens: NotGivenOr[int | Literal["inf"]] = NOT_GIVEN,
-        reasoning: NotGivenOr[Any] = NOT_GIVEN,
-        parallel_tool_calls: NotGivenOr[bool] = NOT_GIVEN,
-        prompt: NotGivenOr[Any] = NOT_GIVEN,
-        metadata: NotGivenOr[Mapping[str, str]] = NOT_GIVEN,
-    ) -> asyncio.Future[Reply]:
-        """Ask for a reply. It waits for the configuration and, in the conversation, while another one is being made.
-
-        LiveKit passes the first three, and plays what the future gives. A call with any other keyword is your own:
-        LiveKit plays its reply like one the server began, unless it is out of band.
-
-        Args:
-            instructions: added to the session's for this reply; out of band they stand alone.
-            tool_choice: replaces the session's for this reply.
-            tools: replace the session's for this reply.
-            play: whether LiveKit plays it in the room. Default: yes, but out of band no; then it is only yours to read.
-            conversation: `none` makes it out of band: beside the conversation, and without a trace in it.
-            input: what the model is to see instead of the conversation: a ChatContext or a list of its items, of GA's
-                items as dicts (`{"type": "item_reference", "id": ...}` for one in the conversation), or both; `[]` for
-                nothing.
-            output_modalities: `["audio"]` or `["text"]`.
-            voice: as in the constructor. GA refuses another one once the agent has spoken.
-            max_output_tokens: a number or `inf`.
-            reasoning: for reasoning models, for example `{"effort": "low"}`.
-            parallel_tool_calls: for reasoning models.
-            prompt: a stored prompt, `{"id": "pmpt_..."}`.
-            metadata: up to 15 pairs of texts, keys of 64 and values of 512 characters, for OpenAI's dashboard.
-
-        Returns:
-            A future of the reply. It fails with RealtimeError when the server refuses it (with the server's code), when
-            it does not begin within `reply_timeout` seconds of being sent, or when the session ends. Cancelling the
-            future cancels the reply; so does `cancel` of what it gives.
-
-        Raises:
-            ValueError: a value GA would refuse.
-        """
-        asked = asking(
-            self._options,
-            {
-                "tool_choice": tool_choice,
-                "conversation": conversation,
-                "output_modalities": output_modalities,
-                "voice": voice,
-                "max_output_tokens": max_output_tokens,
-                "reasoning": reasoning,
-                "parallel_tool_calls": parallel_tool_calls,
-                "prompt": prompt,
-                "metadata": metadata,
-            },
-            instructions=instructions,
-            session_instructions=self._instructions,
-            tools=tools,
-            input=input,
-            play=play,
-        )
-        key = utils.shortuuid("response_create_")
-        future = self._streams.ask(key, self._cancel_reply, play=asked.play)
-        if self._over is not None:
-            self._streams.fail(key, refusal(self._over))
-            return future
-        future.add_done_callback(lambda done: self._reply_awaited(key, done))
-        aside = asked.aside
-        self._do(self._conversation.answers.ask(key, asked.params, aside=aside, played=aside and bool(asked.play)))
-        return future
-
-    def _reply_awaited(self, key: str, future: asyncio.Future[Reply]) -> None:
-        if future.cancelled():
-            self._streams.forget(key)
-            self._do(self._conversation.answers.give_up(key, time.time()))
-
-    def _cancel_reply(self, response_id: str) -> None:
-        self._do(self._conversation.answers.cancel(response_id, time.time()))
-
-    def interrupt(self) -> None:
-        """Cancel the reply that is being made; does nothing when there is none."""
-        self._do(self._conversation.interrupt(time.time()))
 
     def truncate(
         self,
@@ -363,5 +294,7 @@ class RealtimeSession(Shell):
         """End the session: every stream and future ends, the socket closes. Never raises; takes a second at most."""
         if self._over is None:
             self._end(Failure(Kind.FATAL, "session_closed", "", "The session was closed.", "Open a new session."))
-        self._main.cancel()
-        await asyncio.gather(self._main, return_exceptions=True)
+        tasks = [self._main, *self._asking]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

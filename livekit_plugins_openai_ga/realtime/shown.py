@@ -7,7 +7,7 @@ object may have been edited in place meanwhile; its texts tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from livekit.agents import llm
 from livekit.agents.voice.generation import remove_instructions
@@ -36,16 +36,21 @@ class Shown:
         self._look()
         return self._items.copy()
 
-    def records(self, items: Sequence[llm.ChatItem]) -> list[Record]:
+    def records(self, items: Sequence[llm.ChatItem], picture: mapping.Picture) -> list[Record]:
         """The records of a context, and the mirror's own ones where nothing has changed.
 
-        Instructions, handoffs and configuration updates are LiveKit's own and left out.
+        Instructions, handoffs and configuration updates are LiveKit's own and left out. `picture`: of what is new.
         """
         self._look()
         start = self._beginning(items)
         rest = llm.ChatContext(list(items[start:]))
         remove_instructions(rest)
-        return [*self._records[:start], *filter(None, map(self._record, rest.items))]
+        return [*self._records[:start], *filter(None, (self._record(item, picture) for item in rest.items))]
+
+    def with_newcomers(self, records: Sequence[Record], there: Set[str]) -> list[Record]:
+        """`records` and, behind them, the items that the server made since `there` were all ids there were."""
+        wanted = {record.id for record in records} | there
+        return [*records, *(r for r in self._mirror if r.id not in wanted and r.origin is None)]
 
     def _look(self) -> None:
         values = self._mirror.values
@@ -75,8 +80,8 @@ class Shown:
                 return min(place, same)
         return same
 
-    def _record(self, item: llm.ChatItem) -> Record | None:
+    def _record(self, item: llm.ChatItem, picture: mapping.Picture) -> Record | None:
         known = self._mirror.get(short_id(item.id))
         if known is not None and mapping.says(item, mapping.texts_of(known)):
             return known
-        return mapping.to_record(item, self._heard)
+        return mapping.to_record(item, picture, self._heard)

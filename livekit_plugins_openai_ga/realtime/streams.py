@@ -149,6 +149,11 @@ class ReplyStreams:
         self._asked[key] = _Asked(future, cancel, play)
         return future
 
+    def waits(self, key: str) -> bool:
+        """Whether somebody waits for `key`."""
+        asked = self._asked.get(key)
+        return asked is not None and not asked.future.done()
+
     def cancelled(self, key: str) -> bool:
         """Whether the future of `key` was cancelled, which it tells others of in the next step of the loop."""
         asked = self._asked.get(key)

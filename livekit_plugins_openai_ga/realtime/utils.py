@@ -19,12 +19,14 @@ from .. import azure
 from ..connection import DEFAULT_MAX_SESSION_DURATION as DEFAULT_MAX_SESSION_DURATION
 from ..core.record import Record
 from ..core.turns import confidence
+from ..images import Images
 from ..session_fields import DEFAULT_TRANSCRIPTION, FIELDS, plain
 from ..session_fields import DEFAULT_TURN_DETECTION as DEFAULT_TURN_DETECTION
 from ..session_fields import tool_choice as checked_tool_choice
 from ..wire.items import create_payload
 from ..wire.server_events import ItemAdded, Malformed, from_payload
 from . import mapping
+from .pictures import Pictures
 
 DEFAULT_INPUT_AUDIO_TRANSCRIPTION = DEFAULT_TRANSCRIPTION
 AZURE_DEFAULT_TURN_DETECTION = azure.DEFAULT_TURN_DETECTION
@@ -86,9 +88,13 @@ def to_oai_tool_choice(tool_choice: llm.ToolChoice | None) -> Any:
 def livekit_item_to_openai_item(item: llm.ChatItem) -> dict[str, Any]:
     """The `item` of a `conversation.item.create`. Ids longer than 32 characters, which GA refuses, become a digest.
 
-    Raises ValueError for LiveKit's own kinds (handoffs, configuration updates), which stay in LiveKit.
+    Raises ValueError for LiveKit's own kinds (handoffs, configuration updates), which stay in LiveKit, and for an image
+    that GA does not take, such as a link.
     """
-    record = mapping.to_record(item)
+    pictures = Pictures(Images(fetch=False))
+    record = mapping.to_record(item, pictures.part)
+    if (refused := pictures.refused) is not None:
+        raise ValueError(refused.sentence())
     if record is None:
         raise ValueError(f"a chat item of type {item.type!r} has no form in GA: leave it out.")
     wire = record.item

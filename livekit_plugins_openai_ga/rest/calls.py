@@ -16,10 +16,11 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
 from ..connection import KeyProvider
+from ..post import Answer, Body
 from ..session_fields import number
 from ..wire.endpoint import Service, checked_call_id, is_ephemeral
 from . import requested
-from .post import Answer, Body, Request, ask
+from .asking import Request, ask
 
 DECLINE = 603
 """SIP's "Decline", which is what OpenAI answers by default."""
@@ -60,9 +61,9 @@ class Calls:
         """Check where the calls are; nothing is sent.
 
         Args:
-            model: whose sessions the calls are, by default, and whose server and key, when neither is given here.
-            base_url: as in `RealtimeModel`.
-            api_key: a key or a function that gives one. A client secret can only `create`.
+            model: whose sessions the calls are, by default, and whose server and key.
+            base_url: another server; default that of the model, else as in `RealtimeModel`.
+            api_key: another key, or a function that gives one. A client secret can only `create`.
             extra_headers, extra_query, allow_insecure: as in `RealtimeModel`.
             conn_options: attempts, seconds between them, and seconds one may take; default that of the model. A request
                 is repeated only when nothing came of it for certain.
@@ -104,16 +105,17 @@ class Calls:
             raise ValueError("sdp is not a session description: pass the text of the peer's offer, from 'v=0' on.")
 
         def body(key: str) -> Body:
-            if is_ephemeral(key):
+            # A gateway's client secrets may look like anything, but not like a key.
+            unnamed = not self._connection.is_native and not key.startswith("sk-")
+            if is_ephemeral(key) or (unnamed and session is None and self._model is None):
                 if session is not None or instructions is not None:
                     raise ValueError("session has no meaning with a client secret, which has its own: leave it out.")
-                return sdp.encode()
+                return aiohttp.StringPayload(sdp, content_type=_SDP)
             if translation:
                 raise ValueError("translation=True needs a client secret as api_key: see `create_client_secret`.")
             form = aiohttp.FormData()
             form.add_field("sdp", sdp, content_type=_SDP)
-            wanted = json.dumps(self._session(session, instructions))
-            form.add_field("session", wanted, content_type=_JSON)
+            form.add_field("session", json.dumps(self._session(session, instructions)), content_type=_JSON)
             return form
 
         service = Service.TRANSLATION_CALLS if translation else Service.CALLS
@@ -152,12 +154,9 @@ class Calls:
         def body(key: str) -> Body:
             if is_ephemeral(key):
                 raise ValueError("api_key is a client secret, which can only make calls: use a standard key.")
-            return b"" if told is None else json.dumps(told).encode()
+            return None if told is None else aiohttp.JsonPayload(told)
 
-        content_type = "" if told is None else _JSON
-        request = Request(
-            Service.CALLS, body, content_type, checked_call_id(call_id), action, absent="call_id_not_found"
-        )
+        request = Request(Service.CALLS, body, checked_call_id(call_id), action, absent="call_id_not_found")
         await ask(self._connection, request, self._http)
 
     def _session(self, session: requested.Session | None, instructions: str | None) -> dict[str, Any]:
@@ -167,6 +166,9 @@ class Calls:
         made = requested.payload(wanted, instructions=instructions)
         if made["type"] != "realtime":
             raise ValueError(f"session.type={made['type']!r} does not hold a call: use a 'realtime' session.")
+        if requested.options_of(wanted) is not None:
+            for box in made["audio"].values():
+                box.pop("format", None)  # that of a socket: the ends of a call agree on theirs
         return made
 
 

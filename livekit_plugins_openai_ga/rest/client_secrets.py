@@ -14,11 +14,12 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from ..api_errors import to_api_error
 from ..connection import KeyProvider
 from ..errors import Failure, from_server_error
+from ..post import Answer
 from ..redaction import Secret
 from ..session_fields import number
 from ..wire.endpoint import Service, is_credential, is_ephemeral
 from . import requested
-from .post import Answer, Request, ask
+from .asking import Request, ask
 
 DEFAULT_EXPIRES_AFTER = 600
 MIN_EXPIRES_AFTER, MAX_EXPIRES_AFTER = 10, 7200
@@ -94,15 +95,15 @@ async def create_client_secret(
         allow_insecure=allow_insecure,
         conn_options=conn_options,
     )
-    text = json.dumps({"session": wanted, "expires_after": {"anchor": "created_at", "seconds": expires_after}})
+    told = {"session": wanted, "expires_after": {"anchor": "created_at", "seconds": expires_after}}
 
-    def body(key: str) -> bytes:
+    def body(key: str) -> aiohttp.Payload:
         if is_ephemeral(key):
             raise ValueError("api_key is a client secret, which makes no further ones: use a standard key.")
-        return text.encode()
+        return aiohttp.JsonPayload(told)
 
     service = Service.TRANSLATION_SECRETS if translates else Service.CLIENT_SECRETS
-    request = Request(service, body, "application/json", repeatable=True)
+    request = Request(service, body, repeatable=True)
     read = _read(await ask(connection, request, http_session))
     if isinstance(read, Failure):
         raise to_api_error(read)

@@ -91,10 +91,10 @@ def connection_for(
     allow_insecure: bool,
     conn_options: NotGivenOr[APIConnectOptions],
 ) -> Connection:
-    """The connection that was given; a model's own where neither a server nor a key was. Raises ValueError."""
+    """A model's own connection with what was given; another server gets nothing of it. Raises ValueError."""
     options = options_of(session)
     given: dict[str, Any] = {"conn_options": conn_options} if is_given(conn_options) else {}
-    if options is None or is_given(base_url) or api_key:
+    if options is None or is_given(base_url):
         return Connection.create(
             base_url=base_url,
             api_key=api_key,
@@ -105,6 +105,7 @@ def connection_for(
         )
     own = options.connection
     return own.changed(
+        api_key=api_key,
         extra_headers={**own.extra_headers, **extra_headers} if extra_headers else NOT_GIVEN,
         extra_query={**own.extra_query, **extra_query} if extra_query else NOT_GIVEN,
         **given,

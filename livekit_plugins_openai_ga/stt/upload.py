@@ -17,7 +17,7 @@ from ..core.turns import confidence
 from ..core.usage import transcription_usage
 from ..errors import Failure
 from ..framework import LanguageCode, make
-from ..rest.post import post
+from ..post import post
 from ..transport.link import LinkFailed
 from ..wire.endpoint import Service
 from .options import Options

@@ -15,7 +15,7 @@ from ..log import logger
 from ..transport.link import Link
 from ..wire import translation
 from ..wire.endpoint import Endpoint, Service
-from ..wire.session import Payload
+from ..wire.session import Payload, fresh
 
 LANGUAGES = ("de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "vi", "zh")
 """Target languages that OpenAI documents. Its server takes more (about 70 were seen in an error message)."""
@@ -89,6 +89,10 @@ class Options:
             source_model=self.source_model,
             noise_reduction=self.noise_reduction,
         )
+
+    def requested(self) -> Payload:
+        """The session as it is asked for over HTTP, with a client secret: there, no URL names the model."""
+        return {"type": "translation", "model": self.model, **fresh(self.payload())}
 
     def restored(self, wanted: Payload) -> Options:
         """These options with the language that a payload asks for: the server refused another one."""

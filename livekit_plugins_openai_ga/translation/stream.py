@@ -13,7 +13,7 @@ from livekit.agents.utils import aio
 from ..api_errors import to_api_error
 from ..audio import to_frame
 from ..errors import Failure
-from ..framework import Metadata, make
+from ..framework import Metadata
 from ..info import SessionInfo
 from ..log import logger
 from .events import Reconnected, StreamEvents, TranslatedText, TranslationUsage, TranslatorError
@@ -166,8 +166,7 @@ class _Audience:
 
     def used(self, seconds: float, session_id: str) -> None:
         translator = self._stream._translator
-        metrics = make(
-            STTMetrics,
+        metrics = STTMetrics(
             request_id=session_id,
             timestamp=time.time(),
             duration=0.0,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 
 
@@ -46,3 +48,19 @@ async def test_an_interruption_ends_a_played_reply_out_of_band_and_asks_the_serv
         assert (await reply.end()).status in ("cancelled", "completed")  # the server may have said all of it before
         assert server.received("conversation.item.truncate") == []
         assert call.named("error") == []
+
+
+async def test_an_agent_without_a_tts_says_a_text_when_the_model_may_read_it_aloud(start_call):
+    async with Emulator(Script([Turn(say="This call is recorded.")])) as server:
+        call = await start_call(server, read_aloud=True)
+        await call.session.say("This call is recorded.")
+        assert call.texts("assistant") == ["This call is recorded."]
+        assert call.speaker.loudness > 0
+        assert [item.text_content for item in call.rt.chat_ctx.items] == ["This call is recorded."]
+
+
+async def test_an_agent_without_a_tts_says_no_text_by_default(start_call):
+    async with Emulator() as server:
+        call = await start_call(server)
+        with pytest.raises(RuntimeError, match="add a TTS model"):
+            call.session.say("This call is recorded.")

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from livekit_plugins_openai_ga.emulator import Emulator, Script
+from livekit_plugins_openai_ga.rest import create_client_secret
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENERGY = """async () => {
@@ -18,6 +19,18 @@ ENERGY = """async () => {
   for (const report of (await call.peer.getStats()).values())
     if (report.type === "inbound-rtp" && report.kind === "audio") energy += report.totalAudioEnergy;
   return energy;
+}"""
+
+CALL_WITH_A_SECRET = """async ([url, secret]) => {
+  const peer = new RTCPeerConnection();
+  (await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks().forEach((track) => peer.addTrack(track));
+  const events = peer.createDataChannel("oai-events");
+  const first = new Promise((tell) => (events.onmessage = (message) => tell(JSON.parse(message.data))));
+  await peer.setLocalDescription();
+  const headers = { Authorization: `Bearer ${secret}`, "Content-Type": "application/sdp" };
+  const answer = await fetch(url, { method: "POST", body: peer.localDescription.sdp, headers });
+  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+  return { location: answer.headers.get("Location"), instructions: (await first).session.instructions };
 }"""
 
 
@@ -78,3 +91,13 @@ async def test_a_browser_talks_with_the_model_and_the_agent_on_the_server_answer
     await page.wait_for_selector("text=Call ended")
     await server.wait_until(lambda: next(iter(server.calls)).state == "ended")
     assert next(iter(server.calls)).outcome == "the caller left"
+
+
+async def test_a_page_with_a_client_secret_calls_by_itself(shop, microphone, open_page):
+    server, url = shop
+    session = {"type": "realtime", "instructions": "Minted."}
+    secret = await create_client_secret(session=session, base_url=server.base_url, api_key="sk-test")
+    page = await open_page(url, microphone())
+    told = await page.evaluate(CALL_WITH_A_SECRET, [f"{server.base_url}/realtime/calls", str(secret.value)])
+    assert told["location"].startswith("/v1/realtime/calls/rtc_")
+    assert told["instructions"] == "Minted."

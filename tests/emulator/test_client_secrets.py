@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from openai import AsyncOpenAI, AuthenticationError, BadRequestError, RateLimitError
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs
 from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake
@@ -135,3 +138,13 @@ async def test_azure_has_the_same_under_its_path_with_its_own_key_header() -> No
         assert (await session_of(browser, model="my-deployment"))["session"]["instructions"] == "Be brief."
         with pytest.raises(AuthenticationError):
             await browser.realtime.client_secrets.create()
+
+
+async def test_a_browser_sends_its_secret_as_a_subprotocol() -> None:
+    async with Emulator() as server:
+        secret = server.secrets.mint({"type": "realtime", "instructions": "Be brief."})
+        url = f"{server.base_url.replace('http', 'ws')}/realtime?model=gpt-realtime-2.1"
+        offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{secret.value}")]
+        async with connect(url, subprotocols=offered) as socket:
+            assert socket.subprotocol == "realtime"
+            assert json.loads(await socket.recv())["session"]["instructions"] == "Be brief."

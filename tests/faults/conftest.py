@@ -186,7 +186,7 @@ def port_of(server: Emulator) -> int:
 
 @pytest.fixture
 def lost_seconds() -> Callable[[str], float]:
-    """User audio that was counted as lost since the test began, in seconds: of `realtime` or `stt`."""
+    """User audio that was counted as lost since the test began, in seconds: of one kind of session."""
 
     def total(kind: str) -> float:
         return sum(
@@ -196,5 +196,5 @@ def lost_seconds() -> Callable[[str], float]:
             if sample.name == "livekit_openai_ga_lost_audio_seconds_total" and sample.labels["kind"] == kind
         )
 
-    before = {kind: total(kind) for kind in ("realtime", "stt")}
+    before = {kind: total(kind) for kind in ("realtime", "stt", "translation")}
     return lambda kind: total(kind) - before[kind]

@@ -7,10 +7,12 @@ import json
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.core.call import CallConversation
 from livekit_plugins_openai_ga.core.conversation import Conversation
 from livekit_plugins_openai_ga.core.hearing import Hearing
 from livekit_plugins_openai_ga.core.record import Record
@@ -148,8 +150,8 @@ steps = st.one_of(
 class Player:
     """Plays steps to a conversation as its shell would, and keeps the books on what it is told."""
 
-    def __init__(self) -> None:
-        self.conversation = Conversation(WANTED)
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
         self.now = 0.0
         self.effects: list[fx.Effect] = []
         self.waiting: list[dict[str, Any]] = []  # requests for replies that have not left
@@ -294,7 +296,7 @@ class Player:
         self.note(self.conversation.truncate(*ids, spoken=spoken, audio_end_ms=end_ms, heard=heard))
 
     def interrupt(self) -> None:
-        self.note(self.conversation.answers.interrupt(self.now))
+        self.note(self.conversation.interrupt(self.now))
 
     def show(self) -> None:
         self.note(self.conversation.show({"type": "message", "role": "user", "content": []}))
@@ -335,10 +337,11 @@ def check_replies(effects: list[fx.Effect]) -> None:
     assert live == {}, "replies without an end"
 
 
+@pytest.mark.parametrize("kind", [Conversation, CallConversation])
 @settings(max_examples=400, deadline=None)
 @given(st.booleans(), st.lists(steps, min_size=8, max_size=60))
-def test_a_conversation_stands_any_order(ready: bool, played: list[tuple[Any, ...]]) -> None:
-    player = Player()
+def test_a_conversation_stands_any_order(kind: type[Conversation], ready: bool, played: list[tuple[Any, ...]]) -> None:
+    player = Player(kind(WANTED))
     player.opened()
     if ready:
         player.answer(0)

@@ -98,7 +98,9 @@ def smoke(row: Row, wheel: Path) -> dict[str, str]:
         failed = json.loads(done.stdout.splitlines()[-1])["failed"]
     except (IndexError, ValueError, KeyError):
         return dict.fromkeys(HEAD[4:], "failed")
-    return {name: f"failed: {', '.join(failed[name])}" if failed[name] else "ok" for name in HEAD[4:]}
+    beside = [step for part, steps in failed.items() if part not in HEAD for step in steps]  # what has no column
+    results = {name: [*failed[name], *beside] for name in HEAD[4:]}
+    return {name: f"failed: {', '.join(steps)}" if steps else "ok" for name, steps in results.items()}
 
 
 def main(names: list[str]) -> int:

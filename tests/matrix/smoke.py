@@ -24,7 +24,7 @@ from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from livekit_plugins_openai_ga import STT, RealtimeModel
+from livekit_plugins_openai_ga import STT, RealtimeModel, Translator
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn
 from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
 
@@ -315,6 +315,42 @@ async def speech_to_text(step: Steps) -> None:
     await step("a wrong key", wrong_key)
 
 
+async def interpret() -> None:
+    """One sentence, the connection lost in it; speech and both texts come once, and what they cost."""
+    async with Emulator(Script([Turn(heard=ONE, say=BACK)])) as server:
+        translator = Translator(
+            target_language="de",
+            transcribe_source=True,
+            api_key="sk-test",
+            base_url=server.base_url,
+            conn_options=QUICK,
+        )
+        metrics: list[Any] = []
+        spoken, texts, sources = 0.0, "", ""
+        async with translator.stream() as stream:
+            stream.on("metrics_collected", metrics.append)
+            for number, frame in enumerate(frames(ONE)):
+                stream.push_frame(frame)
+                await asyncio.sleep(0.02)
+                if number == 30:
+                    await server.drop()
+            stream.end_input()
+            async for frame in stream.audio:
+                spoken += frame.duration
+            async for told in stream.transcript:
+                texts += told.text
+            async for told in stream.source_transcript:
+                sources += told.text
+        assert (texts, sources, len(server.sessions)) == (BACK, ONE, 2)
+        assert spoken > 0.5
+        assert any(isinstance(m, STTMetrics) and m.audio_duration > 0 for m in metrics), metrics
+        await translator.aclose()
+
+
+async def translation(step: Steps) -> None:
+    await step("a stream, over a lost connection", interpret)
+
+
 async def streaming_model() -> None:
     """Where LiveKit has no voice activity detector, the refusal says where to get one."""
     try:
@@ -330,7 +366,7 @@ async def main() -> int:
     names = ("livekit-agents", "livekit", "websockets")
     found = {"Python": platform.python_version(), **{name: version(name) for name in names}}
     print(", ".join(f"{name} {number}" for name, number in found.items()), flush=True)
-    parts = {"RealtimeModel": realtime, "STT": speech_to_text}
+    parts = {"RealtimeModel": realtime, "STT": speech_to_text, "Translator": translation}
     failed: dict[str, list[str]] = {}
     for title, part in parts.items():
         steps = Steps(title)

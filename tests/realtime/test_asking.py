@@ -10,6 +10,7 @@ from livekit.agents.types import NOT_GIVEN
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.realtime.asking import Asking, asking
+from livekit_plugins_openai_ga.realtime.pictures import Pictures
 
 OPTIONS = RealtimeModel(api_key="sk-test").options
 USER = llm.ChatMessage(id="item_1", role="user", content=["Hello."])
@@ -38,6 +39,7 @@ def ask(
         tools=tools,
         input=input,
         play=play,
+        picture=Pictures(OPTIONS.images).part,
     )
 
 

@@ -40,6 +40,18 @@ async def answered(server: Emulator, **session: Any) -> Call:
     return call
 
 
+def messages(session: AgentSession) -> asyncio.Queue[llm.ChatMessage]:
+    """What enters the history from here on."""
+    said: asyncio.Queue[llm.ChatMessage] = asyncio.Queue()
+
+    def note(event: Any) -> None:
+        if event.item.type == "message":
+            said.put_nowait(event.item)
+
+    session.on("conversation_item_added", note)
+    return said
+
+
 def frame() -> rtc.AudioFrame:
     return rtc.AudioFrame(bytes(960), 24000, 1, 480)
 
@@ -264,11 +276,33 @@ async def test_an_agent_without_a_room_has_the_call():
         made = await answered(server)
         model = RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK)
         session, agent = AgentSession(llm=model), Shop()
-        said: asyncio.Queue[str] = asyncio.Queue()
-        session.on("conversation_item_added", lambda event: said.put_nowait(event.item.text_content))
+        said = messages(session)
         await session.start(agent)
         server.hear(made, speak("Order forty two.") + bytes(48000))
-        assert [await asyncio.wait_for(said.get(), 10) for _ in range(2)] == ["Order 42.", "It comes."]
+        assert [(await asyncio.wait_for(said.get(), 10)).text_content for _ in range(2)] == ["Order 42.", "It comes."]
         assert agent.asked == [42]
         await session.aclose()
         assert made.state == "live"  # the agent left; the caller did not
+
+
+async def test_a_caller_who_speaks_interrupts_the_agent_and_the_server_cuts():
+    script = Script([Turn(say=LONG), Turn(heard="Stop.", say="Yes?")])
+    async with Emulator(script, knobs=Knobs(pace=20.0, sideband_input_events=True)) as server:
+        made = await answered(server)
+        model = RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK)
+        session = AgentSession(llm=model)
+        said = messages(session)
+        await session.start(Shop())
+        session.generate_reply()
+        await server.wait_sent("response.done")
+        await asyncio.sleep(0.3)  # some of it is heard
+        server.hear(made, speak("Stop.") + bytes(48000))
+        first = await asyncio.wait_for(said.get(), 5)
+        assert (first.role, first.interrupted) == ("assistant", True)
+        answers = [(await asyncio.wait_for(said.get(), 10)).text_content for _ in range(2)]
+        assert sorted(answers) == ["Stop.", "Yes?"]
+        assert len(server.sent("output_audio_buffer.cleared")) == 1
+        assert len(server.sent("conversation.item.truncated")) == 1
+        changes = ("conversation.item.truncate", "conversation.item.delete", "conversation.item.create")
+        assert [event for name in changes for event in server.received(name)] == []
+        await session.aclose()

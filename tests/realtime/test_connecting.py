@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from livekit.agents import APIConnectOptions, APIStatusError, llm
 
+from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 from livekit_plugins_openai_ga.emulator.faults import CloseOn, RefuseHandshake, RejectHandshake
 
@@ -127,3 +128,48 @@ async def test_a_call_that_outlives_its_attempts_gets_them_back_only_by_living(o
         call = open_session(server)
         await the_end(call)
         assert len(server.handshakes) == 3
+
+
+async def test_a_key_provider_is_asked_for_every_connection(open_session, reading):
+    async with Emulator(Script([Turn(say="Hi.")])) as server:
+        asked = []
+
+        async def key():
+            server.secrets.expire()
+            asked.append(server.secrets.mint({"type": "realtime", "model": "gpt-realtime-2.1"}).value)
+            return asked[-1]
+
+        call = open_session(server, api_key=key)
+        await server.wait_sent("session.updated")
+        await server.drop()
+        await server.wait_sent("session.updated", count=2)
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+        assert [shake.headers["authorization"] for shake in server.handshakes] == [f"Bearer {key}" for key in asked]
+        assert len(asked) == 2
+
+
+async def test_a_client_secret_serves_until_its_session_ends(open_session, reading):
+    async with Emulator(Script([Turn(say="Hi.")])) as server:
+        secret = server.secrets.mint({"type": "realtime", "model": "gpt-realtime-2.1"})
+        call = open_session(server, api_key=secret.value)
+        await server.wait_sent("session.updated")
+        server.secrets.expire()
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+        await server.drop()
+        error = await the_end(call)
+        assert error.error.body.code == "client_secret_refused"
+        assert "pass a function as `api_key`" in str(error.error)
+
+
+async def test_a_prewarmed_connection_outlives_the_key_it_was_opened_with(reading):
+    async with Emulator(Script([Turn(say="Hi.")])) as server:
+        secret = server.secrets.mint({"type": "realtime", "model": "gpt-realtime-2.1"})
+        model = RealtimeModel(base_url=server.base_url, api_key=secret.value)
+        model.prewarm()
+        await server.wait_sent("session.created")
+        server.secrets.expire()
+        session = model.session()
+        assert (await reading(await session.generate_reply()))[0][0] == "Hi."
+        assert len(server.handshakes) == 1
+        await session.aclose()
+        await model.aclose()

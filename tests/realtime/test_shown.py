@@ -15,10 +15,13 @@ from livekit.agents import llm
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.history import History
 from livekit_plugins_openai_ga.core.record import Record
+from livekit_plugins_openai_ga.images import Images
 from livekit_plugins_openai_ga.realtime import mapping
+from livekit_plugins_openai_ga.realtime.pictures import Pictures
 from livekit_plugins_openai_ga.realtime.shown import Shown
 from livekit_plugins_openai_ga.wire.server_events import from_payload
 
+PICTURES = Pictures(Images())
 PIXEL = rtc.VideoFrame(8, 8, rtc.VideoBufferType.RGBA, bytes(8 * 8 * 4))
 SPEECH = {"type": "message", "role": "user", "content": [{"type": "input_audio", "transcript": None}]}
 
@@ -62,7 +65,7 @@ class View(Server):
 
     def update(self, *items: llm.ChatItem) -> list[str]:
         """Hand a context back; the kinds and ids of what was sent."""
-        sent = self.sync(self.shown.records(items))
+        sent = self.sync(self.shown.records(items, PICTURES.part))
         return [f"{e['type'].split('.')[-1]} {e.get('item_id') or e['item']['id']}" for e in sent]
 
 
@@ -107,7 +110,7 @@ def test_what_was_shown_comes_back_as_the_very_records(view: View) -> None:
     view.update(message("a", "one"), message("b", "two"))
     view.speech("u1")
     call = llm.FunctionCall(id="c", call_id="c", name="f", arguments="{}")
-    records = view.shown.records([*view.shown.items(), call])
+    records = view.shown.records([*view.shown.items(), call], PICTURES.part)
     assert [record is known for record, known in zip(records, view.history.mirror, strict=False)] == [True] * 3
     assert records[3].origin is call
 
@@ -117,7 +120,7 @@ def test_a_copy_of_what_was_shown_is_known_by_its_text(view: View) -> None:
     call = llm.FunctionCall(id="c", call_id="c", name="f", arguments="{}")
     view.update(*view.shown.items(), call)
     copies = [item.model_copy() for item in view.shown.items()]
-    records = view.shown.records(copies)
+    records = view.shown.records(copies, PICTURES.part)
     assert all(record is known for record, known in zip(records, view.history.mirror, strict=True))
 
 
@@ -162,7 +165,7 @@ def test_pictures_and_sounds_are_not_compared(view: View) -> None:
     sound = llm.AudioContent(frame=[tone], transcript="beep")
     view.update(message("p", "Look:", picture), message("s", sound), message("e", ""))
     p, s, *_ = items = view.shown.items()
-    records = view.shown.records([*items, message("n", "new")])
+    records = view.shown.records([*items, message("n", "new")], PICTURES.part)
     assert records[:2] == list(view.history.mirror)
     assert isinstance(p, llm.ChatMessage)
     assert isinstance(s, llm.ChatMessage)
@@ -233,8 +236,8 @@ def test_the_server_is_told_the_same_as_if_every_item_was_mapped(happened: list[
             for _ in range(number):
                 made += 1
                 context.append(message(f"m{made}", f"text {made}"))
-            every = [record for item in context if (record := mapping.to_record(item)) is not None]
-            assert view.sync(view.shown.records(context)) == plain.sync(every)
+            every = [record for item in context if (record := mapping.to_record(item, PICTURES.part)) is not None]
+            assert view.sync(view.shown.records(context, PICTURES.part)) == plain.sync(every)
         elif name == "speech":
             made += 1
             for server in (view, plain):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import importlib.util
 import re
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from livekit import rtc
 
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
-from livekit_plugins_openai_ga.devtools.room_caller import Caption, Ear, RoomCaller
-from livekit_plugins_openai_ga.emulator import Emulator, Turn
+from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 
+from . import sound
 from .conftest import Microphone
 from .example_call import EXAMPLES
 from .worker import environment, running_worker
@@ -23,11 +28,25 @@ pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy 
 
 PAGE = Path(__file__).parents[2] / "docs" / "translation.md"
 
-SAID = {"en": "Good morning to all of you.", "de": "Guten Morgen euch allen.", "fr": "Bonjour à vous tous."}
-AGAIN = {"en": "Shall we begin with the plan?", "de": "Fangen wir mit dem Plan an?", "fr": "On commence par le plan ?"}
-SCRIPT = {
-    language: [Turn(heard=said["en"], say=said[language]) for said in (SAID, AGAIN, SAID, AGAIN)] for language in SAID
+SAID = {
+    "en": "Good morning to all of you, it is nice to see so many people here.",
+    "de": "Guten Morgen euch allen, schön, dass so viele Leute hier sind.",
+    "fr": "Bonjour à vous tous, je suis content de voir autant de monde ici.",
 }
+THEN = {
+    "en": "Shall we begin with the plan for the winter, or is somebody missing?",
+    "de": "Wollen wir mit dem Plan für den Winter anfangen, oder fehlt noch jemand?",
+    "fr": "On commence par le plan pour cet hiver, ou est-ce que quelqu'un manque encore ?",
+}
+GRACE = 1.0
+
+
+def script() -> Script:
+    """In each language, the first who is interpreted says one thing and the next the other."""
+    spoken = (SAID, THEN) * 5
+    return Script(
+        translations={each: [Turn(heard=said["en"], say=said[each]) for said in spoken] for each in SAID},
+    )
 
 
 def follow_interpreters() -> Callable[[rtc.Room], None]:
@@ -44,54 +63,219 @@ class Member:
     def __init__(self, caller: RoomCaller) -> None:
         self.caller = caller
         self.microphone = Microphone()
+        self.track: rtc.LocalTrackPublication | None = None
+        self._judged: dict[str, float] = {}
 
     async def speaks(self, language: str) -> None:
         await self.caller.room.local_participant.set_attributes({"language": language})
 
-    def tracks(self) -> dict[str, rtc.RemoteTrackPublication]:
-        """What is published for all, by name; a microphone by the identity of its speaker."""
+    def sid(self, name: str) -> str:
+        """The sid of an interpreter's track by its name, or of a microphone by the identity of its speaker."""
+        return next(sid for sid, (known_as, _) in self._published().items() if known_as == name)
+
+    async def gets(self, *names: str) -> None:
+        """Wait until exactly these tracks are subscribed."""
+
+        def got() -> set[str]:
+            return {name for name, track in self._published().values() if track.subscribed}
+
+        with contextlib.suppress(TimeoutError):
+            await self.caller.until(lambda: got() == set(names))
+        assert got() == set(names)
+
+    def _published(self) -> dict[str, tuple[str, rtc.RemoteTrackPublication]]:
         return {
-            track.name if track.name.startswith("interpreter:") else participant.identity: track
+            track.sid: (participant.identity if track.name == "microphone" else track.name, track)
             for participant in self.caller.room.remote_participants.values()
             for track in participant.track_publications.values()
         }
 
-    def subscribed(self) -> set[str]:
-        return {name for name, track in self.tracks().items() if track.subscribed}
+    def read(self, sid: str) -> list[str]:
+        """The final captions of a track."""
+        return [each.text for each in self.caller.captions.values() if each.track_id == sid and each.final]
 
-    def ear(self, name: str) -> Ear:
-        return self.caller.ears[self.tracks()[name].sid]
+    def audible(self, sid: str) -> bool:
+        """Whether anything was heard of a track."""
+        return sid in self.caller.ears and self.caller.ears[sid].audible
 
-    def audible(self) -> set[str]:
-        """The tracks of which anything was heard."""
-        heard = {name: self.caller.ears.get(track.sid) for name, track in self.tracks().items()}
-        return {name for name, ear in heard.items() if ear and ear.audible}
+    async def hears(self, sid: str, text: str) -> None:
+        """Wait until this has been heard in a track, whole, and nothing else since the last time."""
+        loop, since = asyncio.get_running_loop(), self._judged.get(sid, 0.0)
 
-    def captions(self, track: str) -> list[Caption]:
-        return [caption for caption in self.caller.captions.values() if caption.track_id == self.tracks()[track].sid]
+        def over() -> bool:
+            ear = self.caller.ears.get(sid)
+            end = ear.stretches()[-1][1] if ear and ear.audible else 0.0
+            return end > since and (end < loop.time() - 1.0 or sid not in self._published())
+
+        await self.caller.until(over)
+        self._judged[sid] = loop.time()
+        ear = self.caller.ears[sid]
+        assert ear.began is not None
+        start = max(0, round((since - ear.began) * sound.RATE))
+        heard = sound.sounding(sound.samples(ear.pcm)[start:])
+        original = sound.sounding(sound.samples(speak(text, "alloy", 1.0)))
+        assert sound.likeness(heard, original) > 0.85
+        assert abs(sound.seconds(heard) - sound.seconds(original)) < 0.4
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_interpreter", EXAMPLES / "interpreter.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.asynccontextmanager
-async def meeting(
-    livekit: LiveKitServer, room: str, languages: Mapping[str, str], *, base_url: str
-) -> AsyncIterator[dict[str, Member]]:
-    """The example's worker, and one member for each identity and language."""
+async def meeting(livekit: LiveKitServer, room: str, languages: Mapping[str, str]) -> AsyncIterator[dict[str, Member]]:
+    """One member for each identity and language, who speaks that and wants to hear it."""
     follow = follow_interpreters()
     async with contextlib.AsyncExitStack() as stack:
-        variables = environment(livekit, base_url)
-        await stack.enter_async_context(running_worker(EXAMPLES / "interpreter.py", "dev", variables))
         members = {}
         for identity, language in languages.items():
             caller = await stack.enter_async_context(RoomCaller.join(livekit.url, livekit.token(identity, room)))
             members[identity] = member = Member(caller)
             follow(caller.room)
             await member.speaks(language)
-            await caller.publish_microphone(member.microphone)
-        for member in members.values():
-            await member.caller.until(lambda member=member: member.caller.agent, timeout=60.0)
+            member.track = await caller.publish_microphone(member.microphone)
         yield members
 
 
-def open_sessions(model: Emulator) -> list[str]:
+@contextlib.asynccontextmanager
+async def interpreting(
+    livekit: LiveKitServer, room: str, example: ModuleType, model: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Any]:
+    """The example in this process, which waits no longer for anybody than a test can."""
+    monkeypatch.setenv("OPENAI_BASE_URL", model.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    agent = rtc.Room()
+    interpreted = example.InterpretedRoom(agent, example.Desk(GRACE))
+    await agent.connect(livekit.url, livekit.token("agent", room, agent=True))
+    running = asyncio.create_task(interpreted.run())
+    try:
+        yield interpreted
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await agent.disconnect()
+
+
+def sessions(model: Emulator) -> list[str]:
     """The languages of the sessions that are not over."""
     return sorted(each.config["audio"]["output"]["language"] for each in model.sessions if each.closed is None)
+
+
+async def test_everybody_is_heard_in_each_listeners_language(livekit: LiveKitServer, room_name: str) -> None:
+    async with (
+        Emulator(script()) as model,
+        running_worker(EXAMPLES / "interpreter.py", "dev", environment(livekit, model.base_url)),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de", "cem": "fr"}) as members,
+    ):
+        ann, bea, cem = members["ann"], members["bea"], members["cem"]
+        await ann.caller.until(lambda: ann.caller.agent, timeout=60.0)
+        assert ann.caller.agent is not None
+        agent = ann.caller.agent.identity
+        await ann.gets("interpreter:en:bea", "interpreter:en:cem")
+        await bea.gets("interpreter:de:ann", "interpreter:de:cem")
+        await cem.gets("interpreter:fr:ann", "interpreter:fr:bea")
+        await model.wait_until(lambda: sessions(model) == ["de", "de", "en", "en", "fr", "fr"], timeout=30)
+        ann.microphone.say(SAID["en"])
+        de, fr, microphone = bea.sid("interpreter:de:ann"), cem.sid("interpreter:fr:ann"), bea.sid("ann")
+        await bea.hears(de, SAID["de"])
+        await cem.hears(fr, SAID["fr"])
+        await bea.caller.until(lambda: bea.read(de) == [SAID["de"]] and bea.read(microphone) == [SAID["en"]])
+        await cem.caller.until(lambda: cem.read(fr) == [SAID["fr"]] and cem.read(microphone) == [SAID["en"]])
+        assert {(c.identity, c.track_id) for c in bea.caller.captions.values()} == {("ann", microphone), (agent, de)}
+        assert ann.caller.captions == {}
+        bea.microphone.say(THEN["de"])
+        await ann.hears(ann.sid("interpreter:en:bea"), SAID["en"])
+        await cem.hears(cem.sid("interpreter:fr:bea"), THEN["fr"])
+        # Nobody heard anything else.
+        for member, heard in ((ann, "interpreter:en:bea"), (bea, "interpreter:de:ann")):
+            assert {sid for sid in member.caller.ears if member.audible(sid)} == {member.sid(heard)}
+
+
+async def test_who_changes_the_language_is_heard_and_hears_in_the_new_one(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de", "cem": "fr"}) as members,
+    ):
+        ann, bea, cem = members["ann"], members["bea"], members["cem"]
+        await cem.gets("interpreter:fr:ann", "interpreter:fr:bea")
+        await cem.speaks("de")
+        # They understand each other now: no interpreter between them, and no new one for what bea has already.
+        await cem.gets("interpreter:de:ann", "bea")
+        await bea.gets("interpreter:de:ann", "cem")
+        await model.wait_until(lambda: sessions(model) == ["de", "en", "en"])
+        assert len(model.sessions) == 6
+        ann.microphone.say(SAID["en"])
+        await cem.hears(cem.sid("interpreter:de:ann"), SAID["de"])
+        await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
+        assert [sid for sid in cem.caller.ears if cem.audible(sid)] == [cem.sid("interpreter:de:ann")]
+
+
+async def test_who_leaves_is_heard_out(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de"}) as members,
+    ):
+        ann, bea = members["ann"], members["bea"]
+        await bea.gets("interpreter:de:ann")
+        track = bea.sid("interpreter:de:ann")
+        ann.microphone.say(THEN["en"])
+        await model.wait_until(lambda: len(model.sent("session.output_audio.delta")) > 1, timeout=20)
+        await ann.caller.leave()
+        await bea.hears(track, SAID["de"])
+        assert bea.read(track) == [SAID["de"]]
+        await bea.gets()
+        # Nobody is left to translate for.
+        await model.wait_until(lambda: sessions(model) == [])
+        assert len(model.received("session.close")) == len(model.sessions) == 2
+
+
+async def test_a_long_mute_closes_the_session_and_speaking_again_opens_one(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de"}) as members,
+    ):
+        ann, bea = members["ann"], members["bea"]
+        await bea.gets("interpreter:de:ann")
+        await model.wait_until(lambda: sessions(model) == ["de", "en"])
+        assert ann.track is not None
+        assert isinstance(ann.track.track, rtc.LocalAudioTrack)
+        ann.track.track.mute()
+        await model.wait_until(lambda: sessions(model) == ["en"])
+        await bea.gets("ann")
+        ann.track.track.unmute()
+        await bea.gets("interpreter:de:ann")
+        ann.microphone.say(SAID["en"])
+        await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
+
+
+async def test_an_interpreter_that_fails_leaves_the_others_alone(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de", "cem": "klingon"}) as members,
+    ):
+        ann, bea, cem = members["ann"], members["bea"], members["cem"]
+        await bea.gets("interpreter:de:ann", "interpreter:de:cem")
+        await cem.gets("ann", "bea")
+        ann.microphone.say(SAID["en"])
+        await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
+        await ann.gets("interpreter:en:bea", "interpreter:en:cem")
+        assert len(model.sessions) == 4

@@ -314,6 +314,30 @@ async def test_azure_asks_the_token_provider_for_every_connection(listen, kind):
         await stt.aclose()
 
 
+@pytest.mark.parametrize("given", ["to us", "to an openai client"])
+async def test_a_key_provider_is_asked_for_every_connection(listen, given, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    keys: list[str] = []
+
+    async def key() -> str:
+        keys.append(f"sk-{len(keys) + 1}")
+        return keys[-1]
+
+    async with Emulator(script(), knobs=QUICK_SERVER) as server:
+        if given == "to us":
+            stt = STT(base_url=server.base_url, api_key=key)
+        else:
+            stt = STT(client=openai.AsyncClient(base_url=server.base_url, api_key=key))
+        listener = listen(stt=stt)
+        await listener.say(ONE)
+        await listener.heard(ONE)
+        await server.drop()
+        await listener.say(TWO)
+        await listener.finish()
+        assert [h.headers["authorization"] for h in server.handshakes] == ["Bearer sk-1", "Bearer sk-2"]
+        await stt.aclose()
+
+
 async def test_a_fixed_entra_token_is_a_bearer_token(listen):
     async with Emulator() as server:
         stt = STT.with_azure(azure_endpoint=resource(server), azure_ad_token="entra")

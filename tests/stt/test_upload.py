@@ -208,6 +208,15 @@ async def test_the_framework_tries_again_what_can_pass_and_nothing_else(uploader
         assert len(server.uploads) == 1
 
 
+async def test_a_key_provider_is_asked_for_every_recording(uploader, buffer):
+    keys = iter(["sk-1", "sk-2"])
+    async with Emulator() as server:
+        stt = uploader(server, api_key=lambda: next(keys))
+        for _ in range(2):
+            await stt.recognize(buffer())
+        assert [upload.headers["authorization"] for upload in server.uploads] == ["Bearer sk-1", "Bearer sk-2"]
+
+
 async def test_a_wrong_key_is_told_and_not_shown(uploader, buffer):
     async with Emulator(knobs=Knobs(api_keys=frozenset({"sk-right"}))) as server:
         stt = uploader(server, api_key="sk-wrong-0123456789abcdef")

@@ -830,3 +830,34 @@ class BytesLeaveInOrder(RuleBasedStateMachine):
 
 
 TestBytesLeaveInOrder = BytesLeaveInOrder.TestCase
+
+
+# -- the end of the server's session -------------------------------------------------------------------------------
+
+
+def test_a_close_leaves_behind_earlier_audio_and_what_is_later_waits_for_the_next_connection() -> None:
+    outbox = ready()
+    outbox.put_audio(pcm(100, 1))
+    outbox.put_close(event("close"))
+    outbox.put_audio(pcm(100, 2))
+    assert drain(outbox) == ["audio 1", "close"]
+    outbox.taken(10**400)
+    outbox.lost()
+    outbox.put(event("configure"))
+    assert drain(outbox) == ["configure"]
+    outbox.configured()
+    assert drain(outbox) == ["audio 2"]
+
+
+def test_a_close_that_did_not_leave_is_forgotten_with_its_connection() -> None:
+    outbox = ready()
+    outbox.put_close(event("close"))
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == []
+
+
+def test_audio_leaves_in_whatever_event_the_session_takes() -> None:
+    outbox = ready(append=lambda audio: {"type": "other.append", "sound": audio})
+    outbox.put_audio(b"\x01\x02")
+    assert outbox.next() == {"type": "other.append", "sound": "AQI="}

@@ -125,6 +125,22 @@ URLS: list[tuple[str, Service, dict[str, Any], str]] = [
         {"extra_query": {"intent": "transcription", "b": "2"}},
         "https://gw/v1/audio/transcriptions?b=2",
     ),
+    # The HTTP side: no parameters of ours either.
+    ("https://api.openai.com/v1", Service.CLIENT_SECRETS, {}, "https://api.openai.com/v1/realtime/client_secrets"),
+    ("wss://gw/p/v1/realtime?t=a&model=x", Service.CALLS, {}, "https://gw/p/v1/realtime/calls?t=a"),
+    (
+        "https://r.openai.azure.com/openai/v1",
+        Service.TRANSLATION_SECRETS,
+        {},
+        "https://r.openai.azure.com/openai/v1/realtime/translations/client_secrets",
+    ),
+    ("http://localhost:1/v1", Service.TRANSLATION_CALLS, {}, "http://localhost:1/v1/realtime/translations/calls"),
+    (
+        "https://gw/v1?t=a",
+        Service.CALLS,
+        {"call_id": "rtc_u1-a.b~c", "action": "hangup"},
+        "https://gw/v1/realtime/calls/rtc_u1-a.b~c/hangup?t=a",
+    ),
 ]
 
 
@@ -221,6 +237,12 @@ def test_extra_headers_replace_ours_whatever_their_case() -> None:
         "authorization": "Bearer other",
         "OpenAI-Project": "p",
     }
+
+
+@pytest.mark.parametrize("call_id", ["", "rtc_", "call_1", "rtc_1/accept", "rtc_1?x", "rtc_1\n", None, 7])
+def test_what_is_no_id_of_a_call_gets_into_no_path(call_id: Any) -> None:
+    with pytest.raises(ValueError, match=r"call_id=.* is not the id of a call"):
+        endpoint.build("https://gw/v1", Service.CALLS, call_id=call_id, action="hangup")
 
 
 def test_of_two_spellings_of_a_header_the_last_stays() -> None:

@@ -1,0 +1,119 @@
+"""The code in the pages about keys and phone calls, run against the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga.emulator.ringing import incoming
+from livekit_plugins_openai_ga.rest import Calls
+from livekit_plugins_openai_ga.wire.endpoint import Service
+
+DOCS = Path(__file__).parents[2] / "docs"
+SECRET = "whsec_c2VjcmV0"
+
+
+def code(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
+    async with Emulator() as running:
+        monkeypatch.setenv("OPENAI_BASE_URL", running.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", SECRET)
+        yield running
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Any]:
+    runners: list[web.AppRunner] = []
+
+    async def start(source: str) -> str:
+        names: dict[str, Any] = {"__name__": "page"}
+        exec(source, names)
+        runner = web.AppRunner(names["app"])
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_a_phone_call_is_answered(server: Emulator, serve: Any) -> None:
+    source, _ = code("telephony.md")
+    url = f"{await serve(source)}/webhook"
+    call = await server.ring(url, secret=SECRET)
+    assert (call.state, call.config["audio"]["output"]["voice"]) == ("live", "marin")
+    assert call.config["instructions"] == "You answer the phone of a small shop. Be brief."
+
+
+async def test_who_is_not_openai_is_sent_away_and_a_replay_changes_nothing(server: Emulator, serve: Any) -> None:
+    source, _ = code("telephony.md")
+    url = f"{await serve(source)}/webhook"
+    with pytest.raises(RuntimeError, match="400"):
+        await server.ring(url, secret="another")
+    again = incoming(server.calls.ring(), url, SECRET, media_security="srtp")
+    assert [await again.send(), await again.send()] == [200, 200]
+    assert len([request for request in server.requests if request.path.endswith("accept")]) == 1
+
+
+async def test_a_call_that_could_not_be_accepted_is_taken_when_it_is_told_again(server: Emulator, serve: Any) -> None:
+    source, _ = code("telephony.md")
+    url = f"{await serve(source)}/webhook"
+    call = server.calls.ring()
+    server.calls.end(call, "gone")
+    told = incoming(call, url, SECRET, media_security="srtp")
+    assert [await told.send(), await told.send()] == [500, 500]
+
+
+async def test_an_agent_attends_to_a_phone_call(server: Emulator) -> None:
+    _, source = code("telephony.md")
+    server.script = Script([Turn(say="Good morning.")])
+    names: dict[str, Any] = {}
+    exec(source, names)
+    call = server.calls.ring()
+    await Calls().accept(call.id, {"type": "realtime", "model": "gpt-realtime-2.1"})
+    attending = asyncio.ensure_future(names["attend"](call.id))
+    await server.wait_sent("response.done")
+    assert "order_status" in str(server.received("session.update"))
+    await Calls().hangup(call.id)
+    await asyncio.wait_for(attending, 5)
+
+
+async def test_a_browser_gets_a_client_secret(server: Emulator, serve: Any) -> None:
+    _, source = code("keys.md")
+    url = await serve(source)
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/token") as answer:
+        told = await answer.json()
+    secret = server.secrets.find(told["value"])
+    assert secret is not None
+    assert secret.expires_at == told["expires_at"]
+    assert secret.config["instructions"] == "Be brief."
+
+
+async def test_a_key_comes_from_wherever_it_is_kept(server: Emulator) -> None:
+    source, _ = code("keys.md")
+
+    async def read(name: str) -> str:
+        return f"sk-from-the-vault-{name}"
+
+    names: dict[str, Any] = {"vault": SimpleNamespace(read=read)}
+    exec(source, names)
+    connection = names["model"].options.connection
+    link = await connection.open(Service.REALTIME, model="gpt-realtime-2.1")
+    await link.close()
+    assert server.handshakes[0].headers["authorization"] == "Bearer sk-from-the-vault-openai"

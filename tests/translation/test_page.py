@@ -1,0 +1,60 @@
+"""The page about translation shows a program that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from livekit import rtc
+
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga.emulator.voice import synthetic
+from livekit_plugins_openai_ga.translation.options import LANGUAGES
+from livekit_plugins_openai_ga.translation.stream import UNREAD_AUDIO_S, UNREAD_TEXTS
+from tests.simulation.network import Network
+from tests.simulation.run import simulate
+
+PAGE = (Path(__file__).parents[2] / "docs" / "translation.md").read_text()
+
+
+class Loudspeaker:
+    def __init__(self) -> None:
+        self.played = b""
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        self.played += bytes(frame.data)
+        await asyncio.sleep(frame.duration)
+
+
+async def microphone() -> AsyncIterator[rtc.AudioFrame]:
+    pcm = synthetic("Good morning everybody")
+    for start in range(0, len(pcm), 960):
+        piece = pcm[start : start + 960]
+        yield rtc.AudioFrame(piece, 24000, 1, len(piece) // 2)
+        await asyncio.sleep(0.02)
+
+
+def test_the_first_program_of_the_page_interprets(monkeypatch: pytest.MonkeyPatch) -> None:
+    program: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.S)[0], program)
+    speaker = Loudspeaker()
+
+    async def call(_: object) -> None:
+        script = Script([Turn(heard="Good morning everybody", say="Guten Morgen allerseits")])
+        async with Emulator(script, knobs=Knobs(speak=synthetic)) as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            assert await program["interpret"](microphone(), speaker) == "Guten Morgen allerseits"
+
+    assert simulate(1, Network(), call).violations == []
+    assert speaker.played.strip(b"\0") == synthetic("Guten Morgen allerseits").strip(b"\0")
+
+
+def test_the_page_names_the_languages_and_the_bounds() -> None:
+    listed = ", ".join(sorted(LANGUAGES)[:-1]) + f" and {sorted(LANGUAGES)[-1]}"
+    assert listed in PAGE
+    assert (UNREAD_AUDIO_S, f"{UNREAD_TEXTS:,} texts") == (300, "5,000 texts")
+    assert "five minutes of audio, 5,000 texts" in PAGE
