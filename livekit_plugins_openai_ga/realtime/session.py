@@ -197,7 +197,7 @@ class RealtimeSession(Replying):
             waits.append(self._reconfigure(instructions=instructions, tools=tools))
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
-        with self._setting_up():
+        with self._last_word.waits():
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:

@@ -9,9 +9,8 @@ calls that LiveKit makes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
+from .last_word import LastWord
 from .listening import Listening
 from .shared import SharedContent
 from .shown import Shown
@@ -76,8 +76,7 @@ class Shell(Listening):
         self._uncommitted_ms = 0.0
         self._shared = SharedContent()
         self._over: Failure | None = None
-        self._setups = 0  # `_update_session` calls that wait
-        self._untold: Failure | None = None  # why the session is over, to be told when they are done
+        self._last_word = LastWord(lambda failure: self._emit_error(failure, recoverable=False))
 
         connection = self._options.connection
         keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
@@ -217,25 +216,7 @@ class Shell(Listening):
         failure = self._trail.failed(failure, "fatal")
         self._log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
         self._end(failure)
-        if self._setups:
-            self._untold = failure
-        else:
-            self._emit_error(failure, recoverable=False)
-
-    @contextlib.contextmanager
-    def _setting_up(self) -> Iterator[None]:
-        """Hold back the news that the session is over until the block is done.
-
-        LiveKit's fallback adapter sets its next model up in it, and does not hear an error before that has ended.
-        """
-        self._setups += 1
-        try:
-            yield
-        finally:
-            self._setups -= 1
-            if not self._setups and self._untold is not None:
-                failure, self._untold = self._untold, None
-                asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
+        self._last_word.say(failure)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
