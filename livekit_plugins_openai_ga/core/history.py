@@ -252,6 +252,8 @@ class History:
         LiveKit leaves calls out of a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so
         one that is missing is not one that shall go.
         """
+        if not self._calls:
+            return target
         named = {record.id for record in target}
         missing = [call for call in self._calls if call not in named and call in self.mirror]
         if not missing:
