@@ -181,7 +181,6 @@ class History:
             self._frame = record.id
         shown = sent is None or (known is not None and sent.key != _NOBODY)
         if item.type == "mcp_call":
-            shown = False  # until it has its result
             self._calls[item.id] = None
         told: Effects = [fx.ItemPlaced(self.mirror.before(item.id), record)] if shown else []
         return told + self._settle(sent)
