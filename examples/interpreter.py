@@ -150,7 +150,7 @@ class Interpreter:
             track = rtc.LocalAudioTrack.create_audio_track(name, source)
             self.track = await room.local_participant.publish_track(track, options)
             stack.push_async_callback(room.local_participant.unpublish_track, self.track.sid)
-            self._room.permit()
+            self._room.changed.set()
             parts = [
                 asyncio.create_task(self._speak(stream, source)),
                 asyncio.create_task(self._write(stream.transcript, self.track.sid, room.local_participant.identity)),
@@ -210,29 +210,31 @@ class InterpretedRoom:
     def __init__(self, room: rtc.Room, desk: Desk) -> None:
         self.room, self.desk = room, desk
         self._interpreters: set[Interpreter] = set()  # those who finish what was said are here, too
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
+        self._allowed: dict[str, list[str]] = {}  # listener -> sids of interpreters' tracks
         for event in PEOPLE + TRACKS:
-            room.on(event, lambda *_: self._changed.set())
+            room.on(event, lambda *_: self.changed.set())
 
     async def run(self) -> None:
         """Until it is cancelled."""
         try:
             while True:
-                self._changed.clear()
+                self.changed.clear()
                 start, stop = self.desk.update(self._people(), time.monotonic())
                 for interpreter in [each for each in self._interpreters if each.pair in stop]:
                     interpreter.leave()
                 for pair in start:
                     self._start(pair)
-                self.permit()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    left = self.desk.next_look() - time.monotonic()
-                    await asyncio.wait_for(self._changed.wait(), None if left == math.inf else left)
+                # Of two permissions close together the first was seen to win, so the last one is sent again.
+                left = min(self.desk.next_look() - time.monotonic(), 1.0 if self._permit() else 3600.0)
+                alarm = asyncio.get_running_loop().call_later(left, self.changed.set)
+                await self.changed.wait()
+                alarm.cancel()
         finally:
             await utils.aio.cancel_and_wait(*(interpreter.task for interpreter in self._interpreters))
 
-    def permit(self) -> None:
-        """Each interpreter's track is for its listeners alone."""
+    def _permit(self) -> bool:
+        """Each interpreter's track is for its listeners alone. Returns whether that has changed something."""
         allowed: dict[str, list[str]] = defaultdict(list)
         for interpreter in self._interpreters:
             if interpreter.track is not None:
@@ -245,6 +247,8 @@ class InterpretedRoom:
         self.room.local_participant.set_track_subscription_permissions(
             allow_all_participants=False, participant_permissions=permissions
         )
+        before, self._allowed = self._allowed, allowed
+        return before != allowed
 
     def _people(self) -> dict[str, Person]:
         people = {}
@@ -266,7 +270,7 @@ class InterpretedRoom:
 
     def _ended(self, interpreter: Interpreter) -> None:
         self._interpreters.discard(interpreter)
-        self._changed.set()
+        self.changed.set()
         if interpreter.task.cancelled():
             return
         error = interpreter.task.exception()

@@ -237,8 +237,9 @@ class Reply:
         encoding = self.brief.format["type"]
         if encoding not in g711.FORMATS:
             return [(piece, piece) for piece in _pieces(pcm, ms * BYTES_PER_MS)]
-        codes = _pieces(g711.encode(pcm, encoding), ms * g711.BYTES_PER_MS)
-        return list(zip(_pieces(pcm, ms * BYTES_PER_MS), codes, strict=True))
+        codes = g711.encode(pcm, encoding)
+        pcm = pcm.ljust(len(codes) * 6, b"\0")  # as long as what is heard, to the sample
+        return list(zip(_pieces(pcm, ms * BYTES_PER_MS), _pieces(codes, ms * g711.BYTES_PER_MS), strict=True))
 
     def _play(self, pcm: bytes, data: bytes) -> None:
         assert self._open is not None

@@ -101,6 +101,7 @@ class Application:
         self.closed_at: float | None = None
         self.interrupted = False
         self.taken_out: set[str] = set()  # ids of items
+        self.taken_back: set[str] = set()  # ids of replies
         self.problems: list[str] = []
         self._reading = reading
         self._told: list[str] = []
@@ -152,7 +153,12 @@ class Application:
             future = self.session.generate_reply(instructions=marker)
         self.asked.append(Asked(marker, future, out_of_band))
         if cancel_after is not None:
-            asyncio.get_running_loop().call_later(cancel_after, future.cancel)
+            asyncio.get_running_loop().call_later(cancel_after, self._take_back, future)
+
+    def _take_back(self, future: asyncio.Future[Reply]) -> None:
+        if not future.cancel() and future.exception() is None and len(self.asked) % 2:
+            future.result().cancel()
+            self.taken_back.add(str(future.result().response_id))
 
     async def interrupt(self) -> None:
         self.interrupted = True

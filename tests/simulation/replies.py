@@ -76,6 +76,8 @@ def unheard(watch: Watch) -> list[str]:
         key = by_response.get(str(heard.event.response_id))
         if heard.messages or heard.calls or key is None or key not in watch.keys:
             continue
+        if heard.event.response_id in watch.app.taken_back:
+            continue
         if not _has_reason(watch, heard, key, attempts[key]):
             found.append(f"nothing of {heard.event.response_id} was heard, begun as {attempts[key]}")
     return found
