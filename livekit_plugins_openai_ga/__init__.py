@@ -12,13 +12,14 @@ from livekit.agents import Plugin
 
 from . import elsewhere, realtime, rest, stt, translation
 from .log import logger
-from .realtime import RealtimeModel, RealtimeSession
+from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
 from .translation import TranslatedText, TranslationStream, Translator
 from .version import __version__
 
 __all__ = [
     "STT",
+    "MCPTool",
     "RealtimeModel",
     "RealtimeSession",
     "SpeechStream",

@@ -147,6 +147,7 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
             "No transcript came for this speech in time.",
             "Nothing needs to be done; if it happens often, use another transcription model.",
         ),
+        "mcp_list_tools_failed": _request("An MCP server did not list its tools; the agent goes on without.", _MCP),
         "protocol_error": _request("The MCP server answered with a protocol error.", _MCP),
         "tool_execution_error": _request("A tool of the MCP server failed.", _MCP),
         "http_error": _request("The MCP server answered with an HTTP error.", _MCP),

@@ -6,6 +6,7 @@ The rest of the package is written for the newest release. What it needs and old
 |---|---|---|
 | fields of events, capabilities, errors | 1.3.12 to 1.8.9 | `make` leaves them out, and sets them as attributes |
 | tools as classes | 1.3.12 | marks on a function: `raw_schema`, `llm.is_function_tool` |
+| `ProviderTool` | 1.3.12 | looks like a function that nobody calls: `let_through` |
 | `ToolContext.flatten` | 1.3.12 | there are no toolsets: `flat_tools` |
 | `Metadata` of metrics | 1.3.12 | metrics do not keep it |
 | `SpeechEventType.PREFLIGHT_TRANSCRIPT` | 1.3.12 | an interim transcript |
@@ -44,6 +45,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from livekit.agents import LanguageCode as LanguageCode
+    from livekit.agents import ProviderTool as ProviderTool
     from livekit.agents.llm import RemoteItemAddedEvent as RemoteItemAddedEvent
     from livekit.agents.metrics.base import Metadata as Metadata
 else:
@@ -62,6 +64,13 @@ else:
             def language(self) -> str:
                 """Without the region: `de` of `de-DE`."""
                 return self.replace("_", "-").partition("-")[0].lower()
+
+    try:
+        from livekit.agents import ProviderTool
+    except ImportError:
+
+        class ProviderTool:
+            """A tool that the provider runs."""
 
     try:
         from livekit.agents.llm import RemoteItemAddedEvent
@@ -106,6 +115,13 @@ def raw_schema(tool: object) -> dict[str, Any] | None:
     from livekit.agents.llm.tool_context import get_raw_function_info
 
     return get_raw_function_info(tool).raw_schema
+
+
+def let_through(tool: ProviderTool, name: str) -> None:
+    """Make LiveKit take a tool that the provider runs. Older releases look it up by its name, which is never called."""
+    if not hasattr(livekit.agents, "ProviderTool"):
+        mark: Callable[..., object] = llm.function_tool
+        mark(tool, raw_schema={"name": name, "parameters": {}})
 
 
 def flat_tools(tools: Sequence[Any]) -> list[llm.Tool]:

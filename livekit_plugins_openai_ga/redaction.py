@@ -8,7 +8,7 @@ key itself is held as a `Secret`, which prints as nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 HIDDEN = "[redacted]"
@@ -34,6 +34,15 @@ class Secret(str):
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("What holds a key cannot be pickled: make it anew where it is used.")
+
+
+def secrets_in(value: Any) -> Iterator[Secret]:
+    """Every `Secret` in dicts and lists, however deep."""
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from secrets_in(inner)
 
 
 _SECRETS = tuple(

@@ -290,7 +290,8 @@ def _max_output_tokens(value: Any, target: Target) -> int | str:
 
 
 def tool_choice(value: Any) -> Any:
-    """LiveKit's tool choice as GA takes it: `auto`, `none`, `required`, or `{"type": "function", "name": ...}`.
+    """LiveKit's tool choice as GA takes it: `auto`, `none`, `required`, `{"type": "function", "name": ...}`, or
+    `{"type": "mcp", "server_label": ..., "name": ...}` (without `name`: any tool of that server).
 
     Raises ValueError for anything else.
     """
@@ -304,8 +305,14 @@ def tool_choice(value: Any) -> Any:
     if wanted.get("type") == "function" and isinstance(name, str):
         return {"type": "function", "name": name}
     if wanted.get("type") == "mcp":
+        _known_fields("tool_choice", wanted, ("type", "server_label", "name"), "an MCP tool choice")
+        for key in ("server_label", *(("name",) if "name" in wanted else ())):
+            text(f"tool_choice.{key}", wanted.get(key))
         return wanted
-    raise ValueError("tool_choice is not supported: use 'auto', 'none', 'required' or a function by its name.")
+    raise ValueError(
+        "tool_choice is not supported: use 'auto', 'none', 'required', a function by its name, "
+        "or {'type': 'mcp', 'server_label': ..., 'name': ...}."
+    )
 
 
 def _reasoning(value: Any, target: Target) -> dict[str, Any] | NotGiven:

@@ -30,6 +30,7 @@ from livekit_plugins_openai_ga.log import logger
 PUBLIC = {
     "livekit_plugins_openai_ga": [
         "STT",
+        "MCPTool",
         "RealtimeModel",
         "RealtimeSession",
         "SpeechStream",
@@ -45,6 +46,9 @@ PUBLIC = {
     "livekit_plugins_openai_ga.realtime": [
         "Images",
         "InputAudioTimeoutTriggered",
+        "MCPApprovalRequested",
+        "MCPTool",
+        "MCPToolsListed",
         "ModelChanged",
         "RateLimit",
         "RateLimitsUpdated",
@@ -92,6 +96,7 @@ PUBLIC = {
         "Emulator",
         "EmulatorSession",
         "Knobs",
+        "MCPCall",
         "Script",
         "ToolCall",
         "Turn",

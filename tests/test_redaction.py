@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livekit_plugins_openai_ga.redaction import hide, redact
+from livekit_plugins_openai_ga.redaction import Secret, hide, redact, secrets_in
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_words_that_only_look_like_keys_stay(text: str) -> None:
 def test_keys_that_are_known_are_cut_wherever_they_stand() -> None:
     assert hide("0f1e2d3c is not 0f1e2d3c4b5a", ["0f1e2d3c4b5a", "0f1e2d3c"]) == "[redacted] is not [redacted]"
     assert hide("nothing here", []) == "nothing here"
+
+
+def test_secrets_are_found_wherever_they_are() -> None:
+    token, key = Secret("token"), Secret("key")
+    assert list(secrets_in({"tools": [{"authorization": token, "headers": {"X-Key": key}, "name": "find"}]})) == [
+        token,
+        key,
+    ]

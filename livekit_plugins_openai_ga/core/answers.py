@@ -18,7 +18,7 @@ from .history import History
 from .output import Output
 from .replies import CORRELATION, Replies, Reply, Request
 from .setup import Phase, Setup, failure_of
-from .usage import reply_usage
+from .usage import ReplyUsage, reply_usage, total
 
 BUSY = "conversation_already_has_active_response"
 
@@ -27,6 +27,9 @@ RETRY_DELAYS_S = (0.5, 1.0, 2.0)
 
 LONGEST_REST_S = 10.0
 """A server that wants more is not asked again: nobody waits that long on the phone."""
+
+_GOES_ON_WITH = ("output_modalities", "audio", "max_output_tokens", "reasoning", "tools", "parallel_tool_calls")
+"""What the rest of a reply keeps of its request. Instructions were followed, and a forced call was made."""
 
 _LOST = replace(
     from_exception(ConnectionError("The connection was lost before the reply began.")),
@@ -126,6 +129,8 @@ class Answers:
         was not told leaves the conversation.
         """
         effects: Effects = []
+        for key in self.replies.pending(lambda request: bool(request.calls)):  # nobody will tell how these ended
+            effects += self._over(self.replies.give_up(key), "lost", now)
         if not resume:
             for key in self.replies.pending(lambda request: request.left):
                 effects += self._over(self.replies.give_up(key), "lost", now, _LOST)
@@ -187,7 +192,8 @@ class Answers:
         if request is None:
             return []
         if request.shown_as is not None:
-            return [fx.ReplyEnded(request.shown_as, status, "", request.began_at, None, now, None, failure)]
+            times = (request.began_at, request.first_output_at, now)
+            return [fx.ReplyEnded(request.shown_as, status, "", *times, request.spent, failure)]
         return [fx.Settled(request.key, failure)] if failure is not None and self._is_waited_for(request) else []
 
     def _is_waited_for(self, request: Request) -> bool:
@@ -271,12 +277,68 @@ class Answers:
         if reply is not None:
             status = event.response.status or "completed"
             usage = reply_usage(event.response.usage)
+            if status == "completed" and (more := self._more(reply, usage)) is not None:
+                return [*self.output.close(reply, whole=True), *self._held(more)]
             effects += self.output.end(reply, status, details.reason, now, usage=usage, failure=failure)
             effects += [] if status == "completed" else self._unsay(reply)
         if failure is not None:
             fatal = failure.kind is Kind.FATAL
             effects.append(fx.Disconnect(failure) if fatal else fx.Report(failure))
         return effects + self.release()
+
+    # -- server-side tools ---------------------------------------------------------------------------------------
+    #
+    # A call ends the response, and the server makes no other one of its result: the client has to ask for it, when the
+    # response and the call have ended, in whatever order (OpenAI's examples/realtime/mcp_approval.rb in openai-ruby).
+
+    def _more(self, reply: Reply, usage: ReplyUsage | None) -> Request | None:
+        """The request for the rest of a reply that ended with such calls; None when it is complete, or when its rest
+        comes as a reply of its own: an approval can take for ever, and function calls are answered by LiveKit.
+        """
+        if not reply.owing or (reply.asking and reply.served) or reply.calls:
+            return None
+        if reply.aside or reply.discarded or reply.cancel_id is not None:
+            return None
+        request = self._going_on(reply.request)
+        request.shown_as, request.began_at = reply.shown_id, reply.started_at
+        request.first_output_at = reply.first_output_at
+        request.spent = total(reply.request.spent if reply.request is not None else None, usage)
+        request.calls = set(reply.served)
+        return request
+
+    def _going_on(self, request: Request | None) -> Request:
+        key = self._event_id("more")
+        params = request.params if request is not None else {}
+        kept = {name: params[name] for name in _GOES_ON_WITH if name in params}
+        if self._setup.config.wanted.get("tool_choice") not in (None, "auto", "none"):
+            kept["tool_choice"] = "auto"  # it would call for ever
+        return Request(key, {**kept, "metadata": {CORRELATION: key}}, False, own=False)
+
+    def _held(self, request: Request) -> Effects:
+        self.replies.rest(request)
+        return self.release() if request.calls else self.rested(request.key)
+
+    def call_ended(self, item_id: str) -> Effects | None:
+        """A call of a server-side tool ended. None when no reply waits for it."""
+        waited = self.replies.call_ended(item_id)
+        if isinstance(waited, Request):
+            return self.rested(waited.key)
+        return [] if waited else None
+
+    def go_on(self) -> Effects:
+        """Ask for a reply to what a server-side tool brought; nothing when one is asked for already."""
+        if not self.replies.pending(lambda request: not (request.own or request.aside or request.left)):
+            self.replies.ask(self._going_on(None))
+        return self.release()
+
+    def asked(self, now: float) -> Effects:
+        """A call of a server-side tool needs an approval: no reply is held open for it."""
+        for reply in self.replies:
+            reply.asking = True
+        effects: Effects = []
+        for key in self.replies.pending(lambda request: bool(request.calls)):
+            effects += self._over(self.replies.give_up(key), "completed", now)
+        return effects
 
     def _once_more(self, reply: Reply, failure: Failure) -> Effects:
         """Ask again for a reply that the server could not make just now; nothing when that must not be."""

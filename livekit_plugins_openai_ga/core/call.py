@@ -39,6 +39,7 @@ class CallConversation(Conversation):
     def closed(self, now: float) -> Effects:
         """The connection is gone, and the call goes on: replies end here only, and user turns not even that."""
         self.setup.closed()
+        self.server_tools.closed()
         lost = self.answers.lost(now, resume=False, speaking=False, unsay=False)
         return [*self._played(), *lost]
 

@@ -19,13 +19,14 @@ from ..wire import client_events
 from ..wire import server_events as ev
 from ..wire.items import Item
 from ..wire.session import BYTES_PER_MS
-from . import answers, output, passing
+from . import answers, output, passing, server_tools
 from . import effects as fx
 from .answers import Answers
 from .cuts import Cuts
 from .effects import Effects
 from .history import History
 from .record import Record
+from .server_tools import ServerTools
 from .setup import Phase, Setup, failure_of
 from .spoken import Spoken
 from .turns import Turns, confidence
@@ -60,6 +61,9 @@ class Conversation:
         )
         self.cuts = Cuts(self.history, self.answers.output, self._event_id)
         self.turns = Turns()
+        self.server_tools = ServerTools(
+            self.answers, self.history, self._event_id, lambda: self.turns.speaking, stays=in_call
+        )
         self._serial = 0
 
     # -- what happens on the wire -------------------------------------------------------------------------------
@@ -79,6 +83,7 @@ class Conversation:
         it."""
         self.setup.closed()
         self.cuts.closed()
+        self.server_tools.closed()
         items = self._place_turns(now)
         replies = self.answers.lost(now, resume=self._resume_replies, speaking=self.turns.speaking)
         return [*items, *replies, *self._end_turns()]
@@ -86,6 +91,7 @@ class Conversation:
     def abandon(self, failure: Failure, now: float) -> Effects:
         """The session is over: every open request fails with `failure`, every reply ends."""
         self.setup.closed()
+        self.server_tools.closed()
         settled = [fx.Settled(key, failure) for key in (*self.config.abandon(), *self.history.abandon())]
         return [*self.answers.abandon(failure, now), *self._end_turns(), *settled]
 
@@ -175,6 +181,14 @@ class Conversation:
             noticed = fx.Noticed("benign error", failure.code or failure.message)
             return [noticed, *unclaimed, *self.answers.cancel_refused(failure.code, event_id)]
         return [fx.Report(failure), *unclaimed]
+
+    def _item_added(self, event: ev.ItemAdded, now: float) -> Effects:
+        self.server_tools.added(event.item)
+        return self.history.added(event, now)
+
+    def _output_item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
+        told = self.answers.output.item_done(event, now)
+        return [*told, *self.server_tools.done(event.item, now)]
 
     def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
         self.setup.spoke()  # also by a reply that nobody is shown
@@ -269,10 +283,13 @@ def _of(
 HANDLERS: Handlers = {
     **passing.PASSED_ON,
     **passing.NOTICED,
-    **_of(lambda conversation: conversation.history, {ev.ItemAdded: History.added}),
     **_of(lambda conversation: conversation.answers, answers.HANDLERS),
     **_of(lambda conversation: conversation.answers.output, output.HANDLERS),
+    **_of(lambda conversation: conversation.server_tools, server_tools.HANDLERS),
     ev.SessionUpdated: Conversation._session_updated,
+    ev.ItemAdded: Conversation._item_added,
+    ev.ItemDone: lambda conversation, event, now: conversation.server_tools.done(event.item, now),
+    ev.OutputItemDone: Conversation._output_item_done,
     ev.Error: Conversation._error,
     ev.ItemDeleted: Conversation._item_deleted,
     ev.TranscriptionDelta: Conversation._transcription_delta,

@@ -91,6 +91,21 @@ class ItemPlaced(Effect):
 
 
 @value
+class ToolsListed(Effect):
+    """An MCP server was asked for its tools, and has these."""
+
+    label: str
+    tools: tuple[str, ...]
+
+
+@value
+class ApprovalRequested(Effect):
+    """A call of an MCP server's tool waits until it is approved or denied. `item` says which."""
+
+    item: Item
+
+
+@value
 class SpeechStarted(Effect):
     """Server turn detection heard the user."""
 

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import Failure, Kind
 from ..wire import client_events, items
 from ..wire import server_events as ev
+from ..wire.items import Item
 from . import effects as fx
 from .effects import Effects
 from .mirror import Change, Mirror
@@ -21,8 +22,8 @@ from .record import Record, identify, same_text
 _NOBODY = ""
 """The key of changes that no request waits for. LiveKit is not told of their items: it has them."""
 
-_SHOWN = frozenset({"message", "function_call", "function_call_output"})
-"""Other items are the server's own (lists and calls of MCP servers); whoever syncs never heard of them."""
+_SHOWN = frozenset({"message", "function_call", "function_call_output", "mcp_call"})
+"""Other items are the server's own (lists and approvals of MCP tools); whoever syncs never heard of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,12 @@ def _is_lost_if_deleted(record: Record) -> bool:
 def _stays_put(record: Record) -> bool:
     """Whether an item is left where it stands when it should move: a frame is not worth sending again."""
     return record.is_frame or _is_lost_if_deleted(record)
+
+
+def _brought_back(record: Record) -> list[Record]:
+    """What stands for a record in a new session."""
+    standing = items.brought_back(record.item)
+    return [record] if standing == (record.item,) else [Record(item, record.created_at) for item in standing]
 
 
 def _is_gone(failure: Failure) -> bool:
@@ -81,6 +88,7 @@ class History:
         self._open: dict[str, list[_Sent]] = {}  # the same by item, in the order in which the server answers
         self._waits: dict[str, int] = {}  # request key -> changes not answered yet
         self._frame: str | None = None  # the newest frame of video
+        self._calls: dict[str, None] = {}  # calls of MCP servers' tools, oldest first
 
     def opened(self) -> Effects:
         """A new connection, whose session has no items: creates all that can be created."""
@@ -90,10 +98,12 @@ class History:
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
-        payloads = {record.id: self._payload(record) for record in self.mirror}
-        stale = sum(record.is_frame and payloads[record.id] is None for record in self.mirror)
+        records = [again for record in self.mirror for again in _brought_back(record)]
+        self._calls.clear()
+        payloads = {record.id: self._payload(record) for record in records}
+        stale = sum(record.is_frame and payloads[record.id] is None for record in records)
         effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
-        for change in self.mirror.restart(lambda record: payloads[record.id] is not None):
+        for change in self.mirror.restart([record for record in records if payloads[record.id] is not None]):
             key = keys.get(change.item_id, _NOBODY)
             # Appended, not anchored: one refused item must not take those behind it with it.
             effects.append(self._send(change, key, payloads[change.item_id], append=True))
@@ -118,6 +128,7 @@ class History:
 
     def sync(self, target: Sequence[Record], key: str, *, connected: bool) -> Effects:
         """Make the server's items equal to `target`; the request `key` is settled when all changes are answered."""
+        target = self._with_calls(target)
         start = self.mirror.beginning(target)
         wanted = [record for record in map(self._already_known, target[start:]) if self._can_be(record)]
         changes = self.mirror.sync(wanted, same_text, _stays_put, start=start)
@@ -169,6 +180,9 @@ class History:
             self._forget_picture()
             self._frame = record.id
         shown = sent is None or (known is not None and sent.key != _NOBODY)
+        if item.type == "mcp_call":
+            shown = False  # until it has its result
+            self._calls[item.id] = None
         told: Effects = [fx.ItemPlaced(self.mirror.before(item.id), record)] if shown else []
         return told + self._settle(sent)
 
@@ -220,7 +234,36 @@ class History:
         if self._frame is not None:
             self.mirror.revise(self._frame, lambda record: record.with_item(record.item.with_text("")))
 
+    def answered(self, item: Item) -> Effects:
+        """A call of an MCP server's tool has its result, or its arguments. Told once, when the result is there."""
+        known = self.mirror.get(item.id)
+        if known is None or known.item.is_answered:
+            return []
+        record = known.with_item(item)
+        self.mirror.revise(item.id, lambda _: record)
+        # LiveKit appends it: what came meanwhile stands in front of it there.
+        return [fx.ItemPlaced(None, record)] if item.is_answered else []
+
     # -- bookkeeping ---------------------------------------------------------------------------------------------
+
+    def _with_calls(self, target: Sequence[Record]) -> Sequence[Record]:
+        """`target` with the calls of MCP servers' tools that are missing in it, each with the item in front of it.
+
+        LiveKit leaves calls out of a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so
+        one that is missing is not one that shall go.
+        """
+        named = {record.id for record in target}
+        missing = [call for call in self._calls if call not in named and call in self.mirror]
+        if not missing:
+            return target
+        whole = list(target)
+        for call in missing:
+            before, record = self.mirror.before(call), self.mirror.get(call)
+            if record is not None and (before is None or before in named):
+                place = 0 if before is None else [other.id for other in whole].index(before) + 1
+                whole.insert(place, record)
+                named.add(call)
+        return whole
 
     def _already_known(self, record: Record) -> Record:
         """Keep what is known of an item that stays: `record` was made from a copy that LiveKit held meanwhile."""

@@ -181,9 +181,8 @@ class Mirror(Generic[T]):
             self.change(change)
         return changes
 
-    def restart(self, survives: Callable[[T], bool]) -> list[Change[T]]:
-        """The server has a new conversation: returns the changes that bring back the items that can be."""
-        values = [value for value in self.values if survives(value)]
+    def restart(self, values: Sequence[T]) -> list[Change[T]]:
+        """The server has a new conversation: returns the changes that make it of `values`."""
         self._values, self._hidden, self._steps, self._open = {}, {}, {}, {}
         self._order, self._server, self._stale, self._row = Order(), Order(), False, []
         for value in values:

@@ -18,7 +18,7 @@ from .effects import Effects
 from .mirror import Mirror
 from .record import Record
 from .replies import Message, Replies, Reply
-from .usage import ReplyUsage
+from .usage import ReplyUsage, total
 
 
 def _as_said(record: Record, message: Message) -> Record:
@@ -57,15 +57,19 @@ class Output:
         failure: Failure | None = None,
     ) -> Effects:
         """A reply is over: close what is open, remember what was said, and say so once."""
-        effects: Effects = []
-        for item_id, message in reply.messages.items():
-            effects += self._close(reply, item_id, message, whole=status == "completed")
+        effects = self.close(reply, whole=status == "completed")
         if reply.discarded:
             return []
+        usage = total(reply.request.spent if reply.request is not None else None, usage)
         ended = fx.ReplyEnded(
             reply.shown_id, status, reason, reply.started_at, reply.first_output_at, now, usage, failure
         )
         return [*effects, ended]
+
+    def close(self, reply: Reply, *, whole: bool) -> Effects:
+        """Close what is open of a reply. `whole`: nothing is missing."""
+        messages = reply.messages.items()
+        return [effect for item_id, message in messages for effect in self._close(reply, item_id, message, whole=whole)]
 
     def _close(self, reply: Reply, item_id: str, message: Message, *, whole: bool) -> Effects:
         """`whole`: nothing is missing at its end, so text without speech is told as it is."""
@@ -99,6 +103,10 @@ class Output:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
             reply.messages.setdefault(event.item.id, Message(self._bytes_per_ms))
+            reply.owing = False
+        elif reply is not None and event.item.type == "mcp_call":
+            reply.served.add(event.item.id)
+            reply.owing = True
         elif reply is not None and event.item.type == "function_call":
             reply.calls.setdefault(event.item.id, False)
         return []
@@ -164,7 +172,8 @@ class Output:
         audio = fx.MessageAudio(reply.shown_id, event.item_id, speech)
         return [] if reply.discarded else [*begin, audio]
 
-    def _item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
+    def item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
+        """A reply closed an item: a message ends, a function is called."""
         reply = self._replies.get(event.response_id)
         if reply is None:
             return []
@@ -187,7 +196,6 @@ class Output:
 
 HANDLERS: Mapping[type[ev.ServerEvent], Callable[[Output, Any, float], Effects]] = {
     ev.OutputItemAdded: Output._item_added,
-    ev.OutputItemDone: Output._item_done,
     ev.ContentPartAdded: Output._part_added,
     ev.TextDelta: Output._written,
     ev.AudioTranscriptDelta: Output._said,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .effects import MessageText
+from .usage import ReplyUsage
 
 CORRELATION = "client_event_id"
 """Key in `response.metadata` that carries our request's key: the only way to know our reply from the server's own."""
@@ -36,9 +37,12 @@ class Request:
 
     Attributes:
         own: asked for here; False for a reply the server began by itself, or owed, and that is asked for again.
-        shown_as: id of the reply that is held open for it, since it began before and nothing of it was told.
+        shown_as: id of the reply that is held open for it: it began before and nothing of it was told, or it goes on.
         began_at: when that was, wall-clock seconds.
         played: it is an aside that the room hears, so an interruption ends it.
+        first_output_at: when something of it was said; None for nothing yet.
+        spent: what it has cost so far.
+        calls: of server-side tools, which have to end before it goes on.
         again: how often it was asked for again.
         left: it has left on this connection.
     """
@@ -50,6 +54,9 @@ class Request:
     played: bool = False
     shown_as: str | None = None
     began_at: float = 0.0
+    first_output_at: float | None = None
+    spent: ReplyUsage | None = None
+    calls: set[str] = field(default_factory=set)
     again: int = 0
     left: bool = False
 
@@ -90,6 +97,8 @@ class Reply:
     function call of it was. `cancel_id` is the event id of the `response.cancel` that was sent for it, None before.
     `over` says that the server had nothing to cancel: it has ended, and its `response.done` is late or lost.
     `calls` are its function calls by item id, and whether each was told; `size_seen` the `size` of the last look at it.
+    `served` are its calls of server-side tools that have not ended; `owing` says that nothing was said since the last
+    one began, and `asking` that one waits for an approval.
     """
 
     response_id: str
@@ -104,6 +113,9 @@ class Reply:
     first_output_at: float | None = None
     messages: dict[str, Message] = field(default_factory=dict)
     calls: dict[str, bool] = field(default_factory=dict)
+    served: set[str] = field(default_factory=set)
+    owing: bool = False
+    asking: bool = False
     size_seen: int = 0
 
     @property
@@ -248,6 +260,7 @@ class Replies:
             request.aside if request is not None else aside,
             request.began_at if request is not None and request.shown_as is not None else now,
             discarded=key is not None and key in self._given_up,
+            first_output_at=request.first_output_at if request is not None else None,
         )
         self._given_up.discard(key or "")
         self._live[response_id] = reply
@@ -284,6 +297,8 @@ class Replies:
         """
         if reply.told or reply.discarded or reply.over or reply.cancel_id is not None:
             return None
+        if reply.served:  # nobody knows whether the tool ran, and it might run twice
+            return None
         request = reply.request
         if request is None and not reply.aside:
             request = owed()
@@ -302,6 +317,20 @@ class Replies:
         """The time has come; a request that was given up meanwhile stays so."""
         if (request := self._resting.pop(key, None)) is not None:
             self._queued.insert(0, request)
+
+    def call_ended(self, item_id: str) -> Request | bool:
+        """A call of a server-side tool ended: returns the request that waited for it and no other; whether a reply
+        that is live or held answers it, else.
+        """
+        for reply in self:
+            if item_id in reply.served:
+                reply.served.discard(item_id)
+                return True
+        for request in self._resting.values():
+            if item_id in request.calls:
+                request.calls.discard(item_id)
+                return True if request.calls else request
+        return False
 
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 
@@ -24,6 +24,13 @@ class ReplyUsage:
     output_text: int = 0
     output_audio: int = 0
     seconds: float = 0.0
+
+
+def total(one: ReplyUsage | None, other: ReplyUsage | None) -> ReplyUsage | None:
+    """Both together; None when there is neither."""
+    if one is None or other is None:
+        return one or other
+    return ReplyUsage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(ReplyUsage)))
 
 
 @dataclass(frozen=True, slots=True)

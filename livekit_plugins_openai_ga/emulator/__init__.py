@@ -9,9 +9,9 @@ takes what was said, and what to answer, from the script.
 
 from .actions import Close
 from .knobs import Knobs
-from .script import Script, ToolCall, Turn
+from .script import MCPCall, Script, ToolCall, Turn
 from .server import Emulator
 from .session import EmulatorSession
 from .voice import speak
 
-__all__ = ["Close", "Emulator", "EmulatorSession", "Knobs", "Script", "ToolCall", "Turn", "speak"]
+__all__ = ["Close", "Emulator", "EmulatorSession", "Knobs", "MCPCall", "Script", "ToolCall", "Turn", "speak"]

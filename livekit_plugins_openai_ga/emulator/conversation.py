@@ -58,7 +58,8 @@ class Item:
                 else dict(part)
                 for part in fields["content"]
             ]
-        return {"id": self.id, "type": self.type, "status": self.status, **fields}
+        status = {"status": self.status} if self.status else {}  # items of MCP servers have none
+        return {"id": self.id, "type": self.type, **status, **fields}
 
     def tokens(self) -> tuple[int, int, int]:
         """Text, audio and image tokens this item adds to the input of a response."""
@@ -199,7 +200,8 @@ def item_from(given: Event, new_id: Callable[[str], str], encoding: str, path: s
         fields["content"] = parts
     if given["type"] == "function_call":
         fields.setdefault("call_id", new_id("call"))
-    return Item(given.get("id") or new_id("item"), given["type"], given.get("status", "completed"), fields, audio)
+    status = "" if given["type"] == "mcp_approval_response" else given.get("status", "completed")
+    return Item(given.get("id") or new_id("item"), given["type"], status, fields, audio)
 
 
 def _audio_part(encoded: str, encoding: str, path: str) -> bytes:

@@ -130,6 +130,14 @@ class FailResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class FailToolList:
+    """Let the next MCP server that is asked for its tools not answer."""
+
+    nth: int = 1
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class FailTranscription:
     """Answer the nth turn to be transcribed with `input_audio_transcription.failed`."""
 
@@ -186,11 +194,27 @@ class RejectHandshake:
 
 EventFault = DropOn | FreezeOn | CloseOn | DelayOn | InjectOn | SwallowOn | RepeatOn | PostponeOn | AlterOn | RejectOn
 Fault = (
-    EventFault | FailResponse | FailTranscription | DelayTranscription | ExpireAfter | RefuseHandshake | RejectHandshake
+    EventFault
+    | FailResponse
+    | FailToolList
+    | FailTranscription
+    | DelayTranscription
+    | ExpireAfter
+    | RefuseHandshake
+    | RejectHandshake
 )
 _WATCHING = (DropOn, FreezeOn, CloseOn, DelayOn, InjectOn, SwallowOn, RepeatOn, PostponeOn, AlterOn, RejectOn)
 _LAST = (DropOn, FreezeOn, CloseOn)
-_F = TypeVar("_F", FailResponse, FailTranscription, DelayTranscription, ExpireAfter, RefuseHandshake, RejectHandshake)
+_F = TypeVar(
+    "_F",
+    FailResponse,
+    FailToolList,
+    FailTranscription,
+    DelayTranscription,
+    ExpireAfter,
+    RefuseHandshake,
+    RejectHandshake,
+)
 
 
 class FaultPlan:
@@ -234,6 +258,10 @@ class FaultPlan:
         """The (type, code, message) that the response being created fails with."""
         fault = self._next(FailResponse)
         return (fault.error_type, fault.code, fault.message) if fault else None
+
+    def list_failure(self) -> bool:
+        """Whether the MCP server that was just asked for its tools does not answer."""
+        return self._next(FailToolList) is not None
 
     def transcription_error(self) -> Event | None:
         """The error of the turn just committed."""

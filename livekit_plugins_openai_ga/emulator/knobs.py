@@ -31,6 +31,11 @@ class Knobs:
     """From a commit to its transcript."""
     rate_limit_latency: float = 0.04
     """From `response.done` to `rate_limits.updated`."""
+    mcp_list_latency: float = 0.2
+    """From the configuration that names an MCP server to the list of its tools."""
+    mcp_in_response: bool = True
+    """Whether a response waits for the MCP calls in it, as documented. False: it ends, and they go on beside it, as
+    OpenAI's own example clients are prepared for."""
     lifetime: float = 3600.0
     """From the handshake to `session_expired`."""
     ping_interval: float = 20.0

@@ -18,7 +18,8 @@ from . import g711
 from .actions import Event
 from .channel import Channel
 from .conversation import Item, audio_tokens, text_tokens
-from .script import ToolCall, Turn
+from .mcp import MCP, call_fields
+from .script import MCPCall, ToolCall, Turn
 from .voice import BYTES_PER_MS
 
 Status = Mapping[str, Any]
@@ -26,6 +27,10 @@ Status = Mapping[str, Any]
 
 class Owner(Protocol):
     """Who keeps the responses of a session."""
+
+    @property
+    def mcp(self) -> MCP:
+        """The MCP servers of the session."""
 
     def began(self) -> None:
         """`response.created` went out."""
@@ -52,6 +57,7 @@ class Brief:
     format: Mapping[str, Any]
     speed: float
     tools: frozenset[str]
+    servers: Mapping[str, Event]
     tool_choice: Any
     max_output_tokens: int | str
     instructions: str
@@ -122,11 +128,13 @@ class Reply:
             error_type, code, message = self.turn.failure
             self.stop("failed", {"type": "failed", "error": {"type": error_type, "code": code, "message": message}})
             return
-        parts: list[str | ToolCall] = [*self.turn.texts, *self.turn.calls]
+        parts: list[str | ToolCall | MCPCall] = [*self.turn.texts, *self.turn.calls, *self.turn.mcp]
         for part in parts:
             if isinstance(part, str):
                 yield from self._message(part)
-            elif self._may_call(part.name):
+            elif isinstance(part, MCPCall) and self._may_serve(part):
+                yield from self._serve(part)
+            elif isinstance(part, ToolCall) and self._may_call(part.name):
                 yield from self._call(part)
             else:
                 yield from self._message(f"(tool {part.name} is not available)")
@@ -150,12 +158,16 @@ class Reply:
     def _may_call(self, name: str) -> bool:
         return self.brief.tool_choice != "none" and name in self.brief.tools
 
+    def _may_serve(self, call: MCPCall) -> bool:
+        return self.brief.tool_choice != "none" and self.owner.mcp.may_call(self.brief.servers, call)
+
     def _ids(self) -> Event:
         assert self._open is not None
         return {"response_id": self.id, "item_id": self._open.item.id, "output_index": self._open.index}
 
     def _begin(self, item_type: str, **fields: Any) -> None:
-        item = Item(self.channel.new_id("item"), item_type, "in_progress", fields)
+        status = "" if item_type.startswith("mcp_") else "in_progress"
+        item = Item(self.channel.new_id("item"), item_type, status, fields)
         self._open = _Open(item, len(self.output))
         self.output.append(item)
         self.channel.emit(
@@ -225,8 +237,9 @@ class Reply:
         encoding = self.brief.format["type"]
         if encoding not in g711.FORMATS:
             return [(piece, piece) for piece in _pieces(pcm, ms * BYTES_PER_MS)]
-        codes = _pieces(g711.encode(pcm, encoding), ms * g711.BYTES_PER_MS)
-        return list(zip(_pieces(pcm, ms * BYTES_PER_MS), codes, strict=True))
+        codes = g711.encode(pcm, encoding)
+        pcm = pcm.ljust(len(codes) * 6, b"\0")  # as long as what is heard, to the sample
+        return list(zip(_pieces(pcm, ms * BYTES_PER_MS), _pieces(codes, ms * g711.BYTES_PER_MS), strict=True))
 
     def _play(self, pcm: bytes, data: bytes) -> None:
         assert self._open is not None
@@ -273,11 +286,38 @@ class Reply:
             yield 0.005
         yield from self._settle()
 
+    def _serve(self, call: MCPCall) -> Iterator[float]:
+        mcp, arguments = self.owner.mcp, json.dumps(dict(call.arguments))
+        fields = call_fields(call)
+        if mcp.needs_approval(self.brief.servers, call):
+            asked = {key: fields[key] for key in ("server_label", "name")}
+            self._begin("mcp_approval_request", **asked, arguments=arguments)
+            assert self._open is not None
+            mcp.wait(self._open.item.id, call)
+            self._close("")
+            return
+        self._begin("mcp_call", **fields)
+        assert self._open is not None
+        item, index = self._open.item, self._open.index
+        for piece in self._cut(re.findall(r"(?s).{1,12}", arguments)):
+            self.produced.text += text_tokens(piece)
+            ids = self._ids()
+            self.channel.emit("response.mcp_call_arguments.delta", **ids, delta=piece, obfuscation="x" * 8)
+            yield 0.005
+        item.fields["arguments"] = arguments
+        self.channel.emit("response.mcp_call_arguments.done", **self._ids(), arguments=arguments)
+        if self.channel.knobs.mcp_in_response:
+            yield from mcp.run(item, index, call)
+            self._close("")
+        else:
+            self._close("")
+            mcp.run_later(item, index, call)
+
     def _close(self, status: str) -> None:
         if self._open is None:
             return
         item, said, ids = self._open.item, self._open.said, self._ids()
-        item.status = status
+        item.status = status if item.status else ""
         if item.type == "function_call":
             item.fields["arguments"] = said
             self.channel.emit(
@@ -287,7 +327,7 @@ class Reply:
                 name=item.fields["name"],
                 arguments=said,
             )
-        else:
+        elif item.type == "message":
             self._close_part(item, said, ids)
         index, self._open = self._open.index, None
         for event_type in self._done_order():

@@ -8,6 +8,7 @@ from . import config
 from .actions import Event
 from .channel import Channel
 from .conversation import Item, Refused, item_from, text_tokens
+from .mcp import MCP
 from .reply import Brief, Reply
 from .script import Turn
 
@@ -25,6 +26,7 @@ class Responding:
         self._channel = channel
         self._on_ending = on_ending
         self._on_idle = on_idle
+        self.mcp = MCP(channel)
         self.active: Reply | None = None
         self.voice_locked = False
         self._out_of_band: list[Reply] = []
@@ -101,12 +103,14 @@ class Responding:
         if self.voice_locked and output["voice"] != session["audio"]["output"]["voice"]:
             raise Refused("cannot_update_voice", config.VOICE_IS_LOCKED)
         config.check_reasoning(session, options, "response")
+        self.mcp.check(own["tools"], "response")
         return Brief(
             modality=own["output_modalities"][0],
             voice=output["voice"],
             format=output["format"],
             speed=output["speed"],
             tools=frozenset(tool["name"] for tool in own["tools"] if tool["type"] == "function"),
+            servers=self.mcp.use(own["tools"]),
             tool_choice=own["tool_choice"],
             max_output_tokens=own["max_output_tokens"],
             instructions=own["instructions"],

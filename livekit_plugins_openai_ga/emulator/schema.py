@@ -102,25 +102,19 @@ _FUNCTION_TOOL = Object(
     {"type": anything, "name": Text(64, pattern=_WORD), "description": Text(1024), "parameters": nullable(mapping)},
     ("type", "name"),
 )
+_TOOL_FILTER = Object({"tool_names": Array(Text()), "read_only": boolean})
 _MCP_TOOL = Object(
     {
         "type": anything,
-        "server_label": Text(),
-        **dict.fromkeys(
-            (
-                "server_url",
-                "connector_id",
-                "tunnel_id",
-                "server_description",
-                "authorization",
-                "headers",
-                "allowed_tools",
-                "require_approval",
-                "defer_loading",
-                "allowed_callers",
-            ),
-            anything,
+        "server_label": Text(pattern=_WORD),
+        **dict.fromkeys(("server_url", "connector_id", "tunnel_id", "server_description", "authorization"), Text()),
+        "headers": nullable(Table(100, 256, 8192)),
+        "allowed_tools": nullable(Or(list, Array(Text()), _TOOL_FILTER)),
+        "require_approval": nullable(
+            Or(str, Text(choices=("always", "never")), Object({"always": _TOOL_FILTER, "never": _TOOL_FILTER}))
         ),
+        "defer_loading": boolean,
+        "allowed_callers": nullable(Array(Text(choices=("direct", "programmatic")))),
     },
     ("type", "server_label"),
 )

@@ -29,14 +29,30 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class MCPCall:
+    """A call of a tool that the server runs itself: `name` of the MCP server with the label `server`.
+
+    It takes `seconds` and gives `output`, or the `error` (type, message) with one of the types `protocol_error`,
+    `tool_execution_error` and `http_error`.
+    """
+
+    server: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    output: str = ""
+    error: tuple[str, str] | None = None
+    seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One user turn and the reply to it.
 
     `heard` is the transcript given to the user's audio ("" for a greeting, or for the reply after a tool call).
-    The reply is `say` or several `messages`, then `tool` or several `tools`; with none of them the response
-    completes without output. `failure` ends the response as failed with that `(type, code, message)`,
-    `incomplete` with that reason after half of the speech, `stall` stops mid-speech and never ends it.
-    `latency` is in seconds, on top of the emulator's own.
+    The reply is `say` or several `messages`, then `tool` or several `tools`, then `mcp`; with none of them the response
+    completes without output. What the server tells of an MCP call is the next turn, when the client asks for it.
+    `failure` ends the response as failed with that `(type, code, message)`, `incomplete` with that reason after half
+    of the speech, `stall` stops mid-speech and never ends it. `latency` is in seconds, on top of the emulator's own.
 
     Transcription models report, where they can, `languages` (codes; () for undetermined, None for the first one the
     session names, else "en") and `logprobs`: one per word of `heard`, over and over when there are fewer.
@@ -47,6 +63,7 @@ class Turn:
     messages: tuple[str, ...] = ()
     tool: ToolCall | None = None
     tools: tuple[ToolCall, ...] = ()
+    mcp: tuple[MCPCall, ...] = ()
     failure: tuple[str, str, str] | None = None
     incomplete: str = ""
     stall: bool = False
@@ -140,6 +157,11 @@ class Script:
             translations={language: map(_turn, turns) for language, turns in translations.items()},
         )
 
+    def mcp_tools(self, server: str) -> list[str]:
+        """The tools of the MCP server with this label: those that the script calls."""
+        calls = (call for turn in (*self.turns, *self.out_of_band) for call in turn.mcp)
+        return list(dict.fromkeys(call.name for call in calls if call.server == server))
+
     def hear(self) -> Turn:
         """The turn that the reply to user audio committed now will take; its `heard` is the transcript."""
         return self._at(self._answering(heard=True)) or Turn()
@@ -203,6 +225,17 @@ class Script:
 
 
 _TOOL = Object({"name": Text(), "arguments": mapping}, ("name",))
+_MCP = Object(
+    {
+        "server": Text(),
+        "name": Text(),
+        "arguments": mapping,
+        "output": Text(),
+        "error": Array(Text(), shortest=2, longest=2),
+        "seconds": Number(0, integer=False),
+    },
+    ("server", "name"),
+)
 _TURN = Object(
     {
         "heard": Text(),
@@ -210,6 +243,7 @@ _TURN = Object(
         "messages": Array(Text()),
         "tool": _TOOL,
         "tools": Array(_TOOL),
+        "mcp": Array(_MCP),
         "failure": Array(Text(), shortest=3, longest=3),
         "incomplete": Text(),
         "stall": boolean,
@@ -228,4 +262,11 @@ def _turn(data: Mapping[str, Any]) -> Turn:
         values["tool"] = ToolCall(**data["tool"])
     if "tools" in data:
         values["tools"] = tuple(ToolCall(**call) for call in data["tools"])
+    if "mcp" in data:
+        values["mcp"] = tuple(_mcp_call(call) for call in data["mcp"])
     return Turn(**values)
+
+
+def _mcp_call(data: Mapping[str, Any]) -> MCPCall:
+    error = {"error": tuple(data["error"])} if "error" in data else {}
+    return MCPCall(**{**data, **error})

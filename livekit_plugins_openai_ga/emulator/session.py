@@ -16,6 +16,7 @@ from .faults import FaultPlan
 from .framing import FramedSession
 from .knobs import Knobs
 from .listening import Listening
+from .mcp import shown
 from .reply import Reply
 from .responding import Responding
 from .script import Script
@@ -99,7 +100,8 @@ class EmulatorSession(FramedSession):
     # Session and items.
 
     def _session_update(self, event: Event) -> None:
-        channel = self._channel
+        channel, mcp = self._channel, self._responding.mcp
+        mcp.check(event["session"].get("tools") or (), "session")
         channel.config = config.updated(
             channel.config,
             event["session"],
@@ -108,17 +110,22 @@ class EmulatorSession(FramedSession):
             deployments=channel.deployments,
         )
         self._listening.configure()
-        channel.emit("session.updated", session=channel.config)
+        channel.emit("session.updated", session=shown(channel.config))
+        mcp.use(channel.config.get("tools") or ())
 
     def _item_create(self, event: Event) -> None:
         channel = self._channel
         item = item_from(event["item"], channel.new_id, channel.config["audio"]["input"]["format"]["type"])
+        answers = item.type == "mcp_approval_response"
+        then = self._responding.mcp.answered(item.fields) if answers else None
         channel.conversation.add(item, event.get("previous_item_id"))
         if item.fields.get("role") == "user":
             channel.user_was_heard = True
         previous = channel.conversation.previous_id(item.id)
         for event_type in ("conversation.item.added", "conversation.item.done"):
             channel.emit(event_type, item=item.payload(), previous_item_id=previous)
+        if then is not None:
+            then()
 
     def _item_delete(self, event: Event) -> None:
         self._channel.conversation.delete(event["item_id"])

@@ -9,6 +9,8 @@ from . import realtime_model as realtime_model
 from . import utils as utils
 from .events import (
     InputAudioTimeoutTriggered,
+    MCPApprovalRequested,
+    MCPToolsListed,
     ModelChanged,
     RateLimit,
     RateLimitsUpdated,
@@ -16,6 +18,7 @@ from .events import (
     SaidOtherwise,
     SessionCreated,
 )
+from .mcp import MCPTool
 from .model import RealtimeModel
 from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
@@ -23,6 +26,9 @@ from .session import RealtimeSession
 __all__ = [
     "Images",
     "InputAudioTimeoutTriggered",
+    "MCPApprovalRequested",
+    "MCPTool",
+    "MCPToolsListed",
     "ModelChanged",
     "RateLimit",
     "RateLimitsUpdated",

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..wire.server_events import RateLimit as RateLimit
@@ -18,6 +19,8 @@ OwnEvents = Literal[
     "rate_limits_updated",
     "input_audio_timeout_triggered",
     "response_incomplete",
+    "mcp_tools_listed",
+    "mcp_approval_requested",
     "said_otherwise",
     "call_ended",
 ]
@@ -130,3 +133,47 @@ class SaidOtherwise:
     text: str
     said: str
     similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class MCPToolsListed:
+    """The event `mcp_tools_listed`: OpenAI has asked an MCP server for its tools, at the beginning of each connection.
+
+    Attributes:
+        server_label: Which server.
+        tools: The names of its tools, those that `allowed_tools` leaves.
+    """
+
+    server_label: str
+    tools: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MCPApprovalRequested:
+    """The event `mcp_approval_requested`: a call of an MCP server's tool waits until you call `approve` or `deny`.
+
+    It waits for as long as the connection lasts. The conversation goes on meanwhile.
+
+    Attributes:
+        request_id: OpenAI's id of the request.
+        server_label: Which server.
+        name: Which of its tools.
+        arguments: What the tool would be called with, JSON text.
+    """
+
+    request_id: str
+    server_label: str
+    name: str
+    arguments: str = field(repr=False)
+    _answer: Callable[[bool, str | None], None] = field(repr=False)
+
+    def approve(self) -> None:
+        """Let OpenAI call the tool; the agent answers when it has the result.
+
+        Raises RealtimeError when the call waits no more: it was answered before, or its connection has gone.
+        """
+        self._answer(True, None)
+
+    def deny(self, reason: str | None = None) -> None:
+        """Do not call the tool; the agent goes on without it. `reason` is for the model. Raises as `approve` does."""
+        self._answer(False, reason)

@@ -26,12 +26,17 @@ _ODD = re.compile(r"[\x00-\x20\x7f\\]")
 _NETLOC = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_NO_LINK = "it is no http(s) link; pass a frame, a data: URL or a link"
-_TYPES = "use PNG or JPEG, which is all that GA takes"
+_NO_LINK = ("it is no http(s) link", "pass a frame, a data: URL or a link")
+TYPES = "use PNG or JPEG, which is all that GA takes"
 
 
 class NotFetched(Exception):
-    """An image could not be fetched; says why and what to do. The link itself is not in it: it may be a secret."""
+    """An image cannot be had: `why`, and what to do (`remedy`). The link itself is in neither: it may be a secret."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(f"{why}; {remedy}")
+        self.why = why
+        self.remedy = remedy
 
 
 def is_public(address: str) -> bool:
@@ -67,7 +72,7 @@ class _Resolver(AbstractResolver):
 
 def _check_address(host: str, address: str) -> None:
     if not is_public(address):
-        raise NotFetched(f"{host} is not on the public internet; name it in images.trusted_hosts if that is meant")
+        raise NotFetched(f"{host} is not on the public internet", "name it in images.trusted_hosts if that is meant")
 
 
 def _check(url: str, trusted: bool) -> None:
@@ -79,33 +84,44 @@ def _check(url: str, trusted: bool) -> None:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme not in ("http", "https") or not host or _ODD.search(url):
-        raise NotFetched(_NO_LINK)
+        raise NotFetched(*_NO_LINK)
     if parts.username is not None or parts.password is not None:
-        raise NotFetched("the link has a user name in it; pass one without")
+        raise NotFetched("the link has a user name in it", "pass one without")
     if not _NETLOC.fullmatch(parts.netloc):
-        raise NotFetched("the link has a host that is not ASCII; pass one whose host begins with xn--")
+        raise NotFetched("the link has a host that is not ASCII", "pass one whose host begins with xn--")
     try:
         ipaddress.ip_address(host)
     except ValueError:
         if ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]):  # 127.1, 0x7f000001, 127.0.0.01
-            raise NotFetched(_NO_LINK) from None
+            raise NotFetched(*_NO_LINK) from None
         return  # a name: the resolver checks what it stands for
     if not trusted:
         _check_address(host, host)
 
 
+def redirected(url: str, location: str) -> str:
+    """Where a redirect of `url` leads. Raises NotFetched when that is not as safe from listeners."""
+    target = urljoin(url, location)
+    if url.startswith("https:") and not target.startswith("https:"):
+        host = urlsplit(url).hostname
+        raise NotFetched(f"{host} sends to a link that is not https", "pass the one it leads to")
+    return target
+
+
 async def fetch(url: str, images: Images) -> str:
-    """The image as a `data:` URL. Raises NotFetched: a part of a sentence that says why, and what to do."""
+    """The image as a `data:` URL. Raises NotFetched."""
     try:
         host = urlsplit(url).hostname or "its host"
     except ValueError:
-        raise NotFetched(_NO_LINK) from None
+        raise NotFetched(*_NO_LINK) from None
     try:
         return await asyncio.wait_for(_fetch(url, images), images.timeout)
     except asyncio.TimeoutError:
-        raise NotFetched(f"{host} did not give it within {images.timeout:g} s; try again, or raise the limit") from None
+        raise NotFetched(
+            f"{host} did not give it within {images.timeout:g} s", "try again, or raise the limit"
+        ) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise NotFetched(f"{host} could not be asked for it ({type(error).__name__}); check the link") from None
+        raise NotFetched(f"{host} could not be asked for it ({type(error).__name__})", "check the link") from None
 
 
 async def _fetch(url: str, images: Images) -> str:
@@ -127,22 +143,19 @@ async def _fetch(url: str, images: Images) -> str:
             async with http.get(url, allow_redirects=False) as answer:
                 if answer.status not in (301, 302, 303, 307, 308):
                     return await _read(answer, host, images.max_bytes)
-                target = urljoin(url, answer.headers.get("Location", ""))
-            if url.startswith("https:") and not target.startswith("https:"):
-                raise NotFetched(f"{host} sends to a link that is not https; pass the one it leads to")
-            url = target
-    raise NotFetched(f"it was redirected more than {MAX_REDIRECTS} times; pass the link where it ends")
+                url = redirected(url, answer.headers.get("Location", ""))
+    raise NotFetched(f"it was redirected more than {MAX_REDIRECTS} times", "pass the link where it ends")
 
 
 async def _read(answer: aiohttp.ClientResponse, host: str, max_bytes: int) -> str:
     if answer.status != 200:
-        raise NotFetched(f"{host} answered with HTTP {answer.status}; check the link")
+        raise NotFetched(f"{host} answered with HTTP {answer.status}", "check the link")
     data = bytearray()
     async for piece in answer.content.iter_chunked(_CHUNK):
         data += piece
         if len(data) > max_bytes:
-            raise NotFetched(f"it is larger than {max_bytes} bytes; use a smaller one, or raise images.max_bytes")
+            raise NotFetched(f"it is larger than {max_bytes} bytes", "use a smaller one, or raise images.max_bytes")
     kind = kind_of(data)
     if kind is None:
-        raise NotFetched(f"what {host} gave is no image of a known type; {_TYPES}")
+        raise NotFetched(f"what {host} gave is no image of a known type", TYPES)
     return f"data:{kind};base64,{b64encode(bytes(data))}"

@@ -22,6 +22,10 @@ class Listening(llm.RealtimeSession[OwnEvents]):
         super().__init__(realtime_model)
         self._guards: dict[tuple[Any, Listener], Listener] = {}
 
+    def is_heard(self, event: OwnEvents) -> bool:
+        """Whether anybody listens to events of this name."""
+        return any(name == event for name, _ in self._guards)
+
     def on(self, event: Any, callback: Listener | None = None) -> Listener:
         """Call `callback` at every event of this name; without one, returns a decorator. Raises ValueError for a
         coroutine function."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from livekit.agents import llm
@@ -15,11 +15,12 @@ from ..core.effects import ReplyEnded
 from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..formats import PCM, AudioFormat
-from ..framework import Metadata, raw_schema
+from ..framework import Metadata, ProviderTool, raw_schema
 from ..log import logger
-from ..session_fields import is_json
+from ..session_fields import is_json, plain
 from ..wire.codec import b64encode
-from ..wire.items import Item, Part, short_id
+from ..wire.items import Item, Part, brought_back, short_id
+from .mcp import MCPTool
 
 Picture = Callable[[llm.ImageContent], Part | None]
 
@@ -93,7 +94,7 @@ def _content(item: Item) -> list[llm.ChatContent]:
 
 
 def to_chat_item(record: Record) -> llm.ChatItem | None:
-    """A remembered item as LiveKit sees it; None for kinds LiveKit has no word for (server-side tools)."""
+    """A remembered item as LiveKit sees it; None for kinds LiveKit has no word for."""
     if isinstance(record.origin, (llm.ChatMessage, llm.FunctionCall, llm.FunctionCallOutput)):
         return record.origin
     item = record.item
@@ -116,6 +117,14 @@ def to_chat_item(record: Record) -> llm.ChatItem | None:
     return None
 
 
+def to_chat_items(record: Record) -> list[llm.ChatItem]:
+    """What LiveKit sees of a remembered item: nothing, an item, or the two that an answered MCP call is there."""
+    if record.item.type != "mcp_call":
+        return [item] if (item := to_chat_item(record)) is not None else []
+    standing = (to_chat_item(Record(item, record.created_at)) for item in brought_back(record.item))
+    return [item for item in standing if item is not None]
+
+
 def function_call(item: Item, created_at: float | None = None) -> llm.FunctionCall:
     """A call the model makes. `created_at` is wall-clock seconds, now by default."""
     return llm.FunctionCall(
@@ -128,6 +137,10 @@ def function_call(item: Item, created_at: float | None = None) -> llm.FunctionCa
 
 
 def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:
+    if isinstance(tool, MCPTool):
+        return tool.payload
+    if isinstance(tool, ProviderTool):  # in an older LiveKit it looks like a function
+        return None
     if llm.is_function_tool(tool):
         return llm.utils.build_legacy_openai_schema(tool, internally_tagged=True)
     if (raw := raw_schema(tool)) is not None:
@@ -139,6 +152,8 @@ def _tool_schema(tool: llm.Tool) -> dict[str, Any] | None:
 
 def _tool_problem(schema: dict[str, Any]) -> str | None:
     """Why GA would refuse this tool, and with it the whole configuration; None when it looks right."""
+    if schema["type"] == "mcp":
+        return None  # it was checked when it was made
     name = schema.get("name")
     if not isinstance(name, str) or not _TOOL_NAME.fullmatch(name):
         return f"tools: the name {name!r} is not allowed; use 1 to 64 letters, digits, underscores and dashes"
@@ -150,18 +165,35 @@ def _tool_problem(schema: dict[str, Any]) -> str | None:
     return None
 
 
+def _not_a_tool(tool: object) -> str:
+    kind = type(tool).__name__
+    if isinstance(tool, ProviderTool):
+        return f"{kind} is a tool of another API; the Realtime API has function tools and MCP servers (MCPTool)"
+    if isinstance(tool, Mapping):
+        return f"a dict of type {tool.get('type')!r} cannot be called here; pass a function tool or an MCPTool"
+    return f"{kind} is not a function tool"
+
+
+def _made(tool: Any) -> Any:
+    """GA's own form of an MCP server, a dict or an object of the openai SDK, as a tool."""
+    is_raw = isinstance(tool, Mapping) or hasattr(tool, "model_dump")
+    return MCPTool.of(tool) if is_raw and plain(tool).get("type") == "mcp" else tool
+
+
 def to_tools(tools: Sequence[llm.Tool]) -> tuple[list[dict[str, Any]], list[llm.Tool]]:
     """Tools as GA takes them, and those of the given ones that were taken.
+
+    An MCP server may be given as GA's dict. Raises ValueError when something is wrong with it.
 
     A tool GA would refuse is left out and logged with the reason, because one bad tool voids the whole configuration
     and the agent would talk on without its instructions (livekit/agents#1183).
     """
     payloads: list[dict[str, Any]] = []
     taken: list[llm.Tool] = []
-    for tool in tools:
+    for tool in map(_made, tools):
         schema = _tool_schema(tool)
         if schema is None:
-            logger.error("tool left out: %s is not a function tool", type(tool).__name__)
+            logger.error("tool left out: %s", _not_a_tool(tool))
         elif (problem := _tool_problem(schema)) is not None:
             logger.error("tool left out: %s", problem)
         else:

@@ -111,7 +111,8 @@ class RealtimeModel(llm.RealtimeModel):
             model: default `gpt-realtime-2.1`. A model that is being shut down is named with its date and replacement.
             voice: default `marin`; a name, or `{"id": "voice_..."}` for a custom one. Fixed once the agent spoke.
             modalities: `["audio"]` (default; a transcript comes along) or `["text"]`. Both together mean audio.
-            tool_choice: `auto` (default), `none`, `required`, or one function.
+            tool_choice: `auto` (default), `none`, `required`, one function, or a tool of an MCP server:
+                `{"type": "mcp", "server_label": ..., "name": ...}`.
             base_url: default `$OPENAI_BASE_URL`, else `https://api.openai.com/v1`. http(s) or ws(s); path prefixes and
                 query parameters are kept.
             input_audio_transcription: default `{"model": "gpt-transcribe"}`; None turns user transcripts off.

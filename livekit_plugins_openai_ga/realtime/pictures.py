@@ -19,11 +19,11 @@ from ..images import Images, kind_of
 from ..log import logger
 from ..wire.codec import b64decode, b64encode
 from ..wire.items import Part
-from .fetching import NotFetched, fetch
+from .fetching import TYPES, NotFetched, fetch
 
-_NO_TYPE = "it is no image of a known type; use PNG or JPEG, which is all that GA takes"
-_NO_IMAGE = "it is neither a frame nor a data: URL nor a link; pass one of these"
-_NO_LINKS = "it is a link, and images.fetch is off; pass a frame or a data: URL"
+_NO_TYPE = ("it is no image of a known type", TYPES)
+_NO_IMAGE = ("it is neither a frame nor a data: URL nor a link", "pass one of these")
+_NO_LINKS = ("it is a link, and images.fetch is off", "pass a frame or a data: URL")
 
 MAX_AT_A_TIME = 4
 """Links that are fetched at the same time."""
@@ -37,7 +37,7 @@ class Pictures:
         self._known: dict[str, Part] = {}  # by the id of the content
         self._wanted: dict[str, None] = {}  # links, in order
         self._loaded: dict[str, str | NotFetched] = {}  # by link
-        self._refused: dict[str, str] = {}  # why, by the id of the content
+        self._refused: dict[str, NotFetched] = {}  # by the id of the content
 
     @property
     def missing(self) -> bool:
@@ -49,13 +49,13 @@ class Pictures:
         """What could not be sent; None when that is nothing."""
         if not self._refused:
             return None
-        reasons = [*dict.fromkeys(self._refused.values())]
-        count = len(self._refused)
-        which = "An image was" if count == 1 else f"{count} images were"
-        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
-        why, _, remedy = reasons[0].partition("; ")
-        meaning = f"{which} left out of the conversation: {why}{more}."
-        return Failure(Kind.REQUEST_FAILED, "image_refused", "", meaning, f"{remedy[:1].upper()}{remedy[1:]}.")
+        first, *others = self._refused.values()
+        which = f"{1 + len(others)} images were" if others else "An image was"
+        more = ", and others for other reasons" if any(other.why != first.why for other in others) else ""
+        meaning = f"{which} left out of the conversation: {first.why}{more}."
+        return Failure(
+            Kind.REQUEST_FAILED, "image_refused", "", meaning, f"{first.remedy[:1].upper()}{first.remedy[1:]}."
+        )
 
     def part(self, image: llm.ImageContent) -> Part | None:
         """The content part of an image; None when it cannot be sent, or has to be fetched first."""
@@ -65,7 +65,7 @@ class Pictures:
             url = self._url(image)
         except NotFetched as reason:
             if image.id not in self._refused:
-                self._refused[image.id] = str(reason)
+                self._refused[image.id] = reason
                 logger.error("an image was left out: %s", reason, extra={"lk.pii.image": str(image.image)[:200]})
             return None
         if url is None:
@@ -80,9 +80,9 @@ class Pictures:
         if image.image.startswith("data:"):
             return _checked(image.image)
         if not image.image.startswith(("http://", "https://")):
-            raise NotFetched(_NO_IMAGE)
+            raise NotFetched(*_NO_IMAGE)
         if not self._images.fetch:
-            raise NotFetched(_NO_LINKS)
+            raise NotFetched(*_NO_LINKS)
         loaded = self._loaded.get(image.image)
         if isinstance(loaded, NotFetched):
             raise loaded
@@ -114,7 +114,7 @@ def _checked(url: str) -> str:
         raw = b""
     kind = kind_of(raw)
     if kind is None or not comma:
-        raise NotFetched(_NO_TYPE)
+        raise NotFetched(*_NO_TYPE)
     return url if header == f"data:{kind};base64" else f"data:{kind};base64,{b64encode(raw)}"
 
 

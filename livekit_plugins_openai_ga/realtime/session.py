@@ -42,7 +42,8 @@ class RealtimeSession(Replying):
 
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
-    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered` and `response_incomplete`.
+    `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `said_otherwise`,
+    `mcp_tools_listed`, `mcp_approval_requested` and `call_ended`.
     """
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -72,8 +73,8 @@ class RealtimeSession(Replying):
 
     @property
     def has_active_generation(self) -> bool:
-        """Whether a reply is being made or waited for."""
-        return self._streams.active
+        """Whether a reply is being made or waited for, or a server-side tool runs for one."""
+        return self._streams.active or self._conversation.server_tools.running
 
     @property
     def counters(self) -> dict[str, int]:
@@ -100,6 +101,8 @@ class RealtimeSession(Replying):
 
     async def update_tools(self, tools: list[llm.Tool]) -> None:
         """Change the tools. Raises RealtimeError when the server refuses them; the old ones then stay.
+
+        An MCP server is an `MCPTool`, or GA's dict for one; ValueError says what is wrong with it.
 
         When the server names one tool as the reason, only that one is left out: an `error` event tells, `tools` is what
         remains, and nothing is raised.
@@ -197,7 +200,7 @@ class RealtimeSession(Replying):
             waits.append(self._reconfigure(instructions=instructions, tools=tools))
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
-        with self._setting_up():
+        with self._last_news.held_back():
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:

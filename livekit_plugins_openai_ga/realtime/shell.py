@@ -9,9 +9,8 @@ calls that LiveKit makes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,9 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
+from .last_news import LastNews
 from .listening import Listening
+from .server_tools import ServerToolEvents
 from .shared import SharedContent
 from .shown import Shown
 from .streams import ReplyStreams, Requests, refusal
@@ -76,8 +77,7 @@ class Shell(Listening):
         self._uncommitted_ms = 0.0
         self._shared = SharedContent()
         self._over: Failure | None = None
-        self._setups = 0  # `_update_session` calls that wait
-        self._untold: Failure | None = None  # why the session is over, to be told when they are done
+        self._last_news = LastNews(lambda failure: self._emit_error(failure, recoverable=False))
 
         connection = self._options.connection
         keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
@@ -92,6 +92,7 @@ class Shell(Listening):
         self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
         self._log = self._trail.log
         self._notices = Notices(self._counters, self._log)
+        self._server_tools = ServerToolEvents(self, self._approve, self._log)
         self._supervisor = Supervisor(
             self._dial,
             self,
@@ -217,32 +218,15 @@ class Shell(Listening):
         failure = self._trail.failed(failure, "fatal")
         self._log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
         self._end(failure)
-        if self._setups:
-            self._untold = failure
-        else:
-            self._emit_error(failure, recoverable=False)
-
-    @contextlib.contextmanager
-    def _setting_up(self) -> Iterator[None]:
-        """Hold back the news that the session is over until the block is done.
-
-        LiveKit's fallback adapter sets its next model up in it, and does not hear an error before that has ended.
-        """
-        self._setups += 1
-        try:
-            yield
-        finally:
-            self._setups -= 1
-            if not self._setups and self._untold is not None:
-                failure, self._untold = self._untold, None
-                asyncio.get_running_loop().call_soon(lambda: self._emit_error(failure, recoverable=False))
+        self._last_news.over(failure)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
     def _do(self, effects: list[fx.Effect]) -> None:
         for effect in effects:
             HANDLERS[type(effect)](self, effect)
-        self._supervisor.set_calm(not self._conversation.turns.open and not self._streams.active)
+        busy = self._streams.active or self._conversation.server_tools.busy
+        self._supervisor.set_calm(not self._conversation.turns.open and not busy)
         self._supervisor.wake()
 
     def _send(self, effect: fx.Send) -> None:
@@ -289,10 +273,16 @@ class Shell(Listening):
         )
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
-        item = mapping.to_chat_item(effect.record)
-        self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
-        if item is not None:
-            self.emit("remote_item_added", RemoteItemAddedEvent(effect.previous_item_id, item))
+        previous = effect.previous_item_id
+        for item in mapping.to_chat_items(effect.record):
+            self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
+            self.emit("remote_item_added", RemoteItemAddedEvent(previous, item))
+            previous = item.id
+
+    def _approve(self, request_id: str, approve: bool, reason: str | None) -> bool:
+        effects = self._conversation.server_tools.answer(request_id, approve=approve, reason=reason)
+        self._do(effects or [])
+        return effects is not None
 
     def _listen(self) -> None:
         self._outbox.listen(idle=self._conversation.server_vad and not self._conversation.turns.open)
@@ -401,6 +391,8 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Disconnect: lambda shell, effect: shell._supervisor.hang_up(effect.failure),
     fx.Noticed: lambda shell, effect: shell._notices.noticed(effect),
     fx.ItemPlaced: Shell._item_placed,
+    fx.ToolsListed: lambda shell, effect: shell._server_tools.listed(effect),
+    fx.ApprovalRequested: lambda shell, effect: shell._server_tools.asked(effect),
     fx.SpeechStarted: Shell._speech_started,
     fx.SpeechStopped: Shell._speech_stopped,
     fx.AudioTaken: Shell._audio_taken,

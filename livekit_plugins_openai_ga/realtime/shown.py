@@ -7,7 +7,8 @@ object may have been edited in place meanwhile; its texts tell.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence, Set
 
 from livekit.agents import llm
 from livekit.agents.voice.generation import remove_instructions
@@ -27,8 +28,9 @@ class Shown:
         self._mirror = mirror
         self._heard = heard
         self._seen: list[Record] = []  # the mirror's values when it was looked at
-        self._records: list[Record] = []  # those of them that LiveKit has a word for,
-        self._items: list[llm.ChatItem] = []  # the object of each,
+        self._records: list[Record] = []  # the same, kept while others are looked at,
+        self._ends: list[int] = []  # how many objects there are up to each,
+        self._items: list[llm.ChatItem] = []  # and these: none for what LiveKit has no word for, two for an MCP call
         self._texts: list[tuple[int, llm.ChatMessage, list[str]]] = []  # the messages with their places and their texts
 
     def items(self) -> list[llm.ChatItem]:
@@ -45,7 +47,10 @@ class Shown:
         start = self._beginning(items)
         rest = llm.ChatContext(list(items[start:]))
         remove_instructions(rest)
-        return [*self._records[:start], *filter(None, (self._record(item, picture) for item in rest.items))]
+        return [
+            *self._records[: bisect_right(self._ends, start)],
+            *filter(None, (self._record(item, picture) for item in rest.items)),
+        ]
 
     def with_newcomers(self, records: Sequence[Record], there: Set[str]) -> list[Record]:
         """`records` and, behind them, the items that the server made since `there` were all ids there were."""
@@ -57,20 +62,25 @@ class Shown:
         if values is self._seen:
             return
         start = self._mirror.beginning(self._records)
-        old = self._records[start:]
-        known = {id(record): item for record, item in zip(old, self._items[start:], strict=True)}
-        del self._records[start:], self._items[start:]
-        while self._texts and self._texts[-1][0] >= start:
+        place = self._ends[start - 1] if start else 0
+        known = dict(self._objects(start, place))
+        del self._records[start:], self._ends[start:], self._items[place:]
+        while self._texts and self._texts[-1][0] >= place:
             self._texts.pop()
         for record in values[start:]:
-            item = known.get(id(record)) or mapping.to_chat_item(record)
-            if item is None:
-                continue
-            if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
-                self._texts.append((len(self._items), item, texts))
+            for item in known.get(id(record)) or mapping.to_chat_items(record):
+                if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
+                    self._texts.append((len(self._items), item, texts))
+                self._items.append(item)
             self._records.append(record)
-            self._items.append(item)
+            self._ends.append(len(self._items))
         self._seen = values
+
+    def _objects(self, start: int, place: int) -> Iterator[tuple[int, list[llm.ChatItem]]]:
+        """The objects of each record from `start` on, whose first one is at `place`."""
+        for record, end in zip(self._records[start:], self._ends[start:], strict=True):
+            yield id(record), self._items[place:end]
+            place = end
 
     def _beginning(self, items: Sequence[llm.ChatItem]) -> int:
         """How many items at the beginning are the objects shown, and say what they said."""
@@ -81,6 +91,10 @@ class Shown:
         return same
 
     def _record(self, item: llm.ChatItem, picture: mapping.Picture) -> Record | None:
+        if item.type == "function_call_output":
+            call = self._mirror.get(short_id(item.call_id))
+            if call is not None and call.item.type == "mcp_call":
+                return None  # the call and its output are one item there
         known = self._mirror.get(short_id(item.id))
         if known is not None and mapping.says(item, mapping.texts_of(known)):
             return known

@@ -119,13 +119,13 @@ class Webhooks:
         webhook_id, timestamp, signatures = (told.get(name, "") for name in _HEADERS)
         if not webhook_id or len(webhook_id) > _MAX_ID or not signatures or not _TIMESTAMP.fullmatch(timestamp):
             raise WebhookRefused(f"The webhook lacks {', '.join(_HEADERS)}, or they are malformed: it is not OpenAI's.")
-        raw = body.encode() if isinstance(body, str) else body
+        raw = _bytes(body) if isinstance(body, str) else body
         now, sent = self._clock(), float(timestamp)
         if now - sent > self._tolerance:
             raise WebhookRefused(f"The webhook is {now - sent:.0f} s old: it is a replay, or our clock is wrong.")
         if sent - now > self._tolerance:
             raise WebhookRefused(f"The webhook comes {sent - now:.0f} s too soon: our clock is wrong.")
-        if not self._signed(f"{webhook_id}.{timestamp}.".encode() + raw, signatures):
+        if not self._signed(_bytes(f"{webhook_id}.{timestamp}.") + raw, signatures):
             raise WebhookRefused("The webhook's signature is wrong: check the secret, and that the body is as it came.")
         self._remember(webhook_id, max(now, sent) + self._tolerance, now)
         return _event(raw, webhook_id)
@@ -137,7 +137,7 @@ class Webhooks:
     def _signed(self, signed: bytes, signatures: str) -> bool:
         digest = hmac.new(_key(self._secret), signed, hashlib.sha256).digest()
         expected = base64.b64encode(digest)
-        return any(hmac.compare_digest(expected, given.encode()) for given in _versions(signatures))
+        return any(hmac.compare_digest(expected, _bytes(given)) for given in _versions(signatures))
 
     def _remember(self, webhook_id: str, until: float, now: float) -> None:
         for old in [known for known, end in self._seen.items() if end < now]:
@@ -145,6 +145,11 @@ class Webhooks:
         if webhook_id in self._seen:
             raise WebhookReplayed("The webhook came before: answer 200 and do nothing.")
         self._seen[webhook_id] = until
+
+
+def _bytes(text: str) -> bytes:
+    """`text` as UTF-8. Servers hand on bytes of a header that are no UTF-8 as surrogates."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _versions(signatures: str) -> Iterator[str]:
@@ -168,7 +173,7 @@ def _key(secret: str) -> bytes:
 def _event(raw: bytes, webhook_id: str) -> IncomingCall | WebhookEvent:
     try:
         told = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict) or not isinstance(told.get("type"), str):
         raise WebhookRefused("The webhook is signed and says nothing that can be read: it is no event.")
@@ -178,7 +183,7 @@ def _event(raw: bytes, webhook_id: str) -> IncomingCall | WebhookEvent:
     common: dict[str, Any] = {
         "type": told["type"],
         "id": str(told.get("id") or ""),
-        "created_at": float(created) if isinstance(created, (int, float)) else 0.0,
+        "created_at": created if isinstance(created, (int, float)) else 0.0,
         "webhook_id": webhook_id,
         "data": data,
     }

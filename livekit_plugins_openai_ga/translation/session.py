@@ -33,6 +33,9 @@ from .options import Options
 RENEW_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
+MAX_TAIL_MS = 60_000.0
+"""How far the model's place can be behind the end of the source; what else a server says is not believed."""
+
 BILL_S = 60.0
 """Source audio after which it is told what was used."""
 
@@ -71,7 +74,7 @@ class TranslationSession:
         self._input = InputAudio(chunk_ms=MAX_CHUNK_MS)
         self._pacing = Pacing()
         self._outbox = Outbox(keep_ms=options.max_replay_audio * 1000, append=translation.audio_append)
-        self._core = Interpreting(options.payload(), place=self._outbox.session_ms, skip_silence=options.skip_silence)
+        self._core = Interpreting(options.payload(), place=self._place, skip_silence=options.skip_silence)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
         self._counters = Counters("translation", options.model, self._outbox.audio)
         self._trail = Trail(lambda: options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
@@ -131,6 +134,15 @@ class TranslationSession:
     def close(self) -> None:
         """Nothing will be told any more; `running` ends."""
         self._end()
+
+    def _place(self, ms: float) -> float:
+        """Where `ms` of this connection's audio is in all of the source.
+
+        When its end was asked for, the model goes on behind it, through silence of its own. If the connection breaks
+        there, the next one hears more of the source in that place, and the model says what it still has to say then.
+        """
+        behind = ms - self._outbox.position_ms if self._core.closing else 0.0
+        return self._outbox.session_ms(ms) + min(max(behind, 0.0), MAX_TAIL_MS)
 
     def _put(self, steps: list[bytes]) -> None:
         for step in steps:

@@ -90,10 +90,10 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
 
         Push frames as they are recorded. While none come, silence is filled in. A file that is pushed at once is sent
         at once, and what waits for the connection is bounded by `max_replay_audio`. Raises RuntimeError after
-        `end_input` or `aclose`.
+        `end_input`, `aclose`, or an error that ended the stream.
         """
         if self._ended:
-            raise RuntimeError("push_frame was called after end_input or aclose: open another stream.")
+            raise RuntimeError("push_frame: this stream was ended, closed, or has failed; open another stream.")
         self._session.hear(frame)
 
     def end_input(self) -> None:

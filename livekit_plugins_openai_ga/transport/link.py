@@ -27,7 +27,7 @@ from .. import errors
 from ..core.config import TOLD_AHEAD
 from ..errors import Failure, Kind
 from ..log import socket_logger
-from ..redaction import hide, redact
+from ..redaction import hide, redact, secrets_in
 from ..version import __version__
 from ..wire import client_events, server_events
 from ..wire.client_events import Event
@@ -159,6 +159,9 @@ def _failure(exc: BaseException, endpoint: Endpoint) -> Failure:
         )
         return failure.hiding(secrets)
     return errors.from_exception(exc).hiding(secrets)
+
+
+_WITH_TOOLS = frozenset({"session.update", "response.create"})
 
 
 def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
@@ -335,6 +338,8 @@ class Link:
         `broadcast` is what the library has for writing without waiting. `send` waits only when the buffer is full, and
         costs an asynchronous context more.
         """
+        if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
+            self._secrets = tuple(dict.fromkeys((*self._secrets, *secrets_in(event))))
         broadcast((self._socket,), client_events.text(event))
 
     def tell(self, session: Payload) -> None:

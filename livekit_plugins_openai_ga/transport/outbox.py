@@ -194,6 +194,11 @@ class Outbox:
         return self._put / self._per_ms
 
     @property
+    def position_ms(self) -> float:
+        """User audio sent on this connection, in ms."""
+        return self._position / BYTES_PER_MS
+
+    @property
     def waiting_ms(self) -> float:
         """User audio that has not left yet, in ms."""
         return self._waiting / self._per_ms

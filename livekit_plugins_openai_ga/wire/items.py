@@ -35,7 +35,11 @@ class Item:
         status: `in_progress`, `completed` or `incomplete`; empty when not told.
         role: `user`, `assistant` or `system`; messages only.
         content: content parts as they stand on the wire; messages only.
-        arguments: JSON text; function calls only.
+        arguments: JSON text; calls only.
+        output: what a function or an MCP server answered.
+        server_label: the MCP server; `mcp_*` only.
+        error: why an MCP call failed: `message` and `type` (`protocol_error`, `tool_execution_error`, `http_error`).
+        tools: what an MCP server has; `mcp_list_tools` only.
     """
 
     id: str
@@ -47,6 +51,14 @@ class Item:
     name: str = ""
     arguments: str = ""
     output: str = ""
+    server_label: str = ""
+    error: Mapping[str, Any] | None = None
+    tools: tuple[Part, ...] = ()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a call of an MCP server's tool has its result."""
+        return self.type == "mcp_call" and (self.output != "" or self.error is not None)
 
     @property
     def text(self) -> str:
@@ -70,6 +82,24 @@ class Item:
             content.append({"type": "input_audio"})
         content[content_index]["transcript"] = transcript
         return replace(self, content=tuple(content))
+
+
+def brought_back(item: Item) -> tuple[Item, ...]:
+    """What stands for an item in a new session.
+
+    A client cannot create an `mcp_call`, so what the model knows of one comes back as a function call and its output,
+    under ids that follow from the call's.
+    """
+    if item.type != "mcp_call":
+        return (item,)
+    if not item.is_answered:
+        return ()
+    call_id = short_id(item.id)
+    output = item.output if item.error is None else f"Error: {item.error.get('message') or item.error.get('type')}"
+    return (
+        Item(item.id, "function_call", "completed", call_id=call_id, name=item.name, arguments=item.arguments or "{}"),
+        Item(short_id(f"{item.id}_out"), "function_call_output", "completed", call_id=call_id, output=output),
+    )
 
 
 def short_id(value: str) -> str:

@@ -19,6 +19,9 @@ from .call_events import PlaybackCleared as PlaybackCleared
 from .call_events import PlaybackStarted as PlaybackStarted
 from .call_events import PlaybackStopped as PlaybackStopped
 from .items import Item, Part
+from .mcp_events import McpCallCompleted as McpCallCompleted
+from .mcp_events import McpCallFailed as McpCallFailed
+from .mcp_events import McpListFailed as McpListFailed
 from .reader import Unreadable, reader
 from .values import ServerEvent as ServerEvent
 from .values import value
@@ -113,6 +116,14 @@ class ItemAdded(ServerEvent):
     type: ClassVar[str] = "conversation.item.added"
     item: Item
     previous_item_id: str | None = None
+
+
+@value
+class ItemDone(ServerEvent):
+    """An item is complete. Of use for what the server makes outside a response: lists, and results of MCP calls."""
+
+    type: ClassVar[str] = "conversation.item.done"
+    item: Item
 
 
 @value
@@ -306,6 +317,7 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         SessionUpdated,
         Error,
         ItemAdded,
+        ItemDone,
         ItemDeleted,
         TranscriptionDelta,
         TranscriptionCompleted,
@@ -326,15 +338,17 @@ EVENTS: Mapping[str, type[ServerEvent]] = {
         TextDelta,
         AudioDelta,
         AudioTranscriptDelta,
+        McpCallCompleted,
+        McpCallFailed,
+        McpListFailed,
     )
 }
 
 _REPEATED = "repeats what the deltas and the item's done event carry"
-_MCP = "server-side MCP tools are not mapped yet; the raw event tap has it"
+_MCP = "the item says it, when it is added and when it is done"
 
 IGNORED: Mapping[str, str] = {
     "conversation.created": "holds only the conversation's id; not sent by GA as observed",
-    "conversation.item.done": "an item of a reply has a done event in its response; others arrive complete",
     "conversation.item.truncated": "the cut was made here when it was asked for",
     "conversation.item.retrieved": "answer to a retrieve, which only an application sends; the raw event tap has it",
     "conversation.item.input_audio_transcription.segment": "diarisation only; the completed event has the text",
@@ -349,11 +363,8 @@ IGNORED: Mapping[str, str] = {
     "response.mcp_call_arguments.delta": _MCP,
     "response.mcp_call_arguments.done": _MCP,
     "response.mcp_call.in_progress": _MCP,
-    "response.mcp_call.completed": _MCP,
-    "response.mcp_call.failed": _MCP,
     "mcp_list_tools.in_progress": _MCP,
     "mcp_list_tools.completed": _MCP,
-    "mcp_list_tools.failed": _MCP,
 }
 
 

@@ -172,3 +172,18 @@ def test_the_end_of_the_session_ends_what_is_played(talk: Any) -> None:
     talk.note(talk.conversation.abandon(from_close(1000, ""), 2.0))
     assert talk.all(fx.Played)[-1] == fx.Played("r1", playing=False)
     assert len(talk.all(fx.ReplyEnded)) == 1
+
+
+def test_a_call_of_a_tool_may_be_approved_on_the_next_connection(talk: Any) -> None:
+    talk.begins("r1")
+    request = {"id": "q1", "type": "mcp_approval_request", "server_label": "shop", "name": "buy", "arguments": "{}"}
+    talk.added(request)
+    talk.says("conversation.item.done", item=request)
+    talk.added({**request, "id": "c1", "type": "mcp_call"})
+    talk.ends("r1")
+    talk.note(talk.conversation.closed(1.0))
+    assert not talk.conversation.server_tools.running  # as far as anybody can tell
+    talk.ready()
+    talk.forget()
+    talk.note(talk.conversation.server_tools.answer("q1", approve=True, reason=None))
+    assert [event["item"]["approve"] for event in talk.sent_of("conversation.item.create")] == [True]

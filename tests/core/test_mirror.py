@@ -158,7 +158,7 @@ def test_a_change_on_its_way_keeps_its_place_when_the_server_adds_something() ->
 def test_a_new_conversation_gets_what_survives_in_order() -> None:
     mirror = mirror_of([("a", 0), ("b", 1), ("c", 0)])
     mirror.change(Change("d", ("d", 0), "c"))
-    changes = mirror.restart(lambda value: value[1] == 0)
+    changes = mirror.restart([value for value in mirror.values if value[1] == 0])
     assert [(change.item_id, change.previous_id) for change in changes] == [("a", None), ("c", "a"), ("d", "c")]
     assert [item_id for item_id, _ in mirror] == ["a", "c", "d"]
 

@@ -8,8 +8,8 @@ import pytest
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
-from livekit_plugins_openai_ga.emulator import Knobs, Script, ToolCall, Turn
-from livekit_plugins_openai_ga.emulator.faults import FailResponse, FailTranscription, FaultPlan
+from livekit_plugins_openai_ga.emulator import Knobs, MCPCall, Script, ToolCall, Turn
+from livekit_plugins_openai_ga.emulator.faults import FailResponse, FailToolList, FailTranscription, FaultPlan
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 ADAPTER = TypeAdapter(RealtimeServerEvent)
@@ -22,6 +22,7 @@ EXTRA_FIELDS = {
     "response.output_audio_transcript.delta": {"obfuscation"},
     "response.function_call_arguments.delta": {"obfuscation"},
 }
+KINDS = ("protocol_error", "tool_execution_error", "http_error")
 NEVER_SENT = {
     "conversation.item.created",
     "conversation.item.input_audio_transcription.segment",
@@ -29,14 +30,6 @@ NEVER_SENT = {
     "output_audio_buffer.started",
     "output_audio_buffer.stopped",
     "output_audio_buffer.cleared",
-    "mcp_list_tools.in_progress",
-    "mcp_list_tools.completed",
-    "mcp_list_tools.failed",
-    "response.mcp_call_arguments.delta",
-    "response.mcp_call_arguments.done",
-    "response.mcp_call.in_progress",
-    "response.mcp_call.completed",
-    "response.mcp_call.failed",
 }
 
 
@@ -101,9 +94,32 @@ def transcription(talk, speech, model, **options):
     return t.session.sent
 
 
+def server_tools(talk, *, in_response):
+    calls = (
+        MCPCall("shop", "find", {"what": "socks"}, output="3 pairs"),
+        *(MCPCall("shop", "find", error=(kind, "No.")) for kind in KINDS),
+    )
+    script = Script([Turn(mcp=calls), Turn(mcp=(MCPCall("mail", "send", output="sent"),))])
+    t = talk(script, knobs=Knobs(mcp_in_response=in_response), faults=FaultPlan([FailToolList(nth=3)]))
+    where = {"type": "mcp", "server_url": "https://shop.test/mcp"}
+    labels = {"shop": "never", "mail": "always", "lost": "never"}
+    t.configure(tools=[{**where, "server_label": label, "require_approval": rule} for label, rule in labels.items()])
+    t.run(1)
+    for _ in script.turns:
+        t("response.create")
+        t.run(10)
+    (request,) = [item for item in t.session.items if item["type"] == "mcp_approval_request"]
+    answer = {"type": "mcp_approval_response", "id": "ok", "approval_request_id": request["id"], "approve": True}
+    t("conversation.item.create", item=answer)
+    t.run(10)
+    return t.session.sent
+
+
 @pytest.fixture
 def frames(talk, speech):
     found = realtime_conversation(talk, speech)
+    for in_response in (True, False):
+        found += server_tools(talk, in_response=in_response)
     for model in ("gpt-live-transcribe", "gpt-4o-transcribe", "whisper-1"):
         found += transcription(talk, speech, model)
     found += transcription(talk, speech, "gpt-transcribe", languages=["en"])

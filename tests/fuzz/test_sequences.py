@@ -123,9 +123,10 @@ records = st.builds(
     st.sampled_from(["", "hello"]),
 )
 calls = st.one_of(
-    st.tuples(st.just("ask"), st.booleans()),
-    st.tuples(st.just("begin"), st.booleans()),
+    st.tuples(st.just("ask"), st.booleans(), st.booleans()),
+    st.tuples(st.just("begin"), st.booleans(), st.booleans()),
     st.tuples(st.just("give_up"), st.integers(0, 5)),
+    st.tuples(st.just("cancel"), st.integers(0, 5)),
     st.tuples(st.just("sync"), st.lists(records, max_size=3, unique_by=lambda record: record.id)),
     st.tuples(
         st.just("truncate"),
@@ -195,8 +196,8 @@ class Player:
         names = {"response_id": self.ids.get(name, name)} if "response_id" in payload else {}
         return {**payload, **names, **({"response": {**response, "id": self.ids.get(name, name)}} if response else {})}
 
-    def begin(self, aside: bool) -> None:
-        self.ask(aside)
+    def begin(self, aside: bool, played: bool) -> None:
+        self.ask(aside, played)
         self.leave()
         self.answer(len(self.flying) - 1)
 
@@ -273,15 +274,20 @@ class Player:
             sent = self.flying.pop(number % len(self.flying))
             self.receive({"type": "error", "error": {"code": code, "message": "no", "event_id": sent["event_id"]}})
 
-    def ask(self, aside: bool) -> None:
+    def ask(self, aside: bool, played: bool) -> None:
         self.asked.append(f"k{len(self.asked)}")
-        self.note(self.conversation.answers.ask(self.asked[-1], {}, aside=aside))
+        self.note(self.conversation.answers.ask(self.asked[-1], {}, aside=aside, played=aside and played))
 
     def give_up(self, number: int) -> None:
         if self.asked:
             key = self.asked[number % len(self.asked)]
             self.given_up.add(key)
             self.note(self.conversation.answers.give_up(key, self.now))
+
+    def cancel(self, number: int) -> None:
+        told = [effect.response_id for effect in self.effects if isinstance(effect, fx.ReplyStarted)]
+        if told:
+            self.note(self.conversation.answers.cancel(told[number % len(told)], self.now))
 
     def sync(self, target: list[Record]) -> None:
         self.others.append(f"sync {len(self.others)}")

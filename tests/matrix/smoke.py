@@ -24,8 +24,8 @@ from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 from livekit.agents.stt import SpeechEventType
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from livekit_plugins_openai_ga import STT, RealtimeModel, Translator
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn
+from livekit_plugins_openai_ga import STT, MCPTool, RealtimeModel, Translator
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, ToolCall, Turn
 from livekit_plugins_openai_ga.emulator.faults import RejectHandshake
 
 GREETING = "Weather desk, hello."
@@ -227,6 +227,21 @@ async def realtime(step: Steps) -> None:
         await step("a handoff to another agent", call.hand_over)
         await step("metrics", call.count)
         await step("close", call.close)
+    await step("a tool that OpenAI runs", server_tool)
+
+
+async def server_tool() -> None:
+    """An agent with an MCP server among its tools says what a call of it brought."""
+    turns = [Turn(mcp=(MCPCall("shop", "find", output="3 pairs", seconds=0.05),)), Turn(say=ANSWER)]
+    async with Emulator(Script(turns)) as server:
+        shop = MCPTool(server_label="shop", server_url="https://shop.test/mcp", require_approval="never")
+        session = agent_session(llm=RealtimeModel(api_key="sk-test", base_url=server.base_url))
+        session.output.audio = Speaker()
+        await session.start(Agent(instructions="You sell socks.", tools=[shop]))
+        await session.generate_reply()
+        said = [item.text_content for item in session.history.items if item.type == "message"]
+        assert said == [ANSWER], said
+        await session.aclose()
 
 
 @asynccontextmanager

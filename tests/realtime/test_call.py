@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, llm
+from livekit.agents import Agent, AgentSession, io, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
@@ -258,6 +258,19 @@ def test_a_call_is_not_replaced_before_the_server_ends_it():
     assert model.capabilities.user_transcription
 
 
+class Microphone(io.AudioInput):
+    """Somebody started the agent with audio all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(label="microphone")
+        self.taken = 0
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        await asyncio.sleep(0.005)
+        self.taken += 1
+        return frame()
+
+
 class Shop(Agent):
     def __init__(self) -> None:
         super().__init__(instructions="Be brief.")
@@ -305,4 +318,39 @@ async def test_a_caller_who_speaks_interrupts_the_agent_and_the_server_cuts():
         assert len(server.sent("conversation.item.truncated")) == 1
         changes = ("conversation.item.truncate", "conversation.item.delete", "conversation.item.create")
         assert [event for name in changes for event in server.received(name)] == []
+        await session.aclose()
+
+
+async def test_what_is_said_before_a_tool_call_is_heard_to_its_end():
+    """LiveKit interrupts before it asks for the reply to a tool's result: there is nothing left to interrupt."""
+    first = Turn(say="One moment, please.", tool=ToolCall("order_status", {"number": 42}))
+    async with Emulator(Script([first, Turn(say="It comes.")]), knobs=Knobs(pace=20.0)) as server:
+        made = await answered(server)
+        model = RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK)
+        session = AgentSession(llm=model)
+        said = messages(session)
+        await session.start(Shop())
+        session.generate_reply()
+        texts = [(await asyncio.wait_for(said.get(), 10)).text_content for _ in range(2)]
+        assert texts == ["One moment, please.", "It comes."]
+        assert server.received("output_audio_buffer.clear") == server.received("response.cancel") == []
+        assert server.sent("output_audio_buffer.cleared") == []
+        await session.aclose()
+
+
+async def test_audio_that_livekit_pushes_is_refused_once_and_the_agent_goes_on():
+    async with Emulator(Script([Turn(say="Hello.")])) as server:
+        made = await answered(server)
+        session = AgentSession(llm=RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK))
+        said, errors, microphone = messages(session), [], Microphone()
+        session.on("error", lambda event: errors.append(event.error))
+        session.input.audio = microphone
+        await session.start(Shop())
+        session.generate_reply()
+        assert (await asyncio.wait_for(said.get(), 10)).text_content == "Hello."
+        before = microphone.taken
+        await asyncio.sleep(0.1)
+        assert microphone.taken > before > 20  # nobody stopped listening to it
+        (error,) = errors
+        assert (error.recoverable, "Start the AgentSession without audio input" in str(error.error)) == (True, True)
         await session.aclose()

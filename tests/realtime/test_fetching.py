@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from livekit_plugins_openai_ga.images import Images
-from livekit_plugins_openai_ga.realtime.fetching import MAX_REDIRECTS, NotFetched, fetch, is_public
+from livekit_plugins_openai_ga.realtime.fetching import MAX_REDIRECTS, NotFetched, fetch, is_public, redirected
 
 from .web import JPEG, PNG, Web, serving
 
@@ -123,6 +123,13 @@ async def test_a_host_that_is_not_there_is_named_without_the_rest_of_the_link() 
 async def test_what_could_be_read_in_two_ways_is_not_followed(url: str, told: str) -> None:
     with pytest.raises(NotFetched, match=told):
         await fetch(url, Images(timeout=1))
+
+
+def test_a_redirect_does_not_give_up_what_keeps_listeners_out() -> None:
+    assert redirected("https://a.example/b", "/c") == "https://a.example/c"
+    assert redirected("http://a.example/b", "https://c.example/") == "https://c.example/"
+    with pytest.raises(NotFetched, match=r"^a\.example sends to a link that is not https; pass the one it leads to$"):
+        redirected("https://a.example/b", "http://a.example/c")
 
 
 class Names:

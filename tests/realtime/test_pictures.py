@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import logging
@@ -12,7 +13,7 @@ from livekit.agents import llm
 from PIL import Image
 
 from livekit_plugins_openai_ga.images import Images
-from livekit_plugins_openai_ga.realtime.pictures import Pictures
+from livekit_plugins_openai_ga.realtime.pictures import MAX_AT_A_TIME, Pictures
 
 from .web import PNG, serving
 
@@ -107,10 +108,23 @@ async def test_links_are_fetched_each_once_and_are_there_when_they_are_asked_for
         assert sorted(path for path, _ in web.asked) == ["/image.png", "/nothing.png"]
 
 
+async def test_a_few_links_are_fetched_at_a_time() -> None:
+    async with serving() as web:
+        pictures = Pictures(Images(trusted_hosts=("127.0.0.1",)))
+        for number in range(2 * MAX_AT_A_TIME):
+            pictures.part(llm.ImageContent(image=web.url(f"slow.png?{number}")))
+        fetching = asyncio.ensure_future(pictures.fetch())
+        async with web.arrived:
+            await asyncio.wait_for(web.arrived.wait_for(lambda: web.waiting == MAX_AT_A_TIME), 5)
+        web.gate.set()
+        await fetching
+        assert (web.most, len(web.asked)) == (MAX_AT_A_TIME, 2 * MAX_AT_A_TIME)
+
+
 def test_many_that_cannot_be_sent_are_counted() -> None:
     pictures = Pictures(Images(fetch=False))
     for image in ("a.png", "b.png", "https://example.com/c.png"):
         pictures.part(llm.ImageContent(image=image))
     assert pictures.refused is not None
     assert "3 images were left out of the conversation: it is neither" in pictures.refused.sentence()
-    assert "(and 1 more)" in pictures.refused.sentence()
+    assert "nor a link, and others for other reasons." in pictures.refused.sentence()

@@ -107,10 +107,13 @@ async def test_a_room_of_48_khz_is_resampled_once(open_session):
 
 
 async def test_a_cut_is_counted_in_the_telephones_milliseconds(open_session):
-    async with Emulator(Script([Turn(say="One two three four five six.")])) as server:
+    # No whole number of samples at 8 kHz, and its last millisecond is whole there only.
+    knobs = Knobs(speak=lambda text, voice, speed: bytes(2 * (24 * 1000 - 1)))
+    async with Emulator(Script([Turn(say="One two three four five six.")]), knobs=knobs) as server:
         call = open_session(server, output_audio_format="pcmu")
         _, played = await heard(await call.session.generate_reply())
         said_ms = int(sum(frame.samples_per_channel for frame in played) / 8)
+        assert said_ms == 1000
         item = call.session.chat_ctx.items[0]
         how = {"message_id": item.id, "modalities": ["audio", "text"], "audio_transcript": "One two"}
         call.session.truncate(**how, audio_end_ms=60_000)

@@ -16,11 +16,14 @@ FILES = {"image.png": PNG, "image.jpg": JPEG, "large.png": PNG + bytes(10_000), 
 
 @dataclass
 class Web:
-    """The server; `asked` are the paths and headers of all requests. `gate` holds back /slow.png."""
+    """The server; `asked` are the paths and headers of all requests. `gate` holds back /slow.png, at `most` so many."""
 
     port: int
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
+    arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
+    waiting: int = 0
+    most: int = 0
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
         return f"http://{host}:{self.port}/{path}"
@@ -31,7 +34,12 @@ class Web:
         if name == "redirect":
             raise web.HTTPFound(request.query["to"])
         if name == "slow.png":
+            async with self.arrived:
+                self.waiting += 1
+                self.most = max(self.most, self.waiting)
+                self.arrived.notify_all()
             await self.gate.wait()
+            self.waiting -= 1
             return web.Response(body=PNG)
         if name == "endless.png":
             return await _endless(request)

@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from livekit.agents import APIConnectionError, APIError, APIStatusError
+from livekit.agents import APIConnectionError, APIError, APIStatusError, utils
 from openai.types.realtime import RealtimeSessionCreateRequest, realtime_transcription_session_create_request
 
 from livekit_plugins_openai_ga import STT, RealtimeModel, Translator
@@ -191,6 +191,15 @@ async def test_the_http_session_that_is_passed_is_used_and_left_open(desk: Desk)
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as http:
         await mint(desk, http_session=http)
         assert (desk.told[0].headers["x-mine"], http.closed) == ("1", False)
+
+
+async def test_in_a_job_the_jobs_http_session_is_used(desk: Desk) -> None:
+    desk.answers = [{"text": FLAT}]
+    async with utils.http_context.open():
+        jobs = utils.http_context.http_session()
+        jobs.headers["X-Job"] = "yes"
+        await mint(desk)
+        assert (desk.told[0].headers["x-job"], jobs.closed) == ("yes", False)
 
 
 # -- what cannot work ----------------------------------------------------------------------------------------------

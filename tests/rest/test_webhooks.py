@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai import InvalidWebhookSignatureError, OpenAI
 
 from livekit_plugins_openai_ga.emulator.calls import Call
@@ -100,6 +103,8 @@ FORGED: dict[str, dict[str, str]] = {
     "no signature": {"webhook-signature": ""},
     "only one of another kind": {"webhook-signature": "v1a,bm8="},
     "letters that are not ASCII": {"webhook-signature": "v1,ö"},
+    "bytes that are no text": {"webhook-signature": "v1,\udc80\ud800"},
+    "an id that is no text": {"webhook-id": "\udc80"},
     "another id": {"webhook-id": "wh_2"},
     "no id": {"webhook-id": ""},
     "an endless id": {"webhook-id": "x" * 5000},
@@ -176,11 +181,51 @@ def test_one_that_could_not_be_dealt_with_is_taken_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b'{"type": 7}', b'{"type": "realtime.call.incoming", "data": {}}', b"\xff"]
+    "body",
+    [b"", b"null", b"[]", b'{"type": 7}', b'{"type": "realtime.call.incoming", "data": {}}', b"\xff", b"[" * 100_000],
 )
 def test_what_is_signed_and_no_event_is_refused(body: bytes) -> None:
     with pytest.raises(WebhookRefused):
         webhooks().unwrap(body, signed(body))
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+events = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.just("realtime.call.incoming") | anything,
+        "id": anything,
+        "created_at": anything,
+        "data": anything
+        | st.fixed_dictionaries(
+            {"call_id": st.text(max_size=5) | anything},
+            optional={
+                "sip_headers": st.lists(st.fixed_dictionaries({"name": anything, "value": anything})) | anything,
+                "sip_media_security": anything,
+            },
+        ),
+    },
+)
+
+
+@given(event=events | anything)
+def test_whatever_is_signed_is_an_event_or_refused(event: Any) -> None:
+    body = json.dumps(event).encode()
+    with contextlib.suppress(WebhookRefused):
+        told = webhooks().unwrap(body, signed(body))
+        assert isinstance(told, WebhookEvent)
+        repr(told)
+
+
+@given(body=st.binary(max_size=20), values=st.tuples(*[st.text(max_size=12)] * 3))
+def test_whatever_is_not_signed_is_refused(body: bytes, values: tuple[str, str, str]) -> None:
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    with pytest.raises(WebhookRefused):
+        webhooks().unwrap(body, dict(zip(names, values, strict=True)))
 
 
 def test_odd_headers_of_a_call_are_left_out() -> None:

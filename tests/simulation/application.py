@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import struct
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 from livekit import rtc
 from livekit.agents import function_tool, llm
 
-from livekit_plugins_openai_ga import RealtimeSession
-from livekit_plugins_openai_ga.realtime import Reply
+from livekit_plugins_openai_ga import MCPTool, RealtimeSession
+from livekit_plugins_openai_ga.realtime import MCPApprovalRequested, Reply
 
 CHUNK_MS = 100
 CLOSE_LIMIT_S = 1.0 + 0.05
@@ -83,7 +85,9 @@ TOOLS = ((), (_tool("get_weather"),), (_tool("get_weather"), _tool("get_time")))
 class Application:
     """Drives one session. `problems` are the exceptions that no call promises."""
 
-    def __init__(self, session: RealtimeSession, *, reading: float) -> None:
+    def __init__(
+        self, session: RealtimeSession, *, reading: float, approvals: tuple[bool | None, ...] = (), served: bool = False
+    ) -> None:
         self.session = session
         self.asked: list[Asked] = []
         self.heard: list[Heard] = []
@@ -97,11 +101,20 @@ class Application:
         self.closed_at: float | None = None
         self.interrupted = False
         self.taken_out: set[str] = set()  # ids of items
+        self.taken_back: set[str] = set()  # ids of replies
         self.problems: list[str] = []
         self._reading = reading
         self._told: list[str] = []
         listen(session, "generation_created", self._reply_began)
+        self.served = served
+        self._approvals = cycle(approvals or (None,))
+        self._shop = MCPTool(
+            server_label="shop",
+            server_url="https://shop.test/mcp",
+            require_approval="always" if approvals else "never",
+        )
         listen(session, "error", self._failed)
+        listen(session, "mcp_approval_requested", self._decide)
 
     # What the schedule names.
 
@@ -111,7 +124,7 @@ class Application:
         chat.add_message(role="user", content="Hello.")
         self._call(self.session.update_instructions("Be brief."))
         self._call(self.session.update_chat_ctx(chat))
-        self._call(self.session.update_tools(list(TOOLS[1])))
+        self._call(self.session.update_tools(self._tools(1)))
 
     async def speak(self, loud: int, quiet: int) -> None:
         for is_loud in [True] * loud + [False] * quiet:
@@ -140,7 +153,12 @@ class Application:
             future = self.session.generate_reply(instructions=marker)
         self.asked.append(Asked(marker, future, out_of_band))
         if cancel_after is not None:
-            asyncio.get_running_loop().call_later(cancel_after, future.cancel)
+            asyncio.get_running_loop().call_later(cancel_after, self._take_back, future)
+
+    def _take_back(self, future: asyncio.Future[Reply]) -> None:
+        if not future.cancel() and future.exception() is None and len(self.asked) % 2:
+            future.result().cancel()
+            self.taken_back.add(str(future.result().response_id))
 
     async def interrupt(self) -> None:
         self.interrupted = True
@@ -179,7 +197,7 @@ class Application:
         self._call(self.session.update_instructions(f"Be {number}."))
 
     async def change_tools(self, number: int) -> None:
-        self._call(self.session.update_tools(list(TOOLS[number])))
+        self._call(self.session.update_tools(self._tools(number)))
 
     async def change_options(self, tool_choice: Any) -> None:
         self.session.update_options(tool_choice=tool_choice)
@@ -194,6 +212,18 @@ class Application:
     async def close(self, steps: int = 0) -> None:
         """`steps` of the event loop from now."""
         self._call(self._close(steps))
+
+    def _tools(self, number: int) -> list[Any]:
+        return [*TOOLS[number], *([self._shop] if self.served else [])]
+
+    def _decide(self, request: MCPApprovalRequested) -> None:
+        decision = next(self._approvals)
+        if decision is not None:
+            asyncio.get_running_loop().call_later(0.5, self._answer, request, decision)
+
+    def _answer(self, request: MCPApprovalRequested, approve: bool) -> None:
+        with contextlib.suppress(llm.RealtimeError):  # its connection has gone
+            request.approve() if approve else request.deny("No.")
 
     # What comes of it.
 

@@ -50,7 +50,7 @@ def at_rest(watch: Watch, rested: bool) -> list[str]:
 
 
 def _histories(watch: Watch) -> list[str]:
-    server = [_shown(item) for item in watch.server.sessions[-1].items]  # type: ignore[union-attr]
+    server = [shown for item in watch.server.sessions[-1].items for shown in _shown(item)]  # type: ignore[union-attr]
     ours = [_chat_item(item) for item in watch.session.chat_ctx.items]
     ids = [item[0] for item in server], [item[0] for item in ours]
     if ids[0] != ids[1]:
@@ -62,12 +62,19 @@ def _histories(watch: Watch) -> list[str]:
     ]
 
 
-def _shown(item: dict[str, Any]) -> tuple[str, str | None]:
-    """Id and text of an item at the server; None where only its audio is left, after a cut or without a transcript."""
+def _shown(item: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """Id and text of an item at the server; None where only its audio is left, after a cut or without a transcript.
+
+    A call of an MCP server is two in `chat_ctx`, when it has its result; its lists and approvals are none.
+    """
+    if item["type"].startswith("mcp_"):
+        error = item.get("error")
+        answer = item.get("output") if error is None else f"Error: {error['message']}"
+        return [(item["id"], item["arguments"]), (f"{item['id']}_out", answer)] if answer is not None else []
     if item["type"] != "message":
-        return item["id"], item.get("arguments", item.get("output"))
+        return [(item["id"], item.get("arguments", item.get("output")))]
     texts = [part.get("text", part.get("transcript")) for part in item["content"]]
-    return item["id"], None if None in texts else "".join(texts)
+    return [(item["id"], None if None in texts else "".join(texts))]
 
 
 def _chat_item(item: llm.ChatItem) -> tuple[str, str | None]:

@@ -91,7 +91,8 @@ def _end_all(loop: VirtualLoop) -> None:
 async def _call(planned: Schedule, network: Network, outcome: Outcome) -> None:
     async with Emulator(Script(planned.turns), knobs=planned.knobs, faults=planned.faults) as server:
         session = _session(server, planned)
-        app = Application(session, reading=planned.reading)
+        served = any(turn.mcp for turn in planned.turns)
+        app = Application(session, reading=planned.reading, approvals=planned.approvals, served=served)
         watch = Watch(session, app, server, network, planned)
         for action in planned.actions:
             await asyncio.sleep(action.after)

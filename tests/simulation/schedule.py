@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
-from livekit_plugins_openai_ga.emulator.script import ToolCall, Turn
+from livekit_plugins_openai_ga.emulator.script import MCPCall, ToolCall, Turn
 
 from .network import Path
 
@@ -80,7 +80,8 @@ class Action:
 class Schedule:
     """One call. `server_vad`: the server detects turns. `reading`: seconds a reader waits before each piece.
 
-    `transcribes`: the user's turns are to be transcribed. `resume_replies` is the option of that name.
+    `transcribes`: the user's turns are to be transcribed. `resume_replies` is the option of that name. `approvals` is
+    what becomes of calls of MCP servers that need one, in turn: True, False, or None (nobody says); () for none needed.
     """
 
     seed: int
@@ -94,13 +95,14 @@ class Schedule:
     faults: list[fl.Fault] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
+    approvals: tuple[bool | None, ...] = ()
 
     def told(self) -> str:
         """The call as a person reads it."""
         lines = [
             f"seed {self.seed}: {'server VAD' if self.server_vad else 'manual turns'}, "
             f"reads every {self.reading} s, recycles after {self.max_session_duration} s, "
-            f"transcribes: {self.transcribes}, resumes replies: {self.resume_replies}",
+            f"transcribes: {self.transcribes}, resumes replies: {self.resume_replies}, approvals: {self.approvals}",
             *(f"  fault   {fault}" for fault in self.faults),
             *(f"  path {n}  {path}" for n, path in enumerate(self.paths)),
             *(f"  turn    {turn}" for turn in self.turns),
@@ -109,8 +111,9 @@ class Schedule:
         return "\n".join(lines)
 
 
-LAYERS = 2
-"""What was thought of later, in steps: more faults; connections that are replaced and calls that end in the middle."""
+LAYERS = 3
+"""What was thought of later, in steps: more faults; connections that are replaced and calls that end in the middle;
+tools that the server runs."""
 
 
 def schedule(seed: int, *, layers: int = LAYERS) -> Schedule:
@@ -140,6 +143,8 @@ def schedule(seed: int, *, layers: int = LAYERS) -> Schedule:
         _add(random.Random(f"more {seed}"), made)
     if layers >= 2:
         _end(random.Random(f"ends {seed}"), made)
+    if layers >= 3:
+        _serve(random.Random(f"mcp {seed}"), made)
     return made
 
 
@@ -165,6 +170,32 @@ def _end(dice: random.Random, made: Schedule) -> None:
             if what == "close" and dice.random() < 0.5:  # in one of the steps in which a connection is let go of
                 actions = [Action(after, "restart"), Action(0.0, "close", (dice.randrange(8),))]
             made.actions[place:place] = actions
+
+
+def _serve(dice: random.Random, made: Schedule) -> None:
+    """Tools that the server runs, in one call of three."""
+    if dice.random() < 0.65:
+        return
+    made.knobs = replace(made.knobs, mcp_in_response=dice.random() < 0.5)
+    made.approvals = dice.choice(((), (), (True,), (True, False, None)))
+    for place in dice.sample(range(len(made.turns)), dice.choice((1, 2, 4, 6))):
+        calls = tuple(_mcp_call(dice, f"{place}.{k}") for k in range(dice.choice((1, 1, 1, 2))))
+        made.turns[place] = replace(made.turns[place], tool=None, mcp=calls)
+    if dice.random() < 0.5:
+        on, nth = dice.choice(_OF_CALLS), dice.choice((1, 1, 2))
+        faults: tuple[fl.Fault, ...] = (fl.DropOn(on, nth), fl.SwallowOn(on, nth), fl.RepeatOn(on, nth))
+        made.faults.append(dice.choice((*faults, fl.PostponeOn(on, nth), fl.FailToolList())))
+
+
+_OF_CALLS = ("response.mcp_call.in_progress", "response.mcp_call.completed", "response.mcp_call_arguments.done")
+
+
+def _mcp_call(dice: random.Random, name: str) -> MCPCall:
+    error = dice.choice((None, None, None, ("http_error", "Bad gateway")))
+    output = "" if error else f"found {name}"
+    return MCPCall(
+        "shop", "find", {"what": name}, output=output, error=error, seconds=dice.choice((0.0, 0.3, 2.0, 9.0))
+    )
 
 
 def speak(text: str, voice: str, speed: float) -> bytes:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.simulation import run
+from tests.simulation import interpreting, run
 from tests.simulation.__main__ import OPTIONS
 from tests.simulation.gaps import GAPS, Gap
 from tests.simulation.jobs import What, played
@@ -52,6 +52,10 @@ def test_what_was_mended_stays_so(seed: int) -> None:
 )
 def test_what_was_mended_later_stays_so(seed: int) -> None:
     assert run.play(seed, layers=1).violations == []
+
+
+def test_the_rest_of_a_session_that_broke_while_it_was_ended_is_told_once() -> None:
+    assert interpreting.play(1782).violations == []
 
 
 @pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name)

@@ -313,7 +313,7 @@ def test_aclose_ends_at_once_and_drops_the_rest(play: Play) -> None:
         assert made.raised == []
         assert made.told["closed"] == [None]
         await made.stream.aclose()
-        with pytest.raises(RuntimeError, match="push_frame was called after"):
+        with pytest.raises(RuntimeError, match="was ended, closed, or has failed"):
             made.stream.push_frame(frame())
 
     play(scene)

@@ -841,6 +841,7 @@ def test_a_close_leaves_behind_earlier_audio_and_what_is_later_waits_for_the_nex
     outbox.put_close(event("close"))
     outbox.put_audio(pcm(100, 2))
     assert drain(outbox) == ["audio 1", "close"]
+    assert outbox.position_ms == 100.0
     outbox.taken(10**400)
     outbox.lost()
     outbox.put(event("configure"))

@@ -9,9 +9,22 @@ from openai.types.realtime import RealtimeClientEvent
 from pydantic import TypeAdapter
 
 from livekit_plugins_openai_ga.wire import client_events
-from livekit_plugins_openai_ga.wire.items import MAX_ID_LENGTH, Item, create_payload, short_id
+from livekit_plugins_openai_ga.wire.items import MAX_ID_LENGTH, Item, brought_back, create_payload, short_id
 
 SDK: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
+
+
+def test_an_answered_mcp_call_comes_back_as_a_function_call_and_its_output() -> None:
+    call = Item("mcp_1", "mcp_call", name="find", arguments='{"a": 1}', output="3 pairs", server_label="shop")
+    assert brought_back(call) == (
+        Item("mcp_1", "function_call", "completed", call_id="mcp_1", name="find", arguments='{"a": 1}'),
+        Item("mcp_1_out", "function_call_output", "completed", call_id="mcp_1", output="3 pairs"),
+    )
+    failed = Item("x" * 32, "mcp_call", name="find", error={"type": "http_error", "message": "Bad gateway"})
+    again, output = brought_back(failed)
+    assert (again.arguments, output.output, len(output.id)) == ("{}", "Error: Bad gateway", 32)
+    assert brought_back(Item("mcp_1", "mcp_call", name="find")) == ()
+    assert brought_back(Item("m", "message")) == (Item("m", "message"),)
 
 
 def message(role: str, *parts: dict[str, Any]) -> Item:

@@ -24,6 +24,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "session.updated": {"session": {"type": "realtime"}},
     "error": {"error": {"type": "invalid_request_error", "code": "x", "message": "m", "param": None, "event_id": "e"}},
     "conversation.item.added": {"item": {"id": "a", "type": "message", "role": "user", "content": []}},
+    "conversation.item.done": {"item": {"id": "a", "type": "mcp_call", "output": "x"}},
     "conversation.item.deleted": {"item_id": "a"},
     "conversation.item.input_audio_transcription.delta": {"item_id": "a", "content_index": 0, "delta": "he"},
     "conversation.item.input_audio_transcription.completed": {
@@ -48,6 +49,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "response.output_text.delta": {"response_id": "r", "item_id": "a", "delta": "hi"},
     "response.output_audio.delta": {"response_id": "r", "item_id": "a", "delta": "AAAA"},
     "response.output_audio_transcript.delta": {"response_id": "r", "item_id": "a", "delta": "hi"},
+    "response.mcp_call.completed": {"item_id": "a", "output_index": 0},
+    "response.mcp_call.failed": {"item_id": "a", "output_index": 0},
+    "mcp_list_tools.failed": {"item_id": "a"},
 }
 REQUIRED = [
     (name, field.name)

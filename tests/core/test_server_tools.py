@@ -1,0 +1,298 @@
+"""Tools that the server runs: the order in which things may come, and that each call is answered once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from livekit_plugins_openai_ga.core import effects as fx
+
+CALL = {"type": "mcp_call", "server_label": "shop", "name": "find", "arguments": "", "output": None, "error": None}
+DONE = {**CALL, "arguments": '{"a": 1}', "output": "3 pairs"}
+REQUEST = {"type": "mcp_approval_request", "server_label": "shop", "name": "buy", "arguments": "{}"}
+
+
+def begins(talk: Any, item: Any, response_id: str | None = "r1") -> None:
+    """The server opens an item, in a response or beside it."""
+    if response_id is not None:
+        talk.says("response.output_item.added", response_id=response_id, item=item)
+    talk.added(item, talk.conversation.mirror.last_id)
+
+
+def call(talk: Any, item_id: str = "c1", response_id: str | None = "r1") -> dict[str, Any]:
+    begins(talk, {**CALL, "id": item_id}, response_id)
+    return {**DONE, "id": item_id}
+
+
+def ended(talk: Any) -> list[tuple[str, str]]:
+    return [(effect.response_id, effect.status) for effect in talk.all(fx.ReplyEnded)]
+
+
+def asked(talk: Any) -> list[dict[str, Any]]:
+    return talk.sent_of("response.create")
+
+
+# -- who asks for the answer, and when -----------------------------------------------------------------------------
+
+ENDINGS = {
+    "the call, with its result": ("item", "event", "done"),
+    "the call, by its event": ("event", "item", "done"),
+    "the call, before its result": ("event", "done", "item"),
+    "the reply": ("done", "item", "event"),
+    "the reply, and the event comes before the result": ("done", "event", "item"),
+}
+
+
+@pytest.mark.parametrize("order", ENDINGS.values(), ids=ENDINGS)
+def test_a_reply_goes_on_once_when_both_have_ended(talk: Any, order: tuple[str, ...]) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    steps = {
+        "item": lambda: talk.says("conversation.item.done", item=done),
+        "event": lambda: talk.says("response.mcp_call.completed", item_id="c1"),
+        "done": lambda: talk.ends("r1"),
+    }
+    for number, step in enumerate(order, 1):
+        steps[step]()
+        over = "done" in order[:number] and {"item", "event"} & set(order[:number])
+        assert len(asked(talk)) == bool(over), order[:number]
+    (request,) = asked(talk)
+    assert ended(talk) == []
+    talk.begins("r2", request["event_id"])
+    talk.message("r2", "a1", "c1")
+    talk.speaks("r2", "a1", "three")
+    talk.ends("r2")
+    assert [effect.response_id for effect in talk.all(fx.ReplyStarted)] == ["r1"]
+    assert [effect.response_id for effect in talk.all(fx.MessageStarted)] == ["r1"]
+    assert ended(talk) == [("r1", "completed")]
+
+
+def test_what_both_parts_cost_is_told_together(talk: Any) -> None:
+    talk.ready().begins("r1")
+    talk.says("conversation.item.done", item=call(talk))
+    talk.ends("r1", usage={"output_tokens": 3, "total_tokens": 10})
+    talk.begins("r2", asked(talk)[0]["event_id"])
+    talk.ends("r2", usage={"output_tokens": 4, "total_tokens": 20})
+    (told,) = talk.all(fx.ReplyEnded)
+    assert (told.usage.output, told.usage.total) == (7, 30)
+
+
+def test_a_reply_that_spoke_after_its_call_is_complete(talk: Any) -> None:
+    talk.ready().begins("r1")
+    talk.says("conversation.item.done", item=call(talk))
+    talk.message("r1", "a1", "c1")
+    talk.speaks("r1", "a1", "three")
+    talk.ends("r1")
+    assert asked(talk) == []
+    assert ended(talk) == [("r1", "completed")]
+
+
+def test_livekit_answers_a_reply_that_called_a_function_as_well(talk: Any) -> None:
+    talk.ready().begins("r1")
+    item = {"id": "f1", "type": "function_call", "call_id": "f", "name": "look", "arguments": "{}"}
+    begins(talk, item)
+    talk.says("response.output_item.done", response_id="r1", item=item)
+    talk.says("conversation.item.done", item=call(talk))
+    talk.ends("r1")
+    assert asked(talk) == []
+    assert ended(talk) == [("r1", "completed")]
+
+
+def test_the_second_part_keeps_how_the_reply_was_wanted_and_not_what_it_was_told(talk: Any) -> None:
+    talk.ready()
+    params = {"instructions": "Greet.", "output_modalities": ["text"], "tool_choice": "required", "tools": []}
+    talk.note(talk.conversation.answers.ask("k1", params))
+    talk.begins("r1", "k1")
+    talk.says("conversation.item.done", item=call(talk))
+    talk.ends("r1")
+    second = asked(talk)[1]["response"]
+    assert second.keys() == {"output_modalities", "tools", "metadata"}
+
+
+def test_a_reply_out_of_band_is_nobodys_to_go_on_with(talk: Any) -> None:
+    talk.ready().begins("r1", aside=True)
+    item = {**CALL, "id": "c1"}
+    talk.says("response.output_item.added", response_id="r1", item=item)
+    talk.says("response.mcp_call.completed", item_id="c1")
+    talk.says("response.output_item.done", response_id="r1", item={**DONE, "id": "c1"})
+    talk.ends("r1")
+    assert asked(talk) == []
+    assert ended(talk) == [("r1", "completed")]
+
+
+def test_an_interrupted_reply_is_over_and_its_call_is_answered_by_another(talk: Any) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    talk.ends("r1")
+    talk.note(talk.conversation.answers.interrupt(5.0))
+    assert ended(talk) == [("r1", "cancelled")]
+    talk.says("conversation.item.done", item=done)
+    assert len(asked(talk)) == 1
+    talk.begins("r2", asked(talk)[0]["event_id"])
+    assert [effect.response_id for effect in talk.all(fx.ReplyStarted)] == ["r1", "r2"]
+
+
+def test_calls_that_end_together_are_answered_by_one_reply(talk: Any) -> None:
+    talk.ready().begins("r1")
+    first, second = call(talk, "c1"), call(talk, "c2")
+    talk.ends("r1", status="cancelled")
+    talk.begins("r2")  # while another reply is made
+    talk.says("conversation.item.done", item=first)
+    talk.says("conversation.item.done", item=second)
+    talk.ends("r2")
+    assert len(asked(talk)) == 1
+
+
+def test_a_call_that_ends_while_the_user_speaks_is_answered_with_what_they_say(talk: Any) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    talk.says("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    talk.ends("r1", status="cancelled")
+    talk.says("conversation.item.done", item=done)
+    assert asked(talk) == []
+
+
+def test_a_forced_choice_is_let_go(talk: Any) -> None:
+    talk.ready()
+    talk.conversation.config.wanted["tool_choice"] = "required"
+    talk.begins("r1")
+    talk.says("conversation.item.done", item=call(talk))
+    talk.ends("r1")
+    assert asked(talk)[0]["response"]["tool_choice"] == "auto"
+
+
+# -- approvals -----------------------------------------------------------------------------------------------------
+
+
+def approval(talk: Any) -> None:
+    item = {**REQUEST, "id": "q1"}
+    begins(talk, item)
+    talk.says("conversation.item.done", item=item)
+    talk.says("response.output_item.done", response_id="r1", item=item)
+
+
+def test_a_request_is_raised_once_and_no_reply_waits_for_it(talk: Any) -> None:
+    talk.ready().begins("r1")
+    approval(talk)
+    talk.ends("r1")
+    assert [effect.item.id for effect in talk.all(fx.ApprovalRequested)] == ["q1"]
+    assert ended(talk) == [("r1", "completed")]
+    assert talk.conversation.server_tools.busy
+    assert not talk.conversation.server_tools.running
+
+
+@pytest.mark.parametrize("item_first", [True, False], ids=["the call is there before", "the call comes when approved"])
+def test_an_approved_call_is_answered_by_a_reply_of_its_own(talk: Any, item_first: bool) -> None:
+    talk.ready().begins("r1")
+    if item_first:
+        call(talk)
+    approval(talk)
+    talk.ends("r1")
+    assert ended(talk) == [("r1", "completed")]
+    talk.note(talk.conversation.server_tools.answer("q1", approve=True, reason=None))
+    assert asked(talk) == []
+    if not item_first:
+        call(talk, response_id=None)
+    talk.says("response.mcp_call.completed", item_id="c1")
+    talk.says("conversation.item.done", item={**DONE, "id": "c1"})
+    assert len(asked(talk)) == 1
+
+
+def test_a_request_that_comes_late_lets_the_reply_end(talk: Any) -> None:
+    talk.ready().begins("r1")
+    call(talk)
+    talk.ends("r1")
+    assert ended(talk) == []
+    talk.added({**REQUEST, "id": "q1"}, "c1")
+    talk.says("conversation.item.done", item={**REQUEST, "id": "q1"})
+    assert ended(talk) == [("r1", "completed")]
+
+
+def test_an_answer_is_sent_once_in_the_shape_of_ga(talk: Any) -> None:
+    talk.ready().begins("r1")
+    approval(talk)
+    talk.ends("r1")
+    tools = talk.conversation.server_tools
+    talk.note(tools.answer("q1", approve=False, reason="No."))
+    assert tools.answer("q1", approve=True, reason=None) is None
+    (sent,) = talk.sent_of("conversation.item.create")
+    assert sent["item"] == {
+        "id": sent["event_id"],
+        "type": "mcp_approval_response",
+        "approval_request_id": "q1",
+        "approve": False,
+        "reason": "No.",
+    }
+    assert len(asked(talk)) == 1  # so that the model goes on without it
+
+
+# -- lists ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_is_told_with_its_label(talk: Any) -> None:
+    item = {"id": "l1", "type": "mcp_list_tools", "server_label": "shop", "tools": []}
+    talk.ready().added(item)
+    for _ in range(2):
+        talk.says("conversation.item.done", item={**item, "tools": [{"name": "find"}, {"name": 7}]})
+    assert talk.all(fx.ToolsListed) == [fx.ToolsListed("shop", ("find",))]
+    assert [record.id for record in talk.conversation.mirror] == []
+
+
+@pytest.mark.parametrize(("known", "named"), [(True, "The MCP server 'shop'"), (False, "An MCP server")])
+def test_a_list_that_failed_is_an_error_with_its_label(talk: Any, known: bool, named: str) -> None:
+    talk.ready()
+    if known:
+        talk.added({"id": "l1", "type": "mcp_list_tools", "server_label": "shop", "tools": []})
+    talk.says("mcp_list_tools.failed", item_id="l1")
+    (report,) = talk.all(fx.Report)
+    assert report.failure.code == "mcp_list_tools_failed"
+    assert report.failure.message.startswith(named)
+
+
+# -- a lost connection ---------------------------------------------------------------------------------------------
+
+
+def test_a_reply_whose_call_runs_is_over_with_its_connection(talk: Any) -> None:
+    talk.ready().begins("r1")
+    call(talk)
+    talk.note(talk.conversation.closed(3.0))
+    assert ended(talk) == [("r1", "lost")]
+    talk.forget()
+    talk.ready()
+    assert asked(talk) == []
+    assert not talk.conversation.server_tools.busy
+
+
+def test_a_reply_that_is_held_for_its_call_is_over_too(talk: Any) -> None:
+    talk.ready().begins("r1")
+    call(talk)
+    talk.ends("r1", usage={"output_tokens": 3})
+    talk.note(talk.conversation.closed(3.0))
+    (told,) = talk.all(fx.ReplyEnded)
+    assert (told.status, told.usage.output) == ("lost", 3)
+
+
+def test_the_rest_of_a_reply_is_asked_for_on_the_next_connection_behind_what_the_call_brought(talk: Any) -> None:
+    talk.ready().begins("r1")
+    talk.says("conversation.item.done", item=call(talk))
+    talk.ends("r1")
+    talk.begins("r2", asked(talk)[0]["event_id"])
+    talk.note(talk.conversation.closed(3.0))
+    talk.forget()
+    talk.ready()
+    made = [event["item"] for event in talk.sent_of("conversation.item.create")]
+    assert made == [
+        {"id": "c1", "type": "function_call", "call_id": "c1", "name": "find", "arguments": '{"a": 1}'},
+        {"id": "c1_out", "type": "function_call_output", "call_id": "c1", "output": "3 pairs"},
+    ]
+    assert len(asked(talk)) == 1
+    assert ended(talk) == []
+
+
+def test_an_approval_is_forgotten_with_its_connection(talk: Any) -> None:
+    talk.ready().begins("r1")
+    approval(talk)
+    talk.ends("r1")
+    talk.note(talk.conversation.closed(3.0))
+    assert talk.conversation.server_tools.answer("q1", approve=True, reason=None) is None
