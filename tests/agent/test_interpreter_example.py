@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import math
+import random
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -172,6 +173,45 @@ def test_one_that_lost_its_connection_is_tried_again(meeting: Meeting) -> None:
     assert meeting.look() == (set(), set())
     assert meeting.desk.next_look() == meeting.now + 60.0
     assert meeting.look(60.0) == ({"ann>de"}, set())
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whoever_comes_and_goes_each_needed_interpreter_works_once(meeting: Meeting, seed: int) -> None:
+    chance = random.Random(seed)
+    working: set[Any] = set()
+    unneeded: dict[Any, float] = {}
+    meeting.people = {}
+    for _ in range(60):
+        name = chance.choice(("ann", "bea", "cem", "dan"))
+        if chance.random() < 0.2:
+            meeting.people.pop(name, None)
+        else:
+            microphone = chance.choice(("", f"TR_{name}", f"TR_{name}", f"TR_{name}_again"))
+            language = chance.choice(("", "en", "de", "fr"))
+            meeting.person(name, language, microphone=microphone, muted=chance.random() < 0.3)
+        if working and chance.random() < 0.1:
+            failed = chance.choice(sorted(working))
+            working.discard(failed)
+            meeting.desk.failed(failed, meeting.now)  # it may be tried again at once
+        meeting.now += chance.choice((0.0, 1.0, GRACE / 2, GRACE))
+        start, stop = meeting.desk.update(dict(meeting.people), meeting.now)
+        assert not start & working
+        assert stop <= working
+        working = (working | start) - stop
+        needed = {
+            meeting.pair(name, other.language, speaker.microphone)
+            for name, speaker in meeting.people.items()
+            for other in meeting.people.values()
+            if speaker.microphone and speaker.language and not speaker.muted
+            if other.language not in ("", speaker.language)
+        }
+        assert needed <= working
+        unneeded = {pair: unneeded.get(pair, meeting.now) for pair in working - needed}
+        assert all(meeting.now < since + GRACE for since in unneeded.values())
+        assert meeting.desk.next_look() == min(unneeded.values(), default=math.inf) + GRACE
+        for pair in working:
+            wanted = {name for name, person in meeting.people.items() if person.language == pair.language}
+            assert set(meeting.desk.listeners(pair)) == (set() if pair.speaker in wanted else wanted)
 
 
 async def pieces(*texts: str | float) -> AsyncIterator[Any]:
