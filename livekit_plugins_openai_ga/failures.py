@@ -143,6 +143,10 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "item_truncate_invalid_item_id": _NO_ITEM,
         "audio_unintelligible": _NOT_UNDERSTOOD,
         "transcription_error": _NOT_UNDERSTOOD,
+        "format_not_kept": _fatal(
+            "The server accepted the configuration and uses another audio format, which would be noise.",
+            "Leave input_audio_format and output_audio_format out, or use a server that has G.711.",
+        ),
         "transcription_overdue": _request(
             "No transcript came for this speech in time.",
             "Nothing needs to be done; if it happens often, use another transcription model.",

@@ -182,7 +182,8 @@ SCENES: dict[str, Scene] = {
         lambda said: [CloseOn("session.created", 3000, error=("invalid_api_key", f"Not known: {said}"), times=9)]
     ),
     "a broken frame": Scene(lambda said: [InjectOn("session.created", '{"error": "' + said)], told=False),
-    "an update refused": Scene(lambda said: [RejectOn("session.update", "invalid_value", f"Denied: {said}")]),
+    # What a prewarmed connection was told is asked for once more.
+    "an update refused": Scene(lambda said: [RejectOn("session.update", "invalid_value", f"Denied: {said}", times=2)]),
     "a connection lost": Scene(lambda said: [DropOn("session.updated")], told=False),
     "a transcription failed": Scene(lambda said: [FailTranscription("bad", f"Not done: {said}", times=9)]),
     "a reply failed": Scene(lambda said: [FailResponse("server_error", f"Not done: {said}", times=9)]),

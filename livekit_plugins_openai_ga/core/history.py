@@ -181,7 +181,6 @@ class History:
             self._frame = record.id
         shown = sent is None or (known is not None and sent.key != _NOBODY)
         if item.type == "mcp_call":
-            shown = False  # until it has its result
             self._calls[item.id] = None
         told: Effects = [fx.ItemPlaced(self.mirror.before(item.id), record)] if shown else []
         return told + self._settle(sent)
@@ -252,6 +251,8 @@ class History:
         LiveKit leaves calls out of a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so
         one that is missing is not one that shall go.
         """
+        if not self._calls:
+            return target
         named = {record.id for record in target}
         missing = [call for call in self._calls if call not in named and call in self.mirror]
         if not missing:

@@ -198,13 +198,15 @@ class Mirror(Generic[T]):
         item_id = self._identify(value)
         self._take_out(item_id)
         self._server.put(item_id, previous_id)
-        if answered is None:
-            self._values[item_id] = value
-        else:
+        if answered is not None:
             self._answered(answered)
             if answered.value is not None and item_id in self._open:
                 self._hidden[item_id] = answered.value
-        if answered is None or answered.previous_id != previous_id:
+        # A deletion may be answered before the creation that it was for: then the item is there after all.
+        news = answered is None or (item_id not in self._values and item_id not in self._open)
+        if news:
+            self._values[item_id] = value
+        if news or answered is None or answered.previous_id != previous_id:
             self._order.take(item_id)
             self._order.put(item_id, previous_id)
             self._disturbed()

@@ -20,6 +20,9 @@ from .config import Config, Update
 from .effects import Effects
 from .repair import VOICE_DEFERRED, Repair, repair
 
+FORMATS = frozenset({"audio.input.format.type", "audio.output.format.type"})
+"""What no session can go on without: the other side would hear noise, as loud as can be."""
+
 
 class Phase(enum.Enum):
     """How far the current connection is."""
@@ -87,6 +90,8 @@ class Setup:
         effects: Effects = []
         if differences := session.mismatches(update.change, event.session):
             effects.append(fx.ConfigDiffers(differences))
+            if FORMATS & differences.keys():
+                return [*effects, self._ends(update, errors.from_server_error("format_not_kept", None, None))]
         effects += [fx.Settled(key) for key in update.keys]
         if self.phase is Phase.CONFIGURING and self.config.complete:
             self.phase = Phase.READY
@@ -119,10 +124,14 @@ class Setup:
         sent = [*self._send(again), *self._send_what_is_missing()]
         return [fx.ConfigRefused(), *part.told(failure), *sent, *done]
 
+    def _ends(self, update: Update, failure: Failure) -> fx.Disconnect:
+        """The session is over because of this update; whoever waits for it is told then."""
+        for key in update.keys:
+            self.config.wait(key)
+        return fx.Disconnect(failure)
+
     def _refused_whole(self, update: Update, failure: Failure) -> Effects:
         if (again := self.config.fall_back(update, self._event_id("session"))) is None:
-            for key in update.keys:
-                self.config.wait(key)  # answered when the session ends
             # Nothing is configured: the session would run on the server's defaults.
-            return [fx.Disconnect(replace(failure, kind=Kind.FATAL))]
+            return [self._ends(update, replace(failure, kind=Kind.FATAL))]
         return [fx.ConfigRefused(), *self._told(update, failure), *self._send(again), *self._send_what_is_missing()]

@@ -52,6 +52,16 @@ def test_the_changes_of_a_sync_turn_the_servers_items_into_the_target(
     assert server == target == list(mirror)
 
 
+def test_an_item_whose_deletion_was_answered_before_its_creation_is_there_and_can_be_deleted() -> None:
+    mirror = mirror_of([("a", 0)])
+    (creation,) = mirror.sync([("a", 0), ("b", 0)], same)
+    (deletion,) = mirror.sync([("a", 0)], same)
+    mirror.removed("b", deletion)
+    mirror.added(("b", 0), None, creation)
+    assert list(mirror) == [("b", 0), ("a", 0)]
+    assert [(change.item_id, change.value) for change in mirror.sync([("a", 0)], same)] == [("b", None)]
+
+
 @given(ids, ids)
 def test_as_many_items_as_possible_stay(before: list[str], after: list[str]) -> None:
     changes = mirror_of([(i, 0) for i in before]).sync([(i, 0) for i in after], same)

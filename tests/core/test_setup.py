@@ -120,6 +120,23 @@ def test_what_is_refused_ahead_and_again_is_told() -> None:
     assert effect.failure.kind is Kind.FATAL
 
 
+@pytest.mark.parametrize(("kept", "over"), [("audio/pcm", True), ("audio/pcmu", False), (None, False)])
+def test_a_server_that_uses_another_audio_format_than_asked_ends_the_session(kept: str | None, over: bool) -> None:
+    wanted = transcription_payload({"format": {"type": "audio/pcmu"}}, {})
+    setup = Setup(wanted, lambda kind: kind)
+    setup.configure(wanted, "key")
+    setup.opened()
+    box = {} if kept is None else {"format": {"type": kept, "rate": 24000}}
+    effects = setup.updated(SessionUpdated({"audio": {"input": box}}))
+    ended = [effect for effect in effects if isinstance(effect, fx.Disconnect)]
+    assert bool(ended) is over
+    assert (setup.phase is Phase.READY) is not over
+    if over:
+        failure = ended[0].failure
+        assert (failure.kind, failure.code) == (Kind.FATAL, "format_not_kept")
+        assert setup.config.abandon() == ["key"]
+
+
 def test_a_connection_begins_with_the_whole_configuration() -> None:
     server = Server()
     assert server.setup.phase is Phase.CLOSED

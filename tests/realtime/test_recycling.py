@@ -8,7 +8,8 @@ import base64
 import pytest
 from livekit.agents import APIConnectOptions
 
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, speak
+from livekit_plugins_openai_ga import MCPTool
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake, RejectHandshake, SwallowOn
 from livekit_plugins_openai_ga.realtime import shell
 
@@ -49,6 +50,22 @@ async def test_it_waits_for_a_reply_however_that_ends(open_session, reading, tur
         assert ended == statuses
         await goes_on(call, server, reading)
         assert all(error.recoverable for error in call.errors)
+
+
+async def test_it_waits_for_a_call_that_the_server_runs(open_session, reading):
+    calls = (MCPCall("shop", "find", output="3 pairs", seconds=1.3),)
+    script = Script([Turn(mcp=calls), *[Turn(say="Still here.")] * 3])
+    async with Emulator(script, knobs=Knobs(mcp_in_response=False)) as server:
+        call = open_session(server, max_session_duration=AGE)
+        shop = MCPTool(server_label="shop", server_url="https://shop.test/mcp", require_approval="never")
+        await call.session._update_session(instructions=PROMPT, tools=[shop])
+        await call.session.generate_reply()
+        await server.wait_until(lambda: server.sent("response.done"))
+        call.session.interrupt()  # no reply waits for the call
+        answer = await call.first("generation_created", 2)
+        assert await reading(answer) != []
+        assert len(server.sent("response.mcp_call.completed")) == 1
+        await goes_on(call, server, reading)
 
 
 async def test_a_reply_that_never_ends_is_not_waited_for_for_ever(open_session, reading, monkeypatch):

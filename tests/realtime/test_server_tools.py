@@ -129,7 +129,7 @@ async def test_an_interrupted_reply_is_answered_when_its_call_has_ended(open_ses
 # -- approvals -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_call_runs_when_it_is_approved_and_the_agent_answers(open_session, reading):
+async def test_a_call_runs_when_it_is_approved_and_the_agent_answers(open_session, reading, caplog):
     async with emulator(ASKS, TELLS) as server:
         call = open_session(server)
         asked = on(call, "mcp_approval_requested")
@@ -138,6 +138,7 @@ async def test_a_call_runs_when_it_is_approved_and_the_agent_answers(open_sessio
         (request,) = asked
         assert (request.server_label, request.name, request.arguments) == ("shop", "find", '{"what": "socks"}')
         assert "socks" not in repr(request)
+        assert "nobody listens" not in caplog.text
         request.approve()
         answer = await call.first("generation_created", 2)
         assert [text for text, _ in await reading(answer)] == ["There are three pairs."]
@@ -261,7 +262,7 @@ async def test_livekit_is_told_of_a_call_when_it_has_its_result(open_session, re
         ]
 
 
-@pytest.mark.parametrize("kept", ["as it is", "copied", "without calls"])
+@pytest.mark.parametrize("kept", ["as it is", "made anew", "without calls"])
 async def test_a_context_that_comes_back_changes_nothing(open_session, reading, kept):
     async with emulator(Turn(say="Wait.", mcp=(ASK,)), TELLS) as server:
         call = open_session(server)
@@ -269,8 +270,10 @@ async def test_a_context_that_comes_back_changes_nothing(open_session, reading, 
         await reading(await call.session.generate_reply())
         before = [item["id"] for item in server.sessions[0].items]
         context = call.session.chat_ctx
-        if kept != "as it is":
-            context = context.copy(**({"tools": []} if kept == "without calls" else {}))
+        if kept == "made anew":
+            context = llm.ChatContext.from_dict(context.to_dict())
+        elif kept == "without calls":
+            context = context.copy(tools=[])
         await call.session.update_chat_ctx(context)
         await call.session.update_instructions("All quiet.")
         assert [item["id"] for item in server.sessions[0].items] == before
