@@ -18,6 +18,7 @@ from livekit import rtc
 from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
+from livekit_plugins_openai_ga.emulator.faults import CloseOn
 
 from . import sound
 from .conftest import Microphone
@@ -44,6 +45,8 @@ GRACE = 1.0
 def script() -> Script:
     """In each language, the first who is interpreted says one thing and the next the other."""
     spoken = (SAID, THEN) * 5
+    for text in (*SAID.values(), *THEN.values()):
+        speak(text, "alloy", 1.0)  # kept by the voice: nobody waits for it
     return Script(
         translations={each: [Turn(heard=said["en"], say=said[each]) for said in spoken] for each in SAID},
     )
@@ -104,8 +107,11 @@ class Member:
 
         def over() -> bool:
             ear = self.caller.ears.get(sid)
-            end = ear.stretches()[-1][1] if ear and ear.audible else 0.0
-            return end > since and (end < loop.time() - 1.0 or sid not in self._published())
+            if ear is None or ear.began is None or not ear.audible:
+                return False
+            end, now = ear.stretches()[-1][1], ear.began + len(ear.pcm) / 2 / sound.RATE
+            _, track = self._published().get(sid, ("", None))
+            return end > since and (now - end > 1.0 or track is None or not track.subscribed)
 
         await self.caller.until(over)
         await self.caller.until(lambda: self.read(sid)[-1:] == [text])
@@ -131,15 +137,21 @@ def example() -> ModuleType:
 
 
 @contextlib.asynccontextmanager
-async def meeting(livekit: LiveKitServer, room: str, languages: Mapping[str, str]) -> AsyncIterator[dict[str, Member]]:
-    """One member for each identity and language, who speaks that and wants to hear it."""
+async def meeting(
+    livekit: LiveKitServer, room: str, languages: Mapping[str, str], *, choosy: bool = True
+) -> AsyncIterator[dict[str, Member]]:
+    """One member for each identity and language, who speaks that and wants to hear it.
+
+    `choosy`: they do what the page shows. Others subscribe to whatever they are allowed to.
+    """
     follow = follow_interpreters()
     async with contextlib.AsyncExitStack() as stack:
         members = {}
         for identity, language in languages.items():
             caller = await stack.enter_async_context(RoomCaller.join(livekit.url, livekit.token(identity, room)))
             members[identity] = member = Member(caller)
-            follow(caller.room)
+            if choosy:
+                follow(caller.room)
             await member.speaks(language)
             member.track = await caller.publish_microphone(member.microphone)
         yield members
@@ -269,18 +281,60 @@ async def test_a_long_mute_closes_the_session_and_speaking_again_opens_one(
         await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
 
 
+async def test_nobody_gets_an_interpreter_into_another_language(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de", "cem": "klingon"}, choosy=False) as members,
+    ):
+        ann, bea, cem = members["ann"], members["bea"], members["cem"]
+        await ann.gets("bea", "cem", "interpreter:en:bea", "interpreter:en:cem")
+        await bea.gets("ann", "cem", "interpreter:de:ann", "interpreter:de:cem")
+        await cem.gets("ann", "bea")  # there are none for cem, and the others do not mind
+        ann.microphone.say(SAID["en"])
+        await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
+        await cem.caller.until(lambda: cem.audible(cem.sid("ann")))
+        assert cem.caller.captions == {}
+        assert sessions(model) == ["de", "de", "en", "en"]
+
+
 async def test_an_interpreter_that_fails_leaves_the_others_alone(
     livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with (
         Emulator(script()) as model,
         interpreting(livekit, room_name, example, model, monkeypatch),
-        meeting(livekit, room_name, {"ann": "en", "bea": "de", "cem": "klingon"}) as members,
+        meeting(livekit, room_name, {"ann": "en", "bea": "de"}) as members,
     ):
-        ann, bea, cem = members["ann"], members["bea"], members["cem"]
-        await bea.gets("interpreter:de:ann", "interpreter:de:cem")
-        await cem.gets("ann", "bea")
-        ann.microphone.say(SAID["en"])
+        ann, bea = members["ann"], members["bea"]
+        await ann.gets("interpreter:en:bea")
+        await bea.gets("interpreter:de:ann")
+        quota = ("insufficient_quota", "You exceeded your current quota.")
+        model.add_fault(CloseOn("session.input_audio_buffer.append", 4000, error=quota))
+        await model.wait_until(lambda: len(sessions(model)) == 1)
+        if sessions(model) == ["de"]:
+            await ann.gets("bea")
+            await bea.gets("interpreter:de:ann")
+        else:
+            await bea.gets("ann")
+            await ann.gets("interpreter:en:bea")
+        assert len(model.sessions) == 2
+
+
+async def test_a_connection_that_is_lost_while_somebody_speaks_is_not_noticed(
+    livekit: LiveKitServer, room_name: str, example: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with (
+        Emulator(script()) as model,
+        interpreting(livekit, room_name, example, model, monkeypatch),
+        meeting(livekit, room_name, {"ann": "en", "bea": "de"}) as members,
+    ):
+        ann, bea = members["ann"], members["bea"]
+        await bea.gets("interpreter:de:ann")
+        ann.microphone.say(THEN["en"])
+        await model.wait_until(lambda: bool(model.sent("session.output_transcript.delta")), timeout=20)
+        await model.drop()
         await bea.hears(bea.sid("interpreter:de:ann"), SAID["de"])
-        await ann.gets("interpreter:en:bea", "interpreter:en:cem")
         assert len(model.sessions) == 4
