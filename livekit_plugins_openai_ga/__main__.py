@@ -1,10 +1,10 @@
-"""`python -m livekit_plugins_openai_ga`: the package's commands; `--help` lists them."""
+"""`python -m livekit_plugins_openai_ga`: the same as the command `livekit-openai-ga`; `--help` lists what it can do."""
 
 from __future__ import annotations
 
 import sys
 
-from .devtools.cli import main
+from .cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(program="python -m livekit_plugins_openai_ga"))

@@ -41,7 +41,8 @@ LAWS: dict[str, frozenset[str]] = {
     "edge": frozenset({"wire", "core", "transport"}),
     "devtools": frozenset({"wire", "core", "transport", "edge", "emulator"}),
     # `python -m livekit_plugins_openai_ga`; nothing imports it.
-    "__main__": frozenset({"devtools"}),
+    "cli": frozenset({"wire", "core", "transport", "edge", "emulator", "devtools"}),
+    "__main__": frozenset({"cli"}),
 }
 # Room, or module -> what it may import that is neither ours nor the standard library's.
 FOREIGN: dict[str, frozenset[str]] = {
@@ -54,6 +55,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
+    "cli": frozenset(),
     "__main__": frozenset(),
 }
 WORLD = frozenset({"asyncio", "time", "socket", "ssl", "threading", "random", "os", "datetime", "logging"})

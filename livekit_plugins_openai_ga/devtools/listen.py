@@ -28,6 +28,8 @@ from .display import clean
 from .sound_in import AudioFile, Microphone, SoundIn
 from .transcripts import FORMATS, TerminalWriter, TextWriter, Transcript, Writer
 
+NAME = "listen"
+
 DEFAULT_MODEL = "gpt-live-transcribe"
 """Tells its words while they are spoken."""
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from livekit_plugins_openai_ga.devtools import cli
+from livekit_plugins_openai_ga import cli
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import (
     DelayTranscription,

@@ -1,4 +1,4 @@
-"""`python -m livekit_plugins_openai_ga`: its commands, and what it says when it is asked for none."""
+"""The command line: its commands, and what it says when it is asked for none."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from livekit_plugins_openai_ga import __version__
-from livekit_plugins_openai_ga.devtools import cli
+from livekit_plugins_openai_ga import __version__, cli
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +35,7 @@ def test_wrong_arguments_end_with_usage(arguments: list[str], capsys: pytest.Cap
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m livekit_plugins_openai_ga")
+    assert capsys.readouterr().err.startswith("usage: livekit-openai-ga")
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
