@@ -72,7 +72,10 @@ _ATTACH = "Pass the `call_id` of a call that goes on, with a key of the project 
 _BILLING = "Add credit or raise the limit at https://platform.openai.com/settings/organization/billing."
 _KEY = "Set `api_key` (or OPENAI_API_KEY; on Azure AZURE_OPENAI_API_KEY) to a valid key of the right project."
 _ACCESS = "Give the key access in the OpenAI project's settings, or use another key."
-_MODEL = "Set `model` to one that this key may use here, such as gpt-realtime-2.1 (or gpt-transcribe, for an STT)."
+_MODEL = (
+    "Set `model` to one that this key may use here, such as gpt-realtime-2.1 (STT: gpt-transcribe; "
+    "Translator: gpt-realtime-translate)."
+)
 _BETA = "Remove the `OpenAI-Beta: realtime=v1` header; if a proxy or gateway adds it, update it."
 _VALUE = "Change the named parameter to an accepted value."
 _SUPPORTED = "Remove the named parameter, or choose a model that supports it."

@@ -22,7 +22,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm
 
-from livekit_plugins_openai_ga import STT, RealtimeModel
+from livekit_plugins_openai_ga import STT, RealtimeModel, Translator
 from livekit_plugins_openai_ga.connection import Connection
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import (
@@ -278,6 +278,29 @@ async def upload(azure: bool, given: dict[str, Any], printed: Printed) -> list[B
     return await recognize(azure, given, printed, use_realtime=False)
 
 
+async def interpret(azure: bool, given: dict[str, Any], printed: Printed) -> list[BaseException]:
+    """A stream of translation. Azure has none."""
+    translator = Translator(target_language="de", **given, conn_options=CONN)
+    translation = translator.stream()
+    errors = listen_for_errors(translation, printed)
+    with contextlib.suppress(RuntimeError):  # it is over already, by an error that comes below
+        for frame in speech():
+            translation.push_frame(frame)
+            await asyncio.sleep(0)
+    translation.end_input()
+    try:
+        async for _ in translation.transcript:
+            pass
+    except APIError as exc:
+        errors.append(exc)
+    printed.everything_alive()
+    for thing in (translator, translation, translation.options, translation.info):
+        printed.add("repr", thing)
+        printed.pickled(thing)
+    await translator.aclose()
+    return errors
+
+
 async def mint(azure: bool, given: dict[str, Any], printed: Printed) -> list[BaseException]:
     """A client secret is made, and a call of somebody else's hung up."""
     model, errors = realtime(azure, given), []
@@ -308,12 +331,13 @@ PLAYED = [
     *(("conversation", "an update refused", who) for who in WHO if who != "a key"),
     *((kind, "401 with the keys", who) for kind in KINDS for who in WHO if who not in ("a key", "a gateway's key")),
 ]
+PLAYED += [("translation", scene, "a key") for scene in SCENES if scene not in SPOKEN | WRITTEN]
 PLAYED.remove(("client secret", "401 with the keys", "an ephemeral key"))  # it cannot make another
 
 
 @pytest.mark.parametrize(("kind", "scene", "who"), PLAYED)
 async def test_no_key_is_printed(kind: str, scene: str, who: str, printed: Printed) -> None:
-    played, _ = KINDS[kind]
+    played = interpret if kind == "translation" else KINDS[kind][0]
     async with Emulator(Script([Turn(heard="good morning", say="Good morning.")] * 3)) as server:
         server.secrets.mint({"type": "realtime"}, value=EPHEMERAL)
         azure, given = WHO[who](server)

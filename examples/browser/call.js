@@ -6,6 +6,8 @@ const transcript = document.getElementById("transcript");
 const speaker = document.getElementById("speaker");
 const NAMES = { user: "You", assistant: "Shop" };
 
+const BY_ITSELF = new URLSearchParams(location.search).has("secret");
+
 let call = null;
 
 button.onclick = () => (call ? stop("Call ended") : start());
@@ -24,8 +26,7 @@ async function start() {
     const events = peer.createDataChannel("oai-events");
     events.onmessage = (message) => heard(JSON.parse(message.data));
     await peer.setLocalDescription();
-    const answer = await fetch("/call", { method: "POST", body: peer.localDescription.sdp });
-    if (!answer.ok) throw new Error(await answer.text());
+    const answer = await (BY_ITSELF ? callByItself : callByServer)(peer.localDescription.sdp);
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
     button.textContent = "Stop";
     button.className = "stop";
@@ -33,6 +34,23 @@ async function start() {
     stop(error.message, true);
   }
   button.disabled = false;
+}
+
+async function post(url, body = "", headers = {}) {
+  const answer = await fetch(url, { method: "POST", body, headers });
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer;
+}
+
+function callByServer(offer) {
+  return post("/call", offer);
+}
+
+async function callByItself(offer) {
+  const { url, secret } = await (await post("/secret")).json();
+  const answer = await post(url, offer, { Authorization: `Bearer ${secret}`, "Content-Type": "application/sdp" });
+  await post("/made", answer.headers.get("Location"));
+  return answer;
 }
 
 function stop(why, bad = false) {

@@ -4,6 +4,10 @@ The sound never comes here: the page has it. The agent has the tools, the instru
 
 With a key of OpenAI's: OPENAI_API_KEY=sk-... python examples/browser/server.py
 Without one:            python examples/browser/server.py --local
+
+The page's offer goes to OpenAI by way of this server. Opened with `?secret`, the page takes it there by itself, with a
+key for one call that this server makes. Whoever can reach this server can do both: know your callers before you open it
+to the world.
 """
 
 import argparse
@@ -12,9 +16,10 @@ import os
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from livekit.agents import Agent, AgentSession, APIError, function_tool
 from livekit.plugins import openai_ga
-from livekit.plugins.openai_ga.rest import Calls
+from livekit.plugins.openai_ga.rest import Calls, create_client_secret
 
 HERE = Path(__file__).parent
 SCRIPT = HERE.parent / "scripts" / "browser.json"
@@ -47,16 +52,39 @@ async def attach(call_id: str) -> None:
     await session.aclose()
 
 
+def begin(app: web.Application, call_id: str) -> None:
+    agents = app[AGENTS]
+    agents.add(task := asyncio.create_task(attach(call_id)))
+    task.add_done_callback(agents.discard)
+
+
 async def call(request: web.Request) -> web.Response:
     """The page's offer goes to OpenAI, with a key that the page never sees. OpenAI's answer goes back."""
+    made = await Calls(openai_ga.RealtimeModel(voice="marin")).create(await request.text())
+    begin(request.app, made.call_id)
+    return web.Response(status=201, text=made.sdp, content_type="application/sdp")
+
+
+async def secret(request: web.Request) -> web.Response:
+    """A key with which the page can make a call itself, within a minute."""
+    model = openai_ga.RealtimeModel(voice="marin")
+    minted = await create_client_secret(model, expires_after=60)
+    return web.json_response({"secret": minted.value, "url": f"{model.options.connection.base_url}/realtime/calls"})
+
+
+async def made(request: web.Request) -> web.Response:
+    """The page made a call: its address ends in the id."""
+    begin(request.app, (await request.text()).rpartition("/")[2])
+    return web.Response(status=204)
+
+
+@web.middleware
+async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What OpenAI refuses, the page shows."""
     try:
-        made = await Calls(openai_ga.RealtimeModel(voice="marin")).create(await request.text())
+        return await handler(request)
     except (APIError, ValueError) as refused:
         return web.Response(status=502, text=str(refused))
-    agents = request.app[AGENTS]
-    agents.add(task := asyncio.create_task(attach(made.call_id)))
-    task.add_done_callback(agents.discard)
-    return web.Response(status=201, text=made.sdp, content_type="application/sdp")
 
 
 async def page(request: web.Request) -> web.FileResponse:
@@ -67,10 +95,11 @@ AGENTS = web.AppKey("agents", set[asyncio.Task[None]])
 
 
 def app() -> web.Application:
-    made = web.Application()
-    made[AGENTS] = set()
-    made.add_routes([web.get("/", page), web.get("/call.js", page), web.post("/call", call)])
-    return made
+    shop = web.Application(middlewares=[refusals])
+    shop[AGENTS] = set()
+    shop.add_routes([web.get("/", page), web.get("/call.js", page)])
+    shop.add_routes([web.post("/call", call), web.post("/secret", secret), web.post("/made", made)])
+    return shop
 
 
 async def serve(port: int) -> None:

@@ -13,8 +13,11 @@ from ..wire.translation import ENGINE_FRAME_BYTES, ENGINE_FRAME_MS
 
 STEP_S = ENGINE_FRAME_MS / 1000
 
-PATIENCE_S = STEP_S + 0.1
+PATIENCE_S = 0.5
 """A source that sent nothing for this long is silent. Less would cut words of one whose frames come unevenly."""
+
+STALL_S = 0.1
+"""Who held the clock up held the frames up, too: so much later they are there."""
 
 
 class Pacing:
@@ -22,6 +25,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self._held = b""
+        self._stalled = False  # the clock was late last time
         self.due: float | None = None
         """When silence is filled in, unless audio comes before; None: never, as things are."""
 
@@ -45,9 +49,15 @@ class Pacing:
     def fill(self, rest: bytes, now: float) -> list[bytes]:
         """It is due: `rest`, what is left of the source's audio, and a step with silence in it.
 
-        Who comes later than that gets one step, too: silence is not made up for.
+        A clock that comes a step too late, or more, was held up, and is asked to come again. Then it gets one step,
+        too: silence is not made up for.
         """
         late = 0.0 if self.due is None else now - self.due
+        self._stalled = late >= STEP_S and not self._stalled
+        if self._stalled:
+            steps = self.push(rest, now)
+            self.due = now + STALL_S
+            return steps
         steps = self.flush(rest) or [bytes(ENGINE_FRAME_BYTES)]
         self.due = now + STEP_S - (late if late < STEP_S else 0.0)
         return steps

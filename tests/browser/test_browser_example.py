@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 
 from livekit_plugins_openai_ga.emulator import Emulator, Script
-from livekit_plugins_openai_ga.rest import create_client_secret
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENERGY = """async () => {
@@ -19,18 +18,6 @@ ENERGY = """async () => {
   for (const report of (await call.peer.getStats()).values())
     if (report.type === "inbound-rtp" && report.kind === "audio") energy += report.totalAudioEnergy;
   return energy;
-}"""
-
-CALL_WITH_A_SECRET = """async ([url, secret]) => {
-  const peer = new RTCPeerConnection();
-  (await navigator.mediaDevices.getUserMedia({ audio: true })).getTracks().forEach((track) => peer.addTrack(track));
-  const events = peer.createDataChannel("oai-events");
-  const first = new Promise((tell) => (events.onmessage = (message) => tell(JSON.parse(message.data))));
-  await peer.setLocalDescription();
-  const headers = { Authorization: `Bearer ${secret}`, "Content-Type": "application/sdp" };
-  const answer = await fetch(url, { method: "POST", body: peer.localDescription.sdp, headers });
-  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
-  return { location: answer.headers.get("Location"), instructions: (await first).session.instructions };
 }"""
 
 
@@ -93,11 +80,21 @@ async def test_a_browser_talks_with_the_model_and_the_agent_on_the_server_answer
     assert next(iter(server.calls)).outcome == "the caller left"
 
 
-async def test_a_page_with_a_client_secret_calls_by_itself(shop, microphone, open_page):
+async def test_a_page_with_a_client_secret_calls_by_itself_and_has_the_same_agent(shop, microphone, open_page):
     server, url = shop
-    session = {"type": "realtime", "instructions": "Minted."}
-    secret = await create_client_secret(session=session, base_url=server.base_url, api_key="sk-test")
+    page = await open_page(f"{url}/?secret", microphone((6.0, "It is number forty two.")))
+    await page.click("#button")
+    await page.wait_for_selector("li.tool >> text=order_status")
+    await page.wait_for_selector("li.assistant:not(.waiting) >> text=on its way", timeout=20_000)
+    made = next(r for r in server.requests if (r.method, r.path) == ("POST", "/v1/realtime/calls"))
+    assert made.headers["authorization"].startswith("Bearer ek_")
+    assert server.sessions[0].config["instructions"].startswith("You answer the phone")
+
+
+async def test_the_page_shows_what_openai_refuses(shop, microphone, open_page, monkeypatch):
+    _, url = shop
+    monkeypatch.setenv("OPENAI_API_KEY", "ek_expired")
     page = await open_page(url, microphone())
-    told = await page.evaluate(CALL_WITH_A_SECRET, [f"{server.base_url}/realtime/calls", str(secret.value)])
-    assert told["location"].startswith("/v1/realtime/calls/rtc_")
-    assert told["instructions"] == "Minted."
+    await page.click("#button")
+    await page.wait_for_selector("#status.bad")
+    assert "client secret" in await page.inner_text("#status.bad")

@@ -6,6 +6,8 @@ import base64
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.interpreting import (
@@ -287,3 +289,42 @@ def test_it_is_quiet_when_both_sides_were_silent_for_two_seconds(stage: Stage) -
 )
 def test_what_counts_as_speech(pcm: bytes, is_loud: bool) -> None:
     assert loud(pcm) is is_loud
+
+
+PLACES = st.sampled_from([None, 0, 200, 400, 600, 1000, 5000, -7, 10**15, 0.5])
+STEPS = st.one_of(
+    st.tuples(st.just("audio"), PLACES, st.sampled_from([LOUD, QUIET, b"", b"x"])),
+    st.tuples(st.just("text"), PLACES, st.sampled_from(["", "a", "\ud800"])),
+    st.tuples(st.just("source"), PLACES, st.sampled_from(["", "a"])),
+    st.tuples(st.just("error"), st.sampled_from(["invalid_value", "session_expired", "", "invalid_api_key"])),
+    st.sampled_from([("updated",), ("ended",), ("opened",), ("closed",), ("put",), ("finish",), ("renew",), ("use",)]),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_any_order_of_events_and_calls_is_stood(steps: list[tuple[Any, ...]]) -> None:
+    stage, finished, closes = Stage(), 0, 0
+    calls: dict[str, Any] = {
+        "audio": stage.audio,
+        "text": stage.text,
+        "source": stage.source,
+        "error": lambda code: stage.error(code=code),
+        "updated": lambda: stage.core.receive(SessionUpdated(PAYLOAD)),
+        "ended": lambda: stage.core.receive(translation.SessionClosed()),
+        "opened": stage.core.opened,
+        "closed": stage.core.closed,
+        "put": lambda: stage.core.put(STEP),
+        "finish": stage.core.finish,
+        "renew": stage.core.renew,
+        "use": lambda: stage.core.configure(PAYLOAD, "k"),
+    }
+    for name, *given_ in steps:
+        if name == "opened":
+            stage.core.closed()
+            closes = 0
+        effects = calls[name](*given_) or []
+        closes += len(of(effects, CloseSession))
+        finished += len(of(effects, fx.Finished))
+        assert closes <= 1, "one connection's session is ended once"
+        assert not (finished and of(effects, Translated)), "nothing is told behind the end"
+    assert finished <= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livekit_plugins_openai_ga.core.pacing import PATIENCE_S, STEP_S, Pacing
+from livekit_plugins_openai_ga.core.pacing import PATIENCE_S, STALL_S, STEP_S, Pacing
 from livekit_plugins_openai_ga.wire.translation import ENGINE_FRAME_BYTES as STEP
 
 SPEECH = bytes([1, 2]) * (STEP // 2)
@@ -70,10 +70,26 @@ def test_what_waited_to_be_resampled_goes_before_the_silence():
     assert pacing.fill((SPEECH * 2)[960 : STEP + 4], PATIENCE_S) == [SPEECH, SPEECH[:4] + bytes(STEP - 4)]
 
 
-def test_a_clock_that_comes_much_too_late_fills_in_one_step_only():
+def test_a_clock_that_comes_much_too_late_comes_again_and_fills_in_one_step_only():
     pacing = begun()
-    assert pacing.fill(b"", 10.0) == [SILENCE]
-    assert pacing.due == 10.0 + STEP_S
+    assert pacing.fill(b"", 10.0) == []
+    assert pacing.due == 10.0 + STALL_S
+    assert pacing.fill(b"", 10.0 + STALL_S) == [SILENCE]
+    assert pacing.due == 10.0 + STALL_S + STEP_S
+
+
+def test_frames_that_were_held_up_with_the_clock_are_not_cut_by_silence():
+    pacing = begun()
+    pacing.push(SPEECH[:960], 0.0)
+    assert pacing.fill(SPEECH[960:1920], 3.0) == []
+    assert pacing.push(SPEECH[1920:] + SPEECH, 3.01) == [SPEECH, SPEECH]
+
+
+def test_a_clock_that_is_always_much_too_late_fills_in_all_the_same():
+    pacing, steps = begun(), []
+    for now in range(1, 11):
+        steps += pacing.fill(b"", float(now))
+    assert steps == [SILENCE] * 5
 
 
 def test_a_clock_that_comes_a_little_late_keeps_the_pace():
