@@ -146,10 +146,12 @@ class _Reader:
 
     def target(self, row: list[Token], sign: int) -> str:
         """The name to the left of an equals sign, past a type: `const session: Session = ...`."""
-        for place in range(sign - 1, max(sign - 14, -1), -1):
+        generic = 0
+        for place in range(sign - 1, max(sign - 24, -1), -1):
+            generic += (row[place].text == ">") - (row[place].text == "<")
             if row[place].text in _DECLARES:
                 return row[place + 1].text
-            if row[place].text in (";", ",", *_ASSIGNS):
+            if not generic and row[place].text in (";", ",", *_ASSIGNS):
                 break
         parts: list[str] = []
         place = sign - 1

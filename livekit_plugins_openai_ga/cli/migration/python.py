@@ -124,6 +124,10 @@ class _Reader:
                     inner += [Text(*self.span(tree.slice), value=str(tree.slice.value), key=True)]
                 else:
                     inner.append(self.node(tree.slice))
+                    if last(_dotted(tree.value)) == "Literal":  # names that a type allows, not one that is used
+                        for child in inner[-1].inside():
+                            if isinstance(child, Text):
+                                child.key = True
             tree = tree.value
         if not isinstance(tree, ast.Name):
             inner.append(self.node(tree))
