@@ -70,7 +70,7 @@ def _folder(folder: Path, ignored: _Ignored) -> Iterator[File]:
         elif not entry.is_symlink() or (entry.is_file() and not os.path.isdir(entry.path)):
             language = language_of(entry.name)
             if language and not _GENERATED.search(entry.name) and not ignored.covers(entry.path, False):
-                yield _read(entry.path, language)
+                yield _read(entry.path.removeprefix(f".{os.sep}"), language)
 
 
 def _read(path: str, language: str) -> File:

@@ -76,7 +76,7 @@ def without(node: Object | List, part: Entry | Node, source: Source) -> tuple[Ed
 
 def nest(node: Object, source: Source) -> Restructured | None:
     """The rewrite of a session's fields, or None when it is not safe or nothing is to be done."""
-    if None in node.keys or "audio" in node.keys or _has_comment(node, source):
+    if not node.entries or None in node.keys or "audio" in node.keys or _has_comment(node, source):
         return None
     style = _style(node, source)
     sides: dict[str, dict[str, str]] = {}
@@ -167,18 +167,10 @@ def _audio(sides: dict[str, dict[str, str]], style: _Style) -> str:
 def _style(node: Object, source: Source) -> _Style:
     first = node.entries[0]
     bare = first.bare and node.braces
-    quote = '"'
-    for entry in node.entries:
-        for written in (
-            source.text[entry.key_node.start : entry.key_node.start + 1],
-            source.text[entry.value.start :][:1],
-        ):
-            if written in ("'", '"'):
-                quote = written
-                break
-        else:
-            continue
-        break
+    before = source.text[: node.start]
+    firsts = [source.text[place] for one in node.entries for place in (one.start, one.value.start)]
+    nearest = "'" if before.rfind("'") > before.rfind('"') else '"'
+    quote = next((first for first in firsts if first in ("'", '"')), nearest)
     begin = source.text.rfind("\n", node.start, first.start)
     if begin < 0:
         return _Style(bare, quote, "", "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from .tokens import Token, tokens
 from .tree import Call, Entry, List, Name, Node, Object, Source, Text, last
 
@@ -110,7 +112,10 @@ class _Reader:
             entry = self.entry(part, function, depth)
             if entry:
                 entries.append(entry)
-        return Object(group.start, group.end, entries=entries)
+        inside = group.inside or []
+        signs = [token.text if token.kind == "sign" else "" for token in inside]
+        shape = ";" in signs or ("?", ":") in pairwise(signs)
+        return Object(group.start, group.end, entries=entries, shape=shape)
 
     def entry(self, part: list[Token], function: str, depth: int) -> Entry | None:
         first = part[0]

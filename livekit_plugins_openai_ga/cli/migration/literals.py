@@ -114,7 +114,7 @@ def _header(node: Text) -> Iterator[Finding]:
 
 
 def _event(node: Text, place: Place, source: str) -> Iterator[Finding]:
-    value = node.value
+    value = node.value.removeprefix("server.")  # as OpenAI's beta client for JavaScript has them
     if value in _CLIENT_EVENTS:
         instead = f'{_CLIENT_EVENTS[value]} with session.type "transcription"'
         yield _found("client-event", node, instead, edits=_swap(node, value, _CLIENT_EVENTS[value]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -41,6 +41,9 @@ _OLD_FORMATS = MappingProxyType({"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu"
 _CONTENT = MappingProxyType({"text": "output_text", "audio": "output_audio"})
 _WRAPPERS = frozenset({"dumps", "stringify", "assign", "dict", "freeze", "deepcopy", "copy", "encode", "parse"})
 _FRAMEWORK_KEYS = frozenset({"model_name", "modelName", "agent_name"})
+_UPDATES = re.compile(r"""["'`](?:transcription_)?session\.update["'`]""")
+"""In such a text, `session` is the name of a session that goes to the server."""
+
 _MINTS = re.compile(r"/realtime/(?:transcription_)?sessions(?![\w/-])")
 _MAKES_BETA_SESSION = ("beta.realtime.sessions.create", "beta.realtime.transcription_sessions.create", "updateSession")
 _MAKES_SECRET = ("realtime.client_secrets.create", "realtime.clientSecrets.create")
@@ -58,6 +61,8 @@ class _Payload:
 
 def in_payloads(source: Source) -> Iterator[Finding]:
     """All that is wrong in sessions, replies and items that can be told as such."""
+    if _UPDATES.search(source.text):
+        yield from _put_into(frozenset({"session"}), source, "session-field", frozenset(SESSION_FIELDS))
     for payload in _Finder(source).all():
         if payload.kind == "session":
             yield from _session(payload, source)
@@ -215,7 +220,7 @@ class _Finder:
 def _session(payload: _Payload, source: Source) -> Iterator[Finding]:
     node = payload.node
     changed = any(name in payload.names for name, _, _, _ in source.stored)
-    restructured = nest(node, source) if payload.whole and node.braces and not changed else None
+    restructured = nest(node, source) if payload.whole and node.braces and not (changed or node.shape) else None
     yield from _fields(payload, source, "session-field", frozenset(SESSION_FIELDS), restructured)
     yield from _both_modalities(node)
     yield from _formats(node)
@@ -226,7 +231,7 @@ def _session(payload: _Payload, source: Source) -> Iterator[Finding]:
         return
     kind = "transcription" if "transcription" in (source.text if _only_hears(source.text) else "") else "realtime"
     sure = not re.search(r"intent=transcription|transcription_session", source.text) and bool(node.entries)
-    edits = (add_type(node, source),) if sure and node.braces else ()
+    edits = (add_type(node, source),) if sure and node.braces and not node.shape else ()
     place = node.start
     yield Finding(RULES["session-type"], place, node.end, "session without type", f'type: "{kind}"', edits)
 
@@ -249,8 +254,13 @@ def _fields(
                 end = entry.key_node.end
             edits = restructured.edits if restructured else ()
             yield Finding(RULES[rule], start, end, entry.key, SESSION_FIELDS[entry.key], edits)
+    yield from _put_into(payload.names, source, rule, fields)
+
+
+def _put_into(names: Set[str], source: Source, rule: str, fields: frozenset[str]) -> Iterator[Finding]:
+    """Fields that are put in later: `session["voice"] = ...`."""
     for name, key, start, end in source.stored:
-        if name in payload.names and key in fields:
+        if name in names and key in fields:
             yield Finding(RULES[rule], start, end, key, SESSION_FIELDS[key])
 
 

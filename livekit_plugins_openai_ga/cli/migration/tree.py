@@ -68,10 +68,11 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Object(Node):
-    """A dict, an object literal, a JSON object."""
+    """A dict, an object literal, a JSON object. `shape`: TypeScript's type of one, which is not rewritten."""
 
     entries: list[Entry] = field(default_factory=list)
     braces: bool = True
+    shape: bool = False
 
     def get(self, key: str) -> Node | None:
         """The value of the first entry with this key."""
