@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,29 @@ def test_every_rule_says_why() -> None:
     for name, rule in RULES.items():
         assert (name, bool(rule.finds and rule.why)) == (rule.id, True)
     assert {rule.effect for rule in RULES.values()} == set(Effect)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "migrate.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
+
+
+def test_the_page_lists_the_rules() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| (.+) \| (\w+) \| (.+) \|$", PAGE, re.M)
+    assert rows == [(rule.id, rule.finds, rule.effect.value, rule.why) for rule in RULES.values()]
+
+
+def test_the_pages_commands_run_and_show_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [language for language, _ in BLOCKS] == ["bash", "python", "text", "diff"]
+    commands, program, shown, changed = (code for _, code in BLOCKS)
+    put(folder, {"src/bot.py": program, "bot.py": program})
+    for line in commands.splitlines():
+        name, *arguments = line.partition("#")[0].split()
+        assert name == cli.PROGRAM
+        assert cli.main(arguments) == ("--check" in arguments)
+        (folder / "src" / "bot.py").write_text(program)
+    capsys.readouterr()
+    cli.main(["migrate", "bot.py"])
+    assert shown in capsys.readouterr().out
+    cli.main(["migrate", "bot.py", "--diff"])
+    rows = [row for row in capsys.readouterr().out.splitlines() if re.match(r"[-+](?![-+])", row)]
+    assert rows == changed.splitlines()

@@ -57,6 +57,9 @@ def test_precision_and_recall_are_high(record_property: pytest.RecordProperty) -
     precision, recall = right / found_in_all, right / expected_in_all
     record_property("precision", f"{right}/{found_in_all}")
     record_property("recall", f"{right}/{expected_in_all}")
+    page = (CORPUS.parents[2] / "docs" / "migrate.md").read_text()
+    assert f"has {len(FILES)} files" in page
+    assert f"with {expected_in_all} marked leftovers" in page
     assert (precision >= 0.95, recall >= 0.95) == (True, True), f"{precision=:.3f} {recall=:.3f}"
 
 
