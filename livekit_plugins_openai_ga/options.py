@@ -205,9 +205,7 @@ class Options:
         Raises ValueError with a `call_id`: the session is there.
         """
         if self.call_id:
-            raise ValueError(
-                "session is a RealtimeModel with call_id, whose session exists: pass one without it."
-            )
+            raise ValueError("session is a RealtimeModel with call_id, whose session exists: pass one without it.")
         return {"model": self.model, **session.fresh(self.session_payload(None, []))}
 
     def updated(self, given: Mapping[str, Any]) -> Options:
