@@ -236,7 +236,7 @@ async def _ask(provider: KeyProvider, timeout: float) -> Secret:
     def call() -> Any:
         try:
             return _hidden(provider())
-        except (Exception, asyncio.CancelledError) as exc:  # from a thread, it would pass for ours
+        except Exception as exc:
             return _provider_failed(exc)
 
     async def ask() -> Any:

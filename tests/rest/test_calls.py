@@ -167,6 +167,13 @@ async def test_what_may_have_happened_is_not_done_twice(desk: Desk, status: int,
     assert len(desk.told) == times
 
 
+async def test_a_call_is_accepted_with_the_next_key_of_a_provider_whose_key_was_refused(desk: Desk) -> None:
+    desk.answers = [{"status": 401}, {"status": 200}]
+    keys = iter(["sk-old", "sk-new"])
+    await calls(desk, api_key=lambda: next(keys)).accept("rtc_1", {"type": "realtime"})
+    assert [told.headers["authorization"] for told in desk.told] == ["Bearer sk-old", "Bearer sk-new"]
+
+
 # -- calls that are made -------------------------------------------------------------------------------------------
 
 
