@@ -27,7 +27,7 @@ from .. import errors
 from ..core.config import TOLD_AHEAD
 from ..errors import Failure, Kind
 from ..log import socket_logger
-from ..redaction import hide, redact, secrets_in
+from ..redaction import hide, redact, secrets_in, traces
 from ..version import __version__
 from ..wire import client_events, server_events
 from ..wire.client_events import Event
@@ -162,6 +162,8 @@ def _failure(exc: BaseException, endpoint: Endpoint) -> Failure:
 
 
 _WITH_TOOLS = frozenset({"session.update", "response.create"})
+_NAMES = frozenset({"type", "code", "event_id"})
+"""What an error is known by, and what it answers: no texts, and of no use when they are changed."""
 
 
 def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
@@ -171,7 +173,7 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
     for holder in (payload, details):
         error = holder.get("error") if isinstance(holder, dict) else None
         if isinstance(error, dict):
-            texts = {name: value for name, value in error.items() if isinstance(value, str)}
+            texts = {name: value for name, value in error.items() if name not in _NAMES and isinstance(value, str)}
             error.update((name, redact(hide(text, secrets))) for name, text in texts.items())
 
 
@@ -339,7 +341,8 @@ class Link:
         costs an asynchronous context more.
         """
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
-            self._secrets = tuple(dict.fromkeys((*self._secrets, *secrets_in(event))))
+            known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
+            self._secrets = tuple(sorted(known, key=len, reverse=True))
         broadcast((self._socket,), client_events.text(event))
 
     def tell(self, session: Payload) -> None:
