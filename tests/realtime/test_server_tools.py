@@ -335,13 +335,14 @@ async def test_a_header_that_is_no_key_leaves_what_an_error_is_known_by(open_ses
     refused = RejectOn("conversation.item.create", "create_item_refused", f"No create_item. Is it {SECRET}?")
     async with emulator(faults=[refused]) as server:
         call = open_session(server)
-        headers = {"X-Version": version, "X-Key": f"Token {SECRET}"}
+        headers = {"X-Version": version, "X-Kind": "request_error", "X-Key": f"Token {SECRET}"}
         await call.session.update_tools([shop(authorization=None, headers=headers)])
         told = llm.ChatMessage(role="user", content=["Hello."], id="create_item_1")
         await call.session.update_chat_ctx(llm.ChatContext([told]))  # left out, and that is all
         (error,) = [event["error"] for event in call.events[RAW] if event["type"] == "error"]
         (sent,) = server.received("conversation.item.create")
         assert (error["event_id"], error["code"]) == (sent["event_id"], "create_item_refused")
+        assert error["type"] == "invalid_request_error"
         assert error["message"].endswith("Is it [redacted]?")
         assert call.session.chat_ctx.items == []
         assert len(server.sessions) == 1
