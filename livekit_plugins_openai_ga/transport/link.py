@@ -163,7 +163,7 @@ def _failure(exc: BaseException, endpoint: Endpoint) -> Failure:
 
 _WITH_TOOLS = frozenset({"session.update", "response.create"})
 _NAMES = frozenset({"type", "code", "event_id"})
-"""What an error is known by, and what it answers: no texts, and of no use when they are changed."""
+"""What an error is known by, and what it answers: no texts. A word of theirs that is also in a header stays."""
 
 
 def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
@@ -173,8 +173,9 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
     for holder in (payload, details):
         error = holder.get("error") if isinstance(holder, dict) else None
         if isinstance(error, dict):
-            texts = {name: value for name, value in error.items() if name not in _NAMES and isinstance(value, str)}
-            error.update((name, redact(hide(text, secrets))) for name, text in texts.items())
+            texts = {name: value for name, value in error.items() if isinstance(value, str)}
+            for name, text in texts.items():
+                error[name] = redact(text if name in _NAMES else hide(text, secrets))
 
 
 class Link:

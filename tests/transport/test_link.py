@@ -165,7 +165,7 @@ async def test_a_key_that_a_server_takes_for_an_id_is_hidden() -> None:
 
 async def test_what_an_error_answers_is_read_also_when_a_header_says_the_same() -> None:
     wrong = error("invalid_value", "session_1 in session_1 is wrong.")
-    wrong["error"]["event_id"] = "session_1"
+    wrong["error"].update(event_id="session_1", type=KEY)
 
     async with served(lambda connection: created_then(connection, wrong)) as server:
         where = server.endpoint
@@ -174,7 +174,7 @@ async def test_what_an_error_answers_is_read_also_when_a_header_says_the_same() 
         await link.receive()
         told = await link.receive()
         await link.close()
-    assert told["error"]["event_id"] == "session_1"
+    assert (told["error"]["event_id"], told["error"]["type"]) == ("session_1", "[redacted]")
     assert told["error"]["message"] == "[redacted] in [redacted] is wrong."
 
 
