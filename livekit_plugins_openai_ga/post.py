@@ -12,7 +12,7 @@ from livekit.agents.utils import http_context
 
 from . import errors
 from .errors import Failure
-from .redaction import hide
+from .redaction import hide, traces
 from .transport.link import retry_after
 from .wire.endpoint import Endpoint
 
@@ -55,7 +55,7 @@ async def post(
 
     A failure shows none of the `secrets` in the body, and none of those of `where`.
     """
-    hidden = (*where.secrets, *secrets)
+    hidden = (*where.secrets, *traces(secrets))
     try:
         limits = aiohttp.ClientTimeout(total=timeout + read_timeout, connect=timeout)
         async with http.post(

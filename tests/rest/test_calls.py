@@ -227,9 +227,9 @@ def test_an_answer_is_not_printed() -> None:
 @pytest.mark.parametrize("verb", ["create", "accept", "a client secret"])
 async def test_what_an_mcp_server_is_told_is_not_shown_when_the_server_quotes_it(desk: Desk, verb: str) -> None:
     told = {"authorization": "mcp-authorization-1", "server_url": "https://mcp.example/key-in-the-path"}
-    headers = {"X-Team-Key": "mcp-header-of-ours"}
+    headers = {"X-Team-Key": "mcp-header-of-ours", "X-Api-Version": "1", "X-Empty": ""}
     session = {"type": "realtime", "tools": [{"type": "mcp", "server_label": "orders", "headers": headers, **told}]}
-    values = [*told.values(), *headers.values()]
+    values = [*told.values(), headers["X-Team-Key"]]
     error = {"code": "http_error", "message": f"Refused: {', '.join(values)}.", "param": f"tools[0].{values[0]}"}
     desk.answers = [{"status": 400, "text": json.dumps({"error": error})}]
     ours, given = calls(desk), {"base_url": desk.base_url, "api_key": "sk-test"}
@@ -242,7 +242,7 @@ async def test_what_an_mcp_server_is_told_is_not_shown_when_the_server_quotes_it
         await ask[verb]()
     shown = f"{caught.value} {caught.value!r} {caught.value.body!r}"
     assert [value for value in values if value in shown] == []
-    assert "[redacted]" in shown
+    assert "http_error: Refused: [redacted], [redacted], [redacted]. Parameter: tools[0].[redacted]." in shown
     assert all(value.encode() in desk.told[0].body for value in values)
 
 
