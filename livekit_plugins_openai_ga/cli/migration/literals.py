@@ -23,7 +23,9 @@ BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 
 _MINTING = re.compile(r"(?:/v1|\.com|\{\}|^|\})(/realtime/(?:transcription_)?sessions)(?![\w/-])")
 _POSTED = re.compile(r"^https?://\S*/v1/realtime/?(?=\?|$)")
-_AZURE = re.compile(r"/openai/realtime(?=\?|$)|realtimeapi-preview\.ai\.azure\.com")
+_AZURE = re.compile(
+    r"(?:azure\.com|\{\}|^)/openai/realtime(?=\?|$)|/openai/realtime\?\S*api-version=|realtimeapi-preview\.ai\.azure\.com"
+)
 _MODEL_IN_URL = re.compile(r"[?&](model=)([^&#\s\"']*)")
 _SOCKET = re.compile(r"/realtime/?\?")
 _BETA_MODEL = re.compile(r"^(?:openai/|azure/)?(gpt-4o(?:-mini)?-realtime-preview(?:-\d{4}-\d\d-\d\d)?)$")

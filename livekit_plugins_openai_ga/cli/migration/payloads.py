@@ -34,7 +34,9 @@ _RESPONSE_FIELDS = frozenset(
 _OLD_FORMATS = MappingProxyType({"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"})
 _CONTENT = MappingProxyType({"text": "output_text", "audio": "output_audio"})
 _WRAPPERS = frozenset({"dumps", "stringify", "assign", "dict", "freeze", "deepcopy", "copy", "encode", "parse"})
-_FRAMEWORK_KEYS = frozenset({"model_name", "modelName", "agent_name"})
+_OF_FRAMEWORK = re.compile(r"[a-z][A-Z]|^model_name$")
+"""Keys that the wire never had: openai-agents' in Python, and everybody's in JavaScript."""
+
 _UPDATES = re.compile(r"""["'`](?:transcription_)?session\.update["'`]""")
 """In such a text, `session` is the name of a session that goes to the server."""
 
@@ -175,7 +177,12 @@ class _Finder:
     def is_session(self, node: Object, key: str, callee: str) -> bool:
         keys = node.keys
         # A class or a call that takes these as its own names: RealtimeModel(...), SessionProperties(...).
-        of_framework = not node.braces or callee[:1].isupper() or bool(keys & _FRAMEWORK_KEYS) or "ettings" in key
+        of_framework = (
+            not node.braces
+            or callee[:1].isupper()
+            or any(_OF_FRAMEWORK.search(name or "") for name in keys)
+            or "ettings" in key
+        )
         if of_framework or not self.realtime or key in ("response", "item"):
             return False
         if any(_only_beta(entry) for entry in node.entries):

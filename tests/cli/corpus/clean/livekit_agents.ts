@@ -10,3 +10,12 @@ export const session = new voice.AgentSession({
     turn_detection: null,
   }),
 });
+
+const DEFAULTS = {
+  model: 'gpt-realtime-2.1',
+  voice: 'marin',
+  modalities: ['text', 'audio'],
+  turnDetection: null,
+  maxResponseOutputTokens: Infinity,
+};
+const gateway = 'wss://gateway.example.com/proxy/openai/realtime';
