@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,13 @@ def test_every_command_has_help_and_a_name_of_its_own(capsys: pytest.CaptureFixt
             cli.main([command.name, "--help"])
         assert ended.value.code == 0
         assert command.name in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    corpus = Path(__file__).parent / "corpus"
+    command = [sys.executable, "-m", "livekit_plugins_openai_ga", "migrate", str(corpus)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 141)

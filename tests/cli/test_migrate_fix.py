@@ -164,3 +164,10 @@ def test_what_is_nested_too_deeply_is_looked_through_line_by_line() -> None:
         findings, note = scan(deep, language)
         assert [finding.rule.id for finding in findings] == ["model-gone"]
         assert note
+
+
+def test_names_that_stand_for_each_other_are_followed_once() -> None:
+    names = [f"n{number}" for number in range(60)]
+    lines = [f"{one} = {other}" for one in names for other in names]
+    text = "\n".join([*lines, 'n7 = {"voice": 1}', 'realtime({"type": "session.update", "session": n3})'])
+    assert [finding.rule.id for finding in left(text)] == ["session-type", "session-field"]

@@ -84,32 +84,33 @@ class _Finder:
             self.likely(root, "", "")
         return self.found.values()
 
-    def mark(self, node: Node | None, kind: str, *, whole: bool = False, names: frozenset[str] = frozenset()) -> None:
-        for one, through in self.resolve(node, names):
+    def mark(self, node: Node | None, kind: str, *, whole: bool = False) -> None:
+        for one, through in self.resolve(node):
             payload = self.found.setdefault(id(one), _Payload(one, kind, whole))
             payload.names |= through
 
-    def resolve(
-        self, node: Node | None, names: frozenset[str] = frozenset()
-    ) -> Iterator[tuple[Object, frozenset[str]]]:
-        """The objects that `node` may be, with the names they go by."""
-        if isinstance(node, Object):
-            yield node, names
-        elif isinstance(node, Name):
-            name = last(node.dotted)
-            if name not in names:
-                for value in self.source.assigned.get(name, ()):
-                    yield from self.resolve(value, names | {name})
-        elif isinstance(node, Call):
-            if node.last in _WRAPPERS and node.arguments:
-                yield from self.resolve(node.arguments[-1] if node.last == "assign" else node.arguments[0], names)
-            elif node.last not in names:
-                for value in self.source.returned.get(node.last, ()):
-                    yield from self.resolve(value, names | {node.last})
-        elif type(node) is Node:
-            for child in node.children:
-                if isinstance(child, Object):
-                    yield child, names
+    def resolve(self, node: Node | None) -> list[tuple[Object, frozenset[str]]]:
+        """The objects that `node` may be, with the names they go by; each place in the text is looked at once."""
+        found: list[tuple[Object, frozenset[str]]] = []
+        seen: set[int] = set()
+        waiting = [(node, frozenset[str]())]
+        while waiting:
+            one, names = waiting.pop(0)
+            if one is None or id(one) in seen:
+                continue
+            seen.add(id(one))
+            if isinstance(one, Object):
+                found.append((one, names))
+            elif isinstance(one, Name):
+                name = last(one.dotted)
+                waiting += [(value, names | {name}) for value in self.source.assigned.get(name, ())]
+            elif isinstance(one, Call) and one.last in _WRAPPERS and one.arguments:
+                waiting.append((one.arguments[-1 if one.last == "assign" else 0], names))
+            elif isinstance(one, Call):
+                waiting += [(value, names | {one.last}) for value in self.source.returned.get(one.last, ())]
+            elif type(one) is Node:
+                waiting += [(child, names) for child in one.children if isinstance(child, Object)]
+        return found
 
     def known(self, node: Node) -> None:
         """Events by their `type`, and the SDK's calls."""
