@@ -275,7 +275,7 @@ class TranslationSession:
 
     def _undrained(self) -> None:
         overdue = replace(from_exception(TimeoutError()), message="The server did not tell the end of the translation.")
-        if self._core.finishing:
+        if self._core.ending:
             self.gave_up(overdue)
         else:
             self._supervisor.hang_up(overdue)
