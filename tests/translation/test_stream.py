@@ -19,6 +19,7 @@ from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 from livekit_plugins_openai_ga.translation import Reconnected, TranslatorError
 from livekit_plugins_openai_ga.translation.stream import UNREAD_AUDIO_S
+from tests.simulation.interpreting import cell, interpret
 from tests.simulation.network import Path
 
 Play = Callable[..., None]
@@ -109,6 +110,7 @@ def test_frames_that_come_late_and_at_once_are_all_sent(play: Play) -> None:
         {"paths": [Path(bytes_per_s=100_000)]},
         {"knobs": {"translation_silence": False, "translation_speed": 1.0}},
         {"knobs": {"translation_speed": 20.0}},
+        {"knobs": {"translation_speed": 1.0}, "frame_ms": 2_000},
         {"faults": [fl.DropOn("session.output_audio.delta", nth=200)]},
         {"max_session_duration": 20.0},
     ],
@@ -117,7 +119,7 @@ def test_frames_that_come_late_and_at_once_are_all_sent(play: Play) -> None:
 def test_a_file_that_waits_for_room_is_sent_whole_and_nothing_is_put_into_it(play: Play, how: dict[str, Any]) -> None:
     async def scene(made: Any) -> None:
         loop = asyncio.get_running_loop()
-        steps = [bytes([1 + number % 100, 0x20]) * 480 for number in range(6_000)]  # 120 s
+        steps = [bytes([1 + number % 100, 0x20]) * 24 * frame_ms for number in range(120_000 // frame_ms)]
         began = loop.time()
         for step in steps:
             await made.stream.room()
@@ -129,6 +131,8 @@ def test_a_file_that_waits_for_room_is_sent_whole_and_nothing_is_put_into_it(pla
             sent = b"".join(map(base64.b64decode, made.received))
             assert sent.strip(b"\0") == b"".join(steps)
 
+    how = dict(how)
+    frame_ms = how.pop("frame_ms", 20)
     play(scene, **how)
 
 
@@ -347,6 +351,45 @@ def test_what_is_said_while_a_long_rest_is_waited_for_is_kept(play: Play) -> Non
     )
 
 
+def test_no_silence_is_made_while_a_session_is_ended(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(30)  # asked to end at 6, the server says nothing until 26
+        old, new = made.server.sessions
+        assert old.received[-1]["type"] == "session.close"
+        assert sum("audio" in event for event in new.received) < 5 * 5
+        assert made.stream.usage.audio_in < 15
+
+    play(scene, max_session_duration=6.0, faults=[fl.DelayOn("session.closed", seconds=20)])
+
+
+def test_a_break_in_the_rest_before_a_planned_change_loses_and_repeats_nothing(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        said = b"".join(cell(number, loud=True) for number in range(2_400))
+        speaking = asyncio.ensure_future(made.push(said))
+        while made.server.sessions == [] or made.server.sessions[0].received[-1]["type"] != "session.close":
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.7)
+        assert made.server.sessions[0].sent[-1]["type"] != "session.closed"
+        await made.server.drop()
+        await speaking
+        await made.finish()
+        assert list(map(int, made.text.split())) == list(range(2_400))
+        assert len(made.server.sessions) == 2
+
+    play(scene, max_session_duration=1.0, knobs={"interpret": interpret, "translation_lag": 3.0})
+
+
+def test_a_place_that_cannot_be_is_not_believed(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await made.speak()
+        await made.finish()
+        assert made.texts[-1].text == "odd"
+        assert made.texts[-1].at == pytest.approx(len(made.received) * 0.2 + 60)
+
+    odd = {"type": "session.output_transcript.delta", "delta": "odd", "elapsed_ms": 10**9}
+    play(scene, faults=[fl.InjectOn("session.closed", data=odd)])
+
+
 def test_a_refused_key_ends_it_by_an_error_that_every_iterator_raises(play: Play) -> None:
     async def scene(made: Any) -> None:
         await asyncio.wait_for(asyncio.gather(*made.readers), 5)
@@ -408,6 +451,17 @@ def test_aclose_ends_at_once_and_drops_the_rest(play: Play) -> None:
             made.stream.push_frame(frame())
 
     play(scene)
+
+
+def test_aclose_drops_what_nobody_has_read(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await made.speak()
+        await asyncio.sleep(5)
+        await made.stream.aclose()
+        left = [made.stream.audio, made.stream.transcript, made.stream.source_transcript]
+        assert [[each async for each in given] for given in left] == [[], [], []]
+
+    play(scene, reads=False, transcribe_source=True)
 
 
 def test_aclose_before_there_is_a_connection(play: Play) -> None:
