@@ -100,7 +100,7 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
         self._session.hear(frame)
 
     async def room(self) -> None:
-        """Wait until the next frame of a file can be pushed and nothing is lost; returns at once when the stream is over.
+        """Wait until the next frame of a file can be pushed and nothing is lost. Returns when the stream is over, too.
 
         Waits for a connection, too, so do not wait for it with the frames of a microphone. A file is read as fast as
         the model goes, and as it was spoken at the slowest.
