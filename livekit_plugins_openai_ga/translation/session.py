@@ -183,11 +183,15 @@ class TranslationSession:
             self._core.put(step)
         if self._outbox.audio.dropped > dropped and not self._told_loss:
             self._told_loss = True
-            why = "it comes faster than it can be sent" if self._core.phase is Phase.READY else "there is no connection"
-            self.log.warning("source audio is being lost, the oldest first: %s", why)
+            self.log.warning("source audio is being lost, the oldest first: %s", self._hindrance())
         if steps:
             self._supervisor.wake()
             self._bill(BILL_S * 1000)
+
+    def _hindrance(self) -> str:
+        if self._core.phase is not Phase.READY:
+            return "there is no connection"
+        return "the old session has not ended" if self._core.closing else "it comes faster than it can be sent"
 
     def _tick(self) -> None:
         now = self._loop.time()

@@ -152,6 +152,19 @@ def test_a_file_that_does_not_wait_is_cut_to_its_bound_and_that_is_logged_as_wha
     play(scene, log=True)
 
 
+def test_what_an_old_session_that_does_not_end_costs_is_logged_as_that(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(8)
+        for _ in range(6_100):
+            made.stream.push_frame(frame())
+        assert "source audio is being lost, the oldest first: the old session has not ended" in caplog.text
+        assert made.stream.info.audio_dropped == pytest.approx(2)
+
+    play(scene, log=True, max_session_duration=6.0, faults=[fl.SwallowOn("session.close")])
+
+
 def test_there_is_room_in_a_stream_that_is_over(play: Play) -> None:
     async def scene(made: Any) -> None:
         waiting = asyncio.ensure_future(made.stream.room())
