@@ -97,6 +97,17 @@ def test_a_turn_without_transcript_is_not_replaced(talk: Any, message: Any) -> N
     assert talk.sent == []
 
 
+def test_a_turn_whose_transcript_is_empty_can_be_edited(talk: Any, message: Any) -> None:
+    talk.user_turn("u1")
+    talk.transcript("u1", "")
+    talk.forget()
+    talk.syncs("k1", [message("u1", "")])
+    assert talk.sent == []
+    talk.syncs("k2", [message("u1", "(silence)")])
+    assert placed(talk) == [("delete u1", None), ("create u1", "root")]
+    assert talk.texts["u1"] == "(silence)"
+
+
 def test_a_turn_whose_transcript_came_after_the_context_was_copied_stays(talk: Any, message: Any) -> None:
     """A handoff brings the context as it was during the tool call: the user's turn is empty in it."""
     talk.user_turn("u1")
