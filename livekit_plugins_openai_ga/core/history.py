@@ -87,6 +87,7 @@ class History:
         self._sent: dict[str, _Sent] = {}  # by event id
         self._open: dict[str, list[_Sent]] = {}  # the same by item, in the order in which the server answers
         self._waits: dict[str, int] = {}  # request key -> changes not answered yet
+        self._gone: set[str] = set()  # creations whose items were deleted before the server came to tell of them
         self._frame: str | None = None  # the newest frame of video
         self._calls: dict[str, None] = {}  # calls of MCP servers' tools, or what stands for them, oldest first
 
@@ -95,6 +96,7 @@ class History:
         if self._stays:
             return self._resumed()
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
+        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
@@ -112,6 +114,7 @@ class History:
 
     def _resumed(self) -> Effects:
         unanswered = list(self._sent.values())
+        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
@@ -171,6 +174,10 @@ class History:
         """An item of ours was acknowledged, or the server made one."""
         item = event.item
         sent = self._answered(item.id, created=True)
+        if sent is not None and sent.event_id in self._gone:
+            self._gone.discard(sent.event_id)
+            self.mirror.refused(sent.change)
+            return self._settle(sent)
         known = self.mirror.get(item.id)
         there = known is not None or self.mirror.hidden(item.id) is not None
         if sent is None and (there or item.type not in _SHOWN):
@@ -188,7 +195,10 @@ class History:
 
     def deleted(self, item_id: str) -> Effects:
         """An item is gone."""
+        before = list(self._open.get(item_id, ()))
         sent = self._answered(item_id, created=False)
+        if sent is not None:
+            self._gone.update(s.event_id for s in before[: before.index(sent)] if s.change.value is not None)
         self.mirror.removed(item_id, sent.change if sent is not None else None)
         return self._settle(sent)
 

@@ -83,6 +83,22 @@ def test_an_item_deleted_before_it_was_acknowledged_is_not_told(talk: Any, messa
     assert talk.texts == {}
 
 
+def test_an_item_whose_deletion_is_told_before_its_creation_is_gone(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a")])
+    talk.acknowledges()
+    talk.syncs("k1", [message("a"), message("b")])
+    talk.syncs("k2", [message("a")])
+    talk.says("conversation.item.deleted", item_id="b")
+    talk.added({"id": "b", "type": "message"}, "a")
+    assert [record.id for record in talk.conversation.mirror] == ["a"]
+    assert [effect.key for effect in talk.all(fx.Settled)][-2:] == ["k2", "k1"]
+    talk.forget()
+    talk.syncs("k3", [message("a"), message("b", "again")])
+    assert placed(talk) == [("create b", "a")]
+    talk.acknowledges()
+    assert talk.texts == {"a": "text", "b": "again"}
+
+
 def test_an_empty_message_is_not_created(talk: Any, message: Any) -> None:
     """LiveKit keeps placeholders of turns whose text it does not have yet."""
     talk.syncs("k1", [message("placeholder", "")])
