@@ -263,7 +263,7 @@ class History:
         a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so one that is missing is not
         one that shall go, unless the item in front of it does.
         """
-        calls = [record for record in self.mirror if record.id in self._calls]
+        calls = [record for record in self.mirror if record.id in self._calls] if self._calls else []
         if not calls:
             return target
         given = {record.id: record for record in target}
