@@ -236,7 +236,7 @@ class Conversation:
     def _transcribed(self, item_id: str, content_index: int, text: str, certainty: float | None) -> None:
         def transcribed(record: Record) -> Record:
             item = record.item.with_transcript(content_index, text)
-            return replace(record.with_item(item), confidence=certainty)
+            return replace(record.with_item(item), transcribed=True, confidence=certainty)
 
         self.mirror.revise(item_id, transcribed)
 
