@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -39,10 +40,10 @@ class Shop(Agent):
         return f"Order {number} is {ORDERS.get(number, 'not known')}."
 
 
-async def attach(call_id: str) -> None:
+async def attach(model: openai_ga.RealtimeModel) -> None:
     """Be the agent of a call until it ends."""
     ended = asyncio.Event()
-    session, agent = AgentSession(llm=openai_ga.RealtimeModel(call_id=call_id)), Shop()
+    session, agent = AgentSession(llm=model), Shop()
     session.on("close", lambda _: ended.set())
     await session.start(agent)  # without a room: there is no sound here
     attached = agent.realtime_llm_session
@@ -53,8 +54,9 @@ async def attach(call_id: str) -> None:
 
 
 def begin(app: web.Application, call_id: str) -> None:
-    agents = app[AGENTS]
-    agents.add(task := asyncio.create_task(attach(call_id)))
+    """Attach an agent. Raises ValueError for what is not the id of a call."""
+    model, agents = openai_ga.RealtimeModel(call_id=call_id), app[AGENTS]
+    agents.add(task := asyncio.create_task(attach(model)))
     task.add_done_callback(agents.discard)
 
 
@@ -69,12 +71,17 @@ async def secret(request: web.Request) -> web.Response:
     """A key with which the page can make a call itself, within a minute."""
     model = openai_ga.RealtimeModel(voice="marin")
     minted = await create_client_secret(model, expires_after=60)
-    return web.json_response({"secret": minted.value, "url": f"{model.options.connection.base_url}/realtime/calls"})
+    where = urlsplit(model.options.connection.base_url)  # without its query, which is none of the page's business
+    url = urlunsplit((where.scheme, where.netloc, f"{where.path.rstrip('/')}/realtime/calls", "", ""))
+    return web.json_response({"secret": minted.value, "url": url})
 
 
 async def made(request: web.Request) -> web.Response:
     """The page made a call: its address ends in the id."""
-    begin(request.app, (await request.text()).rpartition("/")[2])
+    try:
+        begin(request.app, (await request.text()).rpartition("/")[2])
+    except ValueError as refused:
+        return web.Response(status=400, text=str(refused))
     return web.Response(status=204)
 
 

@@ -196,7 +196,7 @@ class Outbox:
     @property
     def position_ms(self) -> float:
         """User audio sent on this connection, in ms."""
-        return self._position / BYTES_PER_MS
+        return self._position / self._per_ms
 
     @property
     def waiting_ms(self) -> float:

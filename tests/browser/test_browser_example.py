@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
@@ -98,3 +99,21 @@ async def test_the_page_shows_what_openai_refuses(shop, microphone, open_page, m
     await page.click("#button")
     await page.wait_for_selector("#status.bad")
     assert "client secret" in await page.inner_text("#status.bad")
+
+
+async def test_the_page_is_told_no_key_that_a_gateways_address_holds(shop, monkeypatch):
+    server, url = shop
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.base_url}/?team-key=gateway-secret")
+    async with aiohttp.ClientSession() as http, http.post(f"{url}/secret") as answer:
+        told = await answer.json()
+    assert told["url"] == f"{server.base_url}/realtime/calls"
+    assert told["secret"].startswith("ek_")
+
+
+async def test_what_is_not_the_id_of_a_call_is_refused_at_once(shop):
+    _, url = shop
+    async with aiohttp.ClientSession() as http:
+        for told in ("", "/v1/realtime/calls/nothing", "rtc_1 2"):
+            async with http.post(f"{url}/made", data=told) as answer:
+                assert answer.status == 400
+                assert "is not the id of a call" in await answer.text()
