@@ -6,15 +6,14 @@ With a key of OpenAI's: OPENAI_API_KEY=sk-... python examples/browser/server.py
 Without one:            python examples/browser/server.py --local
 
 The page's offer goes to OpenAI by way of this server. Opened with `?secret`, the page takes it there by itself, with a
-key for one call that this server makes. Whoever can reach this server can do both: know your callers before you open it
-to the world.
+key for one call that this server makes. There is no login: whoever can reach this server can do both, and can have the
+agent attached to any call of the project whose id they know. Know your callers before you open it to the world.
 """
 
 import argparse
 import asyncio
 import os
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -41,7 +40,7 @@ class Shop(Agent):
 
 
 async def attach(model: openai_ga.RealtimeModel) -> None:
-    """Be the agent of a call until it ends."""
+    """Be the agent of the model's call until it ends."""
     ended = asyncio.Event()
     session, agent = AgentSession(llm=model), Shop()
     session.on("close", lambda _: ended.set())
@@ -54,8 +53,11 @@ async def attach(model: openai_ga.RealtimeModel) -> None:
 
 
 def begin(app: web.Application, call_id: str) -> None:
-    """Attach an agent. Raises ValueError for what is not the id of a call."""
-    model, agents = openai_ga.RealtimeModel(call_id=call_id), app[AGENTS]
+    """Attach an agent to the call with this id. Raises ValueError when it is none."""
+    if not call_id:
+        raise ValueError("The answer did not name the call (header Location), so no agent can be attached to it.")
+    model = openai_ga.RealtimeModel(call_id=call_id)  # refuses what is no id, while the page still waits
+    agents = app[AGENTS]
     agents.add(task := asyncio.create_task(attach(model)))
     task.add_done_callback(agents.discard)
 
@@ -71,27 +73,27 @@ async def secret(request: web.Request) -> web.Response:
     """A key with which the page can make a call itself, within a minute."""
     model = openai_ga.RealtimeModel(voice="marin")
     minted = await create_client_secret(model, expires_after=60)
-    where = urlsplit(model.options.connection.base_url)  # without its query, which is none of the page's business
-    url = urlunsplit((where.scheme, where.netloc, f"{where.path.rstrip('/')}/realtime/calls", "", ""))
-    return web.json_response({"secret": minted.value, "url": url})
+    address = model.options.connection.base_url.partition("?")[0]  # a gateway's own key may be in the query
+    return web.json_response({"secret": minted.value, "url": f"{address.rstrip('/')}/realtime/calls"})
 
 
 async def made(request: web.Request) -> web.Response:
     """The page made a call: its address ends in the id."""
-    try:
-        begin(request.app, (await request.text()).rpartition("/")[2])
-    except ValueError as refused:
-        return web.Response(status=400, text=str(refused))
+    begin(request.app, (await request.text()).rpartition("/")[2])
     return web.Response(status=204)
 
 
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What OpenAI refuses, the page shows."""
+    """What OpenAI refuses, or cannot work, the page shows. Other sites' pages may ask for nothing."""
+    if request.method == "POST" and request.headers.get("Origin", "").partition("://")[2] != request.host:
+        return web.Response(status=403, text="Only this server's own page may ask for this.")
     try:
         return await handler(request)
-    except (APIError, ValueError) as refused:
+    except APIError as refused:
         return web.Response(status=502, text=str(refused))
+    except ValueError as wrong:
+        return web.Response(status=400, text=str(wrong))
 
 
 async def page(request: web.Request) -> web.FileResponse:

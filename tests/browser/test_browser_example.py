@@ -92,6 +92,49 @@ async def test_a_page_with_a_client_secret_calls_by_itself_and_has_the_same_agen
     assert server.sessions[0].config["instructions"].startswith("You answer the phone")
 
 
+async def test_a_call_whose_id_nobody_names_is_shown_and_given_up(shop, microphone, open_page):
+    server, url = shop
+    page = await open_page(f"{url}/?secret", microphone())
+
+    async def unnamed(route):
+        answer = await route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "location"}
+        await route.fulfill(response=answer, headers=headers)
+
+    await page.route("**/v1/realtime/calls", unnamed)
+    await page.click("#button")
+    await page.wait_for_selector("#status.bad >> text=did not name the call")
+    assert await page.inner_text("#button") == "Call"
+    assert not server.handshakes
+
+
+@pytest.mark.parametrize(
+    ("origin", "body", "status"),
+    [("", "rtc_1", 403), ("null", "rtc_1", 403), ("https://other.example", "rtc_1", 403), (None, "call_1", 400)],
+)
+async def test_an_agent_is_attached_for_the_servers_own_page_to_what_can_be_a_call(shop, origin, body, status):
+    server, url = shop
+    headers = {} if origin == "" else {"Origin": url if origin is None else origin}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/made", data=body, headers=headers) as answer,
+    ):
+        assert answer.status == status
+    assert not server.handshakes
+
+
+async def test_a_gateways_key_does_not_reach_the_page(shop, monkeypatch):
+    server, url = shop
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.base_url}/?gateway-key=hidden")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/secret", headers={"Origin": url}) as answer,
+    ):
+        told = await answer.json()
+    assert told["url"] == f"{server.base_url}/realtime/calls"
+    assert server.requests[0].query["gateway-key"] == "hidden"
+
+
 async def test_the_page_shows_what_openai_refuses(shop, microphone, open_page, monkeypatch):
     _, url = shop
     monkeypatch.setenv("OPENAI_API_KEY", "ek_expired")
@@ -99,21 +142,3 @@ async def test_the_page_shows_what_openai_refuses(shop, microphone, open_page, m
     await page.click("#button")
     await page.wait_for_selector("#status.bad")
     assert "client secret" in await page.inner_text("#status.bad")
-
-
-async def test_the_page_is_told_no_key_that_a_gateways_address_holds(shop, monkeypatch):
-    server, url = shop
-    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.base_url}/?team-key=gateway-secret")
-    async with aiohttp.ClientSession() as http, http.post(f"{url}/secret") as answer:
-        told = await answer.json()
-    assert told["url"] == f"{server.base_url}/realtime/calls"
-    assert told["secret"].startswith("ek_")
-
-
-async def test_what_is_not_the_id_of_a_call_is_refused_at_once(shop):
-    _, url = shop
-    async with aiohttp.ClientSession() as http:
-        for told in ("", "/v1/realtime/calls/nothing", "rtc_1 2"):
-            async with http.post(f"{url}/made", data=told) as answer:
-                assert answer.status == 400
-                assert "is not the id of a call" in await answer.text()
