@@ -92,6 +92,7 @@ class Conversation:
         """The session is over: every open request fails with `failure`, every reply ends."""
         self.setup.closed()
         self.server_tools.closed()
+        self.server_tools.abandon()
         settled = [fx.Settled(key, failure) for key in (*self.config.abandon(), *self.history.abandon())]
         return [*self.answers.abandon(failure, now), *self._end_turns(), *settled]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from ..errors import Failure, Kind
@@ -57,6 +58,14 @@ def _brought_back(record: Record) -> list[Record]:
     return [record] if standing == (record.item,) else [Record(item, record.created_at) for item in standing]
 
 
+def _new_at_the_end(target: Sequence[Record], changes: Sequence[Change[Record]]) -> frozenset[str]:
+    """The items that are created behind all that stays. A session that was there before has items nobody told of, so
+    what comes last here has to be told to come last there, too, not behind the last one that is known.
+    """
+    created = {change.item_id for change in changes if change.value is not None}
+    return frozenset(takewhile(created.__contains__, (record.id for record in reversed(target))))
+
+
 def _is_gone(failure: Failure) -> bool:
     """Whether the deletion was refused because there is nothing to delete. Some gateways leave the code out."""
     return failure.code == "item_delete_invalid_item_id" or failure.message.endswith("does not exist.")
@@ -76,7 +85,8 @@ class History:
     """Every item from request to acknowledgement, on one connection after another.
 
     `audio_of(item_id)` gives the audio of a user's turn without a transcript, in base64, if it is known. `stays`: the
-    server keeps the items when the connection goes, so only changes on their way are sent again.
+    server keeps the items when the connection goes, so only changes on their way are sent again. It may have
+    others, too.
     """
 
     def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None, *, stays: bool = False) -> None:
@@ -137,12 +147,14 @@ class History:
         wanted = [record for record in map(self._already_known, target[start:]) if self._can_be(record)]
         changes = self.mirror.sync(wanted, same_text, _stays_put, start=start)
         self._waits[key] = 0
+        last = _new_at_the_end(wanted, changes) if self._stays else frozenset()
         effects: Effects = []
         for change in changes:
+            append = change.item_id in last
             if connected:
-                effects.append(self._send(change, key))
+                effects.append(self._send(change, key, append=append))
             elif change.value is not None or self._stays:  # sent by `opened`
-                self._expect(change, key)
+                self._expect(change, key, append=append)
         return effects + self._done(key)
 
     def rewrite(self, record: Record, *, connected: bool) -> Effects:
@@ -152,8 +164,6 @@ class History:
             changes.append(Change(record.id, record, self.mirror.before(record.id)))
         for change in changes:
             self.mirror.change(change)
-            if not connected and self._stays:
-                self._expect(change, _NOBODY)
         return [self._send(change, _NOBODY) for change in changes] if connected else []
 
     def abandon(self) -> list[str]:

@@ -133,9 +133,9 @@ def _spoken_part(part: Part, audio: str) -> Part:
 def create_payload(item: Item, audio: str | None = None) -> dict[str, Any] | None:
     """The `item` of a `conversation.item.create` that brings `item` into a new session.
 
-    `audio` is what the user said in it, which tells more than a text: base64 of int16 mono PCM at 24 kHz. Returns None
-    when nothing of it can be brought back: a spoken turn without audio and transcript, a function call that was never
-    finished, an item only the server can make.
+    `audio` is what the user said in it, which tells more than a text: base64 of mono audio in the session's
+    `audio.input.format`. Returns None when nothing of it can be brought back: a spoken turn without audio and
+    transcript, a function call that was never finished, an item only the server can make.
     """
     if item.type == "message":
         content = item.content

@@ -57,7 +57,7 @@ def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
         outbox.put_audio(bytes([mark]) * 160)
     assert (outbox.put_ms, outbox.waiting_ms, outbox.audio.dropped) == (60, 40, 20)
     assert drain(outbox) == ["audio 2", "audio 3"]
-    assert (outbox.audio.sent, outbox.kept_ms) == (40, 20)
+    assert (outbox.audio.sent, outbox.kept_ms, outbox.position_ms) == (40, 20, 40)
     assert outbox.session_ms(30) == 50
     outbox.lost()
     assert (outbox.audio.dropped, outbox.waiting_ms) == (40, 20)
