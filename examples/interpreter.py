@@ -28,6 +28,7 @@ TRY_AGAIN = 60.0  # seconds after one whose connection could not be kept
 PAUSE = 1.5  # seconds without a word end a caption
 SENTENCE_END = re.compile(r"[.!?…।]\s|[。！？]\S")
 RATE = 24000
+FINAL = types.ATTRIBUTE_TRANSCRIPTION_FINAL
 PEOPLE = ("participant_connected", "participant_disconnected", "participant_attributes_changed")
 TRACKS = ("track_subscribed", "track_unsubscribed", "track_muted", "track_unmuted", "local_track_republished")
 
@@ -170,9 +171,12 @@ class Interpreter:
         finally:
             await audio.aclose()
 
-    async def _speak(self, stream: openai_ga.TranslationStream, source: rtc.AudioSource) -> None:
+    async def _turn(self) -> None:
         if self._before:
             await asyncio.wait(self._before)
+
+    async def _speak(self, stream: openai_ga.TranslationStream, source: rtc.AudioSource) -> None:
+        await self._turn()
         async for frame in stream.audio:
             await source.capture_frame(frame)
         await source.wait_for_playout()
@@ -180,27 +184,37 @@ class Interpreter:
 
     async def _write(self, texts: AsyncIterator[openai_ga.TranslatedText], track_sid: str, publisher: str) -> None:
         """Captions of a track, in the name of its publisher: a text stream for each sentence, which grows."""
+        await self._turn()
         writer, sentence = None, ""
-        async for piece in paced(texts):
-            if writer and (not piece or SENTENCE_END.search(sentence[-2:] + piece[:1])):
-                await writer.aclose(attributes={types.ATTRIBUTE_TRANSCRIPTION_FINAL: "true"})
-                writer, sentence = None, ""
-            # An empty list of destinations would be everybody.
-            if not writer and piece.strip() and (readers := self._room.desk.listeners(self.pair)):
-                writer = await self._room.room.local_participant.stream_text(
-                    topic=types.TOPIC_TRANSCRIPTION,
-                    sender_identity=publisher,
-                    destination_identities=readers,
-                    attributes={
-                        types.ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: utils.shortuuid("caption_"),
-                        types.ATTRIBUTE_TRANSCRIPTION_TRACK_ID: track_sid,
-                        types.ATTRIBUTE_TRANSCRIPTION_FINAL: "false",
-                    },
-                )
-            if writer and piece:
-                piece = piece if sentence else piece.lstrip()
-                sentence += piece
-                await writer.write(piece)
+        try:
+            async for piece in paced(texts):
+                if writer and (not piece or SENTENCE_END.search(sentence[-2:] + piece[:1])):
+                    done, writer, sentence = writer, None, ""
+                    await done.aclose(attributes={FINAL: "true"})
+                # An empty list of destinations would be everybody.
+                if not writer and piece.strip() and (readers := self._room.desk.listeners(self.pair)):
+                    writer = await self._room.room.local_participant.stream_text(
+                        topic=types.TOPIC_TRANSCRIPTION,
+                        sender_identity=publisher,
+                        destination_identities=readers,
+                        attributes={
+                            types.ATTRIBUTE_TRANSCRIPTION_SEGMENT_ID: utils.shortuuid("caption_"),
+                            types.ATTRIBUTE_TRANSCRIPTION_TRACK_ID: track_sid,
+                            FINAL: "false",
+                        },
+                    )
+                if writer and piece:
+                    piece = piece if sentence else piece.lstrip()
+                    sentence += piece
+                    await writer.write(piece)
+        except APIError:
+            pass  # the voice ends by it, too
+        except Exception:
+            logger.exception("no more captions into %s; the voice goes on", self.pair.language)
+        finally:
+            if writer:
+                with contextlib.suppress(Exception):
+                    await writer.aclose(attributes={FINAL: "true"})
 
 
 class InterpretedRoom:
@@ -284,7 +298,15 @@ class InterpretedRoom:
 async def interpret(ctx: JobContext) -> None:
     room = InterpretedRoom(ctx.room, Desk())
     await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
-    running = asyncio.create_task(room.run())
+
+    async def run() -> None:
+        try:
+            await room.run()
+        except Exception:
+            logger.exception("nobody is interpreted any more")
+            ctx.shutdown("the interpreters failed")
+
+    running = asyncio.create_task(run())
 
     async def close() -> None:
         await utils.aio.cancel_and_wait(running)

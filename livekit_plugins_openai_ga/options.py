@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from livekit.agents import llm
-from livekit.agents.types import NotGiven
+from livekit.agents.types import NOT_GIVEN, NotGiven
 
 from . import models, session_fields
 from .audio import CHUNK_MS, MAX_CHUNK_MS
@@ -96,7 +96,7 @@ class Options:
             number("input_chunk_ms", input_chunk_ms, 1, MAX_CHUNK_MS),
         )
         if call_id is not None:
-            options = options._of_call(call_id, fallback_models)
+            options = options._of_call(call_id, fallback_models, given)
         options.endpoint()
         options._check_model("model")
         if not isinstance(images, Images):
@@ -112,11 +112,14 @@ class Options:
             options = replace(options, values=defaults)
         return options.changed(given)
 
-    def _of_call(self, call_id: str, fallback_models: Sequence[str]) -> Options:
+    def _of_call(self, call_id: str, fallback_models: Sequence[str], given: Mapping[str, Any]) -> Options:
         """These options for a call, which has its model, and ends when it is over."""
         checked_call_id(call_id)
         if fallback_models:
             raise ValueError("fallback_models has no meaning with call_id: the call has its model; remove it.")
+        for name in ("input_audio_format", "output_audio_format"):
+            if not isinstance(given.get(name, NOT_GIVEN), NotGiven):
+                raise ValueError(f"{name} has no meaning with call_id: the ends of a call agree on theirs; remove it.")
         return replace(self, call_id=call_id, connection=replace(self.connection, max_session_duration=None))
 
     def endpoint(self) -> Endpoint:

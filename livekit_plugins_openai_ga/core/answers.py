@@ -29,7 +29,7 @@ LONGEST_REST_S = 10.0
 """A server that wants more is not asked again: nobody waits that long on the phone."""
 
 _GOES_ON_WITH = ("output_modalities", "audio", "max_output_tokens", "reasoning", "tools", "parallel_tool_calls")
-"""What the rest of a reply keeps of its request. Instructions were followed, and a forced call was made."""
+"""What the rest of a reply keeps, and the metadata. Instructions were followed, and a forced call was made."""
 
 _LOST = replace(
     from_exception(ConnectionError("The connection was lost before the reply began.")),
@@ -111,14 +111,18 @@ class Answers:
     def interrupt(self, now: float) -> Effects:
         """Cancel the replies that are being made for the room; also those that are asked for again."""
         effects = [effect for reply in self.replies if reply.in_room for effect in self._cancel(reply)]
-        for key in self.replies.pending(lambda r: r.in_room and (r.shown_as is not None or not r.own)):
-            effects += self.give_up(key, now)
-        return effects
+        return effects + self._stop(lambda r: r.in_room and (r.shown_as is not None or not r.own), now)
 
     def cancel(self, response_id: str, now: float) -> Effects:
         """Cancel the reply that is told under this id, also one that is asked for again. Does nothing when it ended."""
         effects = [effect for reply in self.replies if reply.shown_id == response_id for effect in self._cancel(reply)]
-        for key in self.replies.pending(lambda request: request.shown_as == response_id):
+        return effects + self._stop(lambda request: request.shown_as == response_id, now)
+
+    def _stop(self, which: Callable[[Request], bool], now: float) -> Effects:
+        """Give these up. What their calls of server-side tools bring waits for the next reply."""
+        effects: Effects = []
+        for key in self.replies.pending(which):
+            self.replies.let_go(key)
             effects += self.give_up(key, now)
         return effects
 
@@ -178,9 +182,22 @@ class Answers:
         if self._setup.phase is not Phase.READY:
             return []
         return [
-            fx.Send(client_events.response_create(request.params, event_id=request.key), in_turn=True)
+            fx.Send(client_events.response_create(self._params(request), event_id=request.key), in_turn=True)
             for request in self.replies.release()
         ]
+
+    def _params(self, request: Request) -> dict[str, Any]:
+        """What is asked of the server: out of band, without those of the session's tools that the server runs. Such a
+        call would end the reply, and nobody could go on with the result.
+        """
+        params, wanted = request.params, self._setup.config.wanted
+        tools = wanted.get("tools") or ()
+        own = [tool for tool in tools if tool.get("type") != "mcp"]
+        if not request.aside or len(own) == len(tools) or "tools" in params or params.get("tool_choice") == "none":
+            return params
+        choice = wanted.get("tool_choice")
+        impossible = choice.get("type") == "mcp" if isinstance(choice, Mapping) else not own
+        return {**({"tool_choice": "none"} if impossible else {}), **params, "tools": own}
 
     def _owed(self) -> Request:
         """The request for a reply that the server would have made by itself."""
@@ -312,7 +329,8 @@ class Answers:
         kept = {name: params[name] for name in _GOES_ON_WITH if name in params}
         if self._setup.config.wanted.get("tool_choice") not in (None, "auto", "none"):
             kept["tool_choice"] = "auto"  # it would call for ever
-        return Request(key, {**kept, "metadata": {CORRELATION: key}}, False, own=False)
+        metadata = {**params.get("metadata", {}), CORRELATION: key}
+        return Request(key, {**kept, "metadata": metadata}, False, own=False)
 
     def _held(self, request: Request) -> Effects:
         self.replies.rest(request)

@@ -92,6 +92,7 @@ class Conversation:
         """The session is over: every open request fails with `failure`, every reply ends."""
         self.setup.closed()
         self.server_tools.closed()
+        self.server_tools.abandon()
         settled = [fx.Settled(key, failure) for key in (*self.config.abandon(), *self.history.abandon())]
         return [*self.answers.abandon(failure, now), *self._end_turns(), *settled]
 
@@ -236,7 +237,7 @@ class Conversation:
     def _transcribed(self, item_id: str, content_index: int, text: str, certainty: float | None) -> None:
         def transcribed(record: Record) -> Record:
             item = record.item.with_transcript(content_index, text)
-            return replace(record.with_item(item), confidence=certainty)
+            return replace(record.with_item(item), transcribed=True, confidence=certainty)
 
         self.mirror.revise(item_id, transcribed)
 

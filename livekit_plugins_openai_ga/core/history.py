@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from ..errors import Failure, Kind
@@ -57,6 +58,14 @@ def _brought_back(record: Record) -> list[Record]:
     return [record] if standing == (record.item,) else [Record(item, record.created_at) for item in standing]
 
 
+def _new_at_the_end(target: Sequence[Record], changes: Sequence[Change[Record]]) -> frozenset[str]:
+    """The items that are created behind all that stays. A session that was there before has items nobody told of, so
+    what comes last here has to be told to come last there, too, not behind the last one that is known.
+    """
+    created = {change.item_id for change in changes if change.value is not None}
+    return frozenset(takewhile(created.__contains__, (record.id for record in reversed(target))))
+
+
 def _is_gone(failure: Failure) -> bool:
     """Whether the deletion was refused because there is nothing to delete. Some gateways leave the code out."""
     return failure.code == "item_delete_invalid_item_id" or failure.message.endswith("does not exist.")
@@ -76,7 +85,8 @@ class History:
     """Every item from request to acknowledgement, on one connection after another.
 
     `audio_of(item_id)` gives the audio of a user's turn without a transcript, in base64, if it is known. `stays`: the
-    server keeps the items when the connection goes, so only changes on their way are sent again.
+    server keeps the items when the connection goes, so only changes on their way are sent again. It may have
+    others, too.
     """
 
     def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None, *, stays: bool = False) -> None:
@@ -87,19 +97,22 @@ class History:
         self._sent: dict[str, _Sent] = {}  # by event id
         self._open: dict[str, list[_Sent]] = {}  # the same by item, in the order in which the server answers
         self._waits: dict[str, int] = {}  # request key -> changes not answered yet
+        self._gone: set[str] = set()  # creations whose items were deleted before the server came to tell of them
         self._frame: str | None = None  # the newest frame of video
-        self._calls: dict[str, None] = {}  # calls of MCP servers' tools, oldest first
+        self._calls: dict[str, None] = {}  # calls of MCP servers' tools, or what stands for them, oldest first
 
     def opened(self) -> Effects:
         """A new connection, whose session has no items: creates all that can be created."""
         if self._stays:
             return self._resumed()
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
+        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
-        records = [again for record in self.mirror for again in _brought_back(record)]
-        self._calls.clear()
+        standing = [(record.id in self._calls, again) for record in self.mirror for again in _brought_back(record)]
+        records = [record for _, record in standing]
+        self._calls = {record.id: None for of_call, record in standing if of_call}
         payloads = {record.id: self._payload(record) for record in records}
         stale = sum(record.is_frame and payloads[record.id] is None for record in records)
         effects: Effects = [fx.Noticed("video frame not replayed", "it was not the newest")] * stale
@@ -111,6 +124,7 @@ class History:
 
     def _resumed(self) -> Effects:
         unanswered = list(self._sent.values())
+        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
@@ -133,12 +147,14 @@ class History:
         wanted = [record for record in map(self._already_known, target[start:]) if self._can_be(record)]
         changes = self.mirror.sync(wanted, same_text, _stays_put, start=start)
         self._waits[key] = 0
+        last = _new_at_the_end(wanted, changes) if self._stays else frozenset()
         effects: Effects = []
         for change in changes:
+            append = change.item_id in last
             if connected:
-                effects.append(self._send(change, key))
+                effects.append(self._send(change, key, append=append))
             elif change.value is not None or self._stays:  # sent by `opened`
-                self._expect(change, key)
+                self._expect(change, key, append=append)
         return effects + self._done(key)
 
     def rewrite(self, record: Record, *, connected: bool) -> Effects:
@@ -148,8 +164,6 @@ class History:
             changes.append(Change(record.id, record, self.mirror.before(record.id)))
         for change in changes:
             self.mirror.change(change)
-            if not connected and self._stays:
-                self._expect(change, _NOBODY)
         return [self._send(change, _NOBODY) for change in changes] if connected else []
 
     def abandon(self) -> list[str]:
@@ -170,6 +184,10 @@ class History:
         """An item of ours was acknowledged, or the server made one."""
         item = event.item
         sent = self._answered(item.id, created=True)
+        if sent is not None and sent.event_id in self._gone:
+            self._gone.discard(sent.event_id)
+            self.mirror.refused(sent.change)
+            return self._settle(sent)
         known = self.mirror.get(item.id)
         there = known is not None or self.mirror.hidden(item.id) is not None
         if sent is None and (there or item.type not in _SHOWN):
@@ -187,7 +205,10 @@ class History:
 
     def deleted(self, item_id: str) -> Effects:
         """An item is gone."""
+        before = list(self._open.get(item_id, ()))
         sent = self._answered(item_id, created=False)
+        if sent is not None:
+            self._gone.update(s.event_id for s in before[: before.index(sent)] if s.change.value is not None)
         self.mirror.removed(item_id, sent.change if sent is not None else None)
         return self._settle(sent)
 
@@ -246,24 +267,31 @@ class History:
     # -- bookkeeping ---------------------------------------------------------------------------------------------
 
     def _with_calls(self, target: Sequence[Record]) -> Sequence[Record]:
-        """`target` with the calls of MCP servers' tools that are missing in it, each with the item in front of it.
+        """`target` with the calls of MCP servers' tools where they stand here, also with those that are missing in it.
 
-        LiveKit leaves calls out of a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so
-        one that is missing is not one that shall go.
+        A call cannot be moved, and LiveKit has it behind what was said while it ran. LiveKit also leaves calls out of
+        a context when it knows no function of that name (`ChatContext.copy(tools=...)`), so one that is missing is not
+        one that shall go, unless the item in front of it does.
         """
-        if not self._calls:
+        calls = [record for record in self.mirror if record.id in self._calls] if self._calls else []
+        if not calls:
             return target
-        named = {record.id for record in target}
-        missing = [call for call in self._calls if call not in named and call in self.mirror]
-        if not missing:
-            return target
-        whole = list(target)
-        for call in missing:
-            before, record = self.mirror.before(call), self.mirror.get(call)
-            if record is not None and (before is None or before in named):
-                place = 0 if before is None else [other.id for other in whole].index(before) + 1
-                whole.insert(place, record)
-                named.add(call)
+        given = {record.id: record for record in target}
+        others = [record for record in target if record.id not in self._calls or record.id not in self.mirror]
+        placed: set[str | None] = {None, *(record.id for record in others)}
+        behind: dict[str | None, list[Record]] = {}  # last one first
+        for call in calls:
+            before = self.mirror.before(call.id)
+            while call.id in given and before not in placed:  # that one goes
+                before = self.mirror.before(before or "")
+            if before in placed:
+                placed.add(call.id)
+                behind.setdefault(before, []).insert(0, given.get(call.id, call))
+        whole: list[Record] = []
+        rest = [*reversed(others), *behind.get(None, ())]
+        while rest:
+            whole.append(rest.pop())
+            rest += behind.get(whole[-1].id, ())
         return whole
 
     def _already_known(self, record: Record) -> Record:

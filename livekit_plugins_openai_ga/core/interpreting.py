@@ -100,6 +100,10 @@ class _Told:
         if self.at > -math.inf:
             self.again = (self.at, self.count)
 
+    def complete(self, end: float) -> None:
+        """All that belongs to the source up to `end` (ms) was told: what comes on another connection is new."""
+        self.at, self.count, self.again = min(self.at, end), 0, None
+
 
 class Interpreting:
     """One translation. `wanted` is the first `session` payload; `skip_silence` keeps translated speech in step."""
@@ -139,6 +143,11 @@ class Interpreting:
     def finishing(self) -> bool:
         """Whether there will be no more audio."""
         return self._finishing
+
+    @property
+    def ending(self) -> bool:
+        """Whether the close that is under way is the last one: nothing was put in behind it, and nothing will be."""
+        return self._closing and self._finishing and self._put_ms <= self._closed_at_ms
 
     @property
     def quiet(self) -> bool:
@@ -269,9 +278,12 @@ class Interpreting:
         if not self._closing:
             return [fx.Disconnect(errors.from_close(1000, ""))]
         done: Effects = [fx.AudioTaken(_ALL_MS)]
-        if self._finishing and self._put_ms <= self._closed_at_ms:
+        if self.ending:
             self._finished = True
             return [*done, fx.Finished()]
+        # What was said behind the end took places in which the next session hears other speech.
+        for told in self._told.values():
+            told.complete(self._closed_at_ms)
         return [*done, Renewed()]
 
 

@@ -21,14 +21,6 @@ def _rate_limits(_: object, event: ev.RateLimitsUpdated, now: float) -> Effects:
     return [fx.RateLimits(event.rate_limits)]
 
 
-def _playback_started(_: object, event: ev.PlaybackStarted, now: float) -> Effects:
-    return [fx.Played(event.response_id, playing=True)]
-
-
-def _playback_ended(_: object, event: ev.PlaybackStopped, now: float) -> Effects:
-    return [fx.Played(event.response_id, playing=False)]
-
-
 def _nothing(_: object, event: ev.ServerEvent, now: float) -> Effects:
     return []
 
@@ -44,12 +36,12 @@ def _malformed(_: object, event: ev.Malformed, now: float) -> Effects:
 PASSED_ON: Handlers = {
     ev.InputTimeout: _input_timeout,
     ev.RateLimitsUpdated: _rate_limits,
-    ev.PlaybackStarted: _playback_started,
-    ev.PlaybackStopped: _playback_ended,
-    ev.PlaybackCleared: _playback_ended,
 }
 NOTICED: Handlers = {
     ev.SessionCreated: _nothing,  # the link waited for it
+    ev.PlaybackStarted: _nothing,  # these three are for `call`
+    ev.PlaybackStopped: _nothing,
+    ev.PlaybackCleared: _nothing,
     ev.Ignored: _nothing,
     ev.Unknown: _unknown,
     ev.Malformed: _malformed,

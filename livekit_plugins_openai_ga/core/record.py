@@ -19,6 +19,7 @@ class Record:
         created_at: wall-clock seconds.
         origin: the caller's own object that the item was made from, handed back untouched.
         interrupted: only a part of it was heard; its text must not grow again.
+        transcribed: the transcript of what the user said is final; it may be empty.
         confidence: of a user turn's transcript, 0.0 to 1.0.
         audio_ms: speech received for it, in ms; None for an item that is not a spoken reply.
     """
@@ -27,6 +28,7 @@ class Record:
     created_at: float
     origin: object | None = None
     interrupted: bool = False
+    transcribed: bool = False
     confidence: float | None = None
     audio_ms: int | None = None
 
@@ -59,8 +61,8 @@ def same_text(old: Record, new: Record) -> bool:
     """Whether an item may stay as it is: only a message whose text changed has to be made anew.
 
     An item without text is one whose speech was never transcribed, and whatever replaced it here must not delete it
-    there (livekit/agents#2201).
+    there (livekit/agents#2201). Where the transcript is empty, there was nothing to hear.
     """
-    if old.item.type != "message" or new.item.type != "message" or not old.item.text:
+    if old.item.type != "message" or new.item.type != "message" or not (old.item.text or old.transcribed):
         return True
     return old.item.text == new.item.text

@@ -150,6 +150,7 @@ class Replies:
         self._given_up: set[str] = set()  # sent, and not wanted any more
         self._live: dict[str, Reply] = {}
         self._blocked = False  # the server says that a reply is active which we do not know of
+        self._let_go: set[str] = set()  # calls of server-side tools whose replies were stopped
 
     def __iter__(self) -> Iterator[Reply]:
         return iter(list(self._live.values()))
@@ -286,7 +287,10 @@ class Replies:
     def done(self, response_id: str) -> Reply | None:
         """The server ended a reply; None when it never began here."""
         self._blocked = False
-        return self._live.pop(response_id, None)
+        reply = self._live.pop(response_id, None)
+        if reply is not None and reply.cancel_id is not None:
+            self._let_go |= reply.served
+        return reply
 
     # -- asking again --------------------------------------------------------------------------------------------
 
@@ -318,10 +322,18 @@ class Replies:
         if (request := self._resting.pop(key, None)) is not None:
             self._queued.insert(0, request)
 
+    def let_go(self, key: str) -> None:
+        """The request `key` was stopped: nobody is to speak of the calls that it waits for when they end."""
+        if (request := self._resting.get(key)) is not None:
+            self._let_go |= request.calls
+
     def call_ended(self, item_id: str) -> Request | bool:
-        """A call of a server-side tool ended: returns the request that waited for it and no other; whether a reply
-        that is live or held answers it, else.
+        """A call of a server-side tool ended: returns the request that waited for it and no other; else whether it
+        needs no reply of its own, because one that is live or held answers it, or nobody is to.
         """
+        if item_id in self._let_go:
+            self._let_go.discard(item_id)
+            return True
         for reply in self:
             if item_id in reply.served:
                 reply.served.discard(item_id)
@@ -335,6 +347,7 @@ class Replies:
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
         self._live.clear()
+        self._let_go.clear()
         self._blocked, self.owed_since = False, None
         sent = [request for key, request in self._sent.items() if key not in self._given_up]
         for request in reversed([*begun, *sent]):

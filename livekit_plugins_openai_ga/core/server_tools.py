@@ -59,8 +59,12 @@ class ServerTools:
         self._labels.clear()
         self._running.clear()
         if not self._stays:
-            self._approvals.clear()
-            self._told.clear()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """The server's session is over, and with it what it waits for."""
+        self._approvals.clear()
+        self._told.clear()
 
     def answer(self, request_id: str, *, approve: bool, reason: str | None) -> Effects | None:
         """Approve or deny a call. None when it waits no more: it was answered, or its connection has gone.

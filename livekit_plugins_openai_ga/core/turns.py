@@ -82,6 +82,11 @@ class Turns:
             self._speaking = None
         return turn, cut_short
 
+    def unheard(self) -> str | None:
+        """Nobody will tell how the speech that goes on ends, and it is not heard again. Returns its item, if any."""
+        item_id, self._speaking, self._ending = self._speaking, None, None
+        return item_id
+
     def is_final(self, item_id: str, content_index: int) -> bool:
         """Whether the transcript is final already: whatever comes for it now is a duplicate, or too late."""
         return content_index in self._final.get(item_id, ())

@@ -153,7 +153,11 @@ class Interpreter:
 
     def _echo(self, frame: bytes, now: int, language: str, interpret: Interpret) -> Said:
         if loud_steps(frame, level(0.5)).any():
-            self._echoes.append((now + round(self._knobs.translation_lag * 1000), *interpret(frame, language)))
+            text, said = interpret(frame, language)
+            due = now + round(self._knobs.translation_lag * 1000)
+            self._echoes.append((due, text, said[:DELTA_BYTES]))
+            rest = range(DELTA_BYTES, len(said), DELTA_BYTES)
+            self._echoes.extend((due, "", said[at : at + DELTA_BYTES]) for at in rest)
         if not self._echoes or self._echoes[0][0] > now:
             return _NOTHING
         _, text, pcm = self._echoes.popleft()

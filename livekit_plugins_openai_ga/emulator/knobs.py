@@ -74,7 +74,8 @@ class Knobs:
     """Translation sessions: audio comes for every step of 200 ms, silence too, as the lengths of live captures say.
     False: only speech."""
     interpret: Interpret | None = None
-    """Translation sessions: what comes of 200 ms of source in which there is sound, instead of the script."""
+    """Translation sessions: what comes of 200 ms of source in which there is sound, instead of the script. Audio
+    of more than 400 ms is said in several steps, so that the model falls behind."""
     sideband_input_events: bool = False
     """Tell a socket into a call (`?call_id=`) of its input buffer (`input_audio_buffer.*`), too, as the call's data
     channel is told. Nobody has published what OpenAI does."""

@@ -71,6 +71,8 @@ def asking(
         params = {"instructions": prefix + instructions, **params}
     if is_given(tools):
         params["tools"] = mapping.to_tools(tools)[0]
+    if aside:
+        _check_server_tools(params)
     if not isinstance(input, NotGiven):
         record = functools.partial(mapping.to_record, picture=picture, heard=options.input_format)
         params["input"] = _input(input, record)
@@ -81,6 +83,16 @@ def asking(
         _check_played_aside(params)
         params["tool_choice"] = "none"
     return Asking(params, aside, bool(play))
+
+
+def _check_server_tools(params: Mapping[str, Any]) -> None:
+    choice = params.get("tool_choice")
+    chosen = [choice] if isinstance(choice, Mapping) else []
+    if any(tool.get("type") == "mcp" for tool in (*params.get("tools", ()), *chosen)):
+        raise ValueError(
+            "tools: a reply out of band cannot call the tools of an MCP server, because it ends with the call and "
+            "nobody can go on with the result; leave them out of tools and tool_choice, or ask in the conversation."
+        )
 
 
 def _check_played_aside(params: Mapping[str, Any]) -> None:

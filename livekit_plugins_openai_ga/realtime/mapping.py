@@ -112,7 +112,7 @@ def to_chat_item(record: Record) -> llm.ChatItem | None:
         return function_call(item, record.created_at)
     if item.type == "function_call_output":
         return llm.FunctionCallOutput(
-            id=item.id, call_id=item.call_id, output=item.output, is_error=False, created_at=record.created_at
+            id=item.id, call_id=item.call_id, output=item.output or "", is_error=False, created_at=record.created_at
         )
     return None
 

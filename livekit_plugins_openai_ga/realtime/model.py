@@ -167,7 +167,8 @@ class RealtimeModel(llm.RealtimeModel):
             opts.warn_unused("http_session")
         if is_given(temperature):
             opts.warn_unused("temperature")
-        can_disable = not is_given(turn_detection)  # a choice of the user's is not overruled
+        # A choice of the user's is not overruled, nor is a call's: there is no audio here to detect turns in.
+        can_disable = not is_given(turn_detection) and call_id is None
         if _azure is not None and can_disable:
             turn_detection = azure.DEFAULT_TURN_DETECTION
         options = opts.Options.create(

@@ -68,8 +68,8 @@ class Shown:
             self._texts.pop()
         for record in values[start:]:
             for item in known.get(id(record)) or mapping.to_chat_items(record):
-                if isinstance(item, llm.ChatMessage) and (texts := mapping.texts_of(record)):
-                    self._texts.append((len(self._items), item, texts))
+                if isinstance(item, llm.ChatMessage):
+                    self._texts.append((len(self._items), item, mapping.texts_of(record)))
                 self._items.append(item)
             self._records.append(record)
             self._ends.append(len(self._items))

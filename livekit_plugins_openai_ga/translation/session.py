@@ -15,8 +15,9 @@ from livekit import rtc
 
 from ..audio import MAX_CHUNK_MS, InputAudio
 from ..core import effects as fx
-from ..core.interpreting import CloseSession, Interpreting, Renewed, Translated, TranslatedText
+from ..core.interpreting import WARM_UP_MS, CloseSession, Interpreting, Renewed, Translated, TranslatedText
 from ..core.pacing import Pacing
+from ..core.setup import Phase
 from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
 from ..info import SessionInfo, Trail
@@ -35,6 +36,15 @@ RENEW_PATIENCE_S = 30.0
 
 MAX_TAIL_MS = 60_000.0
 """How far the model's place can be behind the end of the source; what else a server says is not believed."""
+
+ROOM_MS = 5_000.0
+"""Of a file, so much may wait to leave; the rest waits outside."""
+
+AHEAD_MS = WARM_UP_MS + 4_000.0
+"""How far a file may be ahead of what the next connection need not hear again, at least."""
+
+ROOM_CHECK_S = 0.1
+"""How often a file that waits for room looks again."""
 
 BILL_S = 60.0
 """Source audio after which it is told what was used."""
@@ -89,6 +99,8 @@ class TranslationSession:
         self._planned = False
         self._over = False
         self._billed_ms = 0.0
+        self._let_in_ms = 0.0  # source audio that had been put in when a file was last told that there is room
+        self._told_loss = False  # since the last connection
         self.translated_ms = 0.0
         """Translated audio that was given out, in ms."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -116,6 +128,26 @@ class TranslationSession:
         if not self._over:
             pcm = b"".join(self._input.push(frame))
             self._put(self._pacing.push(pcm, self._loop.time()))
+
+    async def room(self) -> None:
+        """Wait until more of a file may come. No silence is filled in meanwhile: it would be in the middle of speech.
+
+        What is sent and not translated is kept for a reconnect, which has its bound. But a model that does not tell how
+        far it is must not hold a file up for longer than it takes to speak it.
+        """
+        spoken = self._loop.time() + (self._outbox.put_ms - self._let_in_ms) / 1000
+        while not self._over and (self._crowded() or (self._behind() and self._loop.time() < spoken)):
+            self._put(self._pacing.push(b"", self._loop.time()))
+            await asyncio.sleep(ROOM_CHECK_S)
+        self._let_in_ms = self._outbox.put_ms
+
+    def _crowded(self) -> bool:
+        takes = self._core.phase is Phase.READY and not self._core.closing
+        return not takes or self._outbox.waiting_ms > ROOM_MS
+
+    def _behind(self) -> bool:
+        ahead_ms = max(AHEAD_MS, self._options.max_replay_audio * 1000 / 2)
+        return self._outbox.waiting_ms + self._outbox.kept_ms > ahead_ms
 
     def finish(self) -> None:
         """There will be no more source audio."""
@@ -145,12 +177,21 @@ class TranslationSession:
         return self._outbox.session_ms(ms) + min(max(behind, 0.0), MAX_TAIL_MS)
 
     def _put(self, steps: list[bytes]) -> None:
+        dropped = self._outbox.audio.dropped
         for step in steps:
             self._outbox.put_audio(step)
             self._core.put(step)
+        if self._outbox.audio.dropped > dropped and not self._told_loss:
+            self._told_loss = True
+            self.log.warning("source audio is being lost, the oldest first: %s", self._hindrance())
         if steps:
             self._supervisor.wake()
             self._bill(BILL_S * 1000)
+
+    def _hindrance(self) -> str:
+        if self._core.phase is not Phase.READY:
+            return "there is no connection"
+        return "the old session has not ended" if self._core.closing else "it comes faster than it can be sent"
 
     def _tick(self) -> None:
         now = self._loop.time()
@@ -211,6 +252,7 @@ class TranslationSession:
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration."""
         self._session_id = link.session_id
+        self._told_loss = False
         self._counters.connected()
         self._trail.opened(link)
         self._do(self._core.opened(link.told))
@@ -275,7 +317,7 @@ class TranslationSession:
 
     def _undrained(self) -> None:
         overdue = replace(from_exception(TimeoutError()), message="The server did not tell the end of the translation.")
-        if self._core.finishing:
+        if self._core.ending:
             self.gave_up(overdue)
         else:
             self._supervisor.hang_up(overdue)

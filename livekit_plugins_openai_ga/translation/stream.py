@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -41,11 +42,12 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
     def __init__(self, translator: Translator, options: Options) -> None:
         super().__init__()
         self._translator = translator
-        self._audio: Unread[rtc.AudioFrame] = Unread(UNREAD_AUDIO_S)
-        self._texts: Unread[TranslatedText] = Unread(UNREAD_TEXTS)
-        self._source_texts: Unread[TranslatedText] = Unread(UNREAD_TEXTS)
-        self._ended = False
         self._session = TranslationSession(options, _Audience(self), translator.dial)
+        lost = functools.partial(self._session.log.warning, "nobody reads `%s` as fast as it comes: the oldest is lost")
+        self._audio: Unread[rtc.AudioFrame] = Unread(UNREAD_AUDIO_S, lambda: lost("audio"))
+        self._texts: Unread[TranslatedText] = Unread(UNREAD_TEXTS, lambda: lost("transcript"))
+        self._source_texts: Unread[TranslatedText] = Unread(UNREAD_TEXTS, lambda: lost("source_transcript"))
+        self._ended = False
         self._session.running.add_done_callback(lambda _: self._closed())
 
     @property
@@ -88,13 +90,22 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Translate this. int16 audio of any rate, channel count and length; never blocks.
 
-        Push frames as they are recorded. While none come, silence is filled in. A file that is pushed at once is sent
-        at once, and what waits for the connection is bounded by `max_replay_audio`. Raises RuntimeError after
-        `end_input`, `aclose`, or an error that ended the stream.
+        Push frames as they are recorded. While none come, silence is filled in. What waits to be sent has its bound:
+        `max_replay_audio`, and at least 10 s while there is a connection. Beyond that the oldest is lost, so wait for
+        `room` before each frame of a file. Raises RuntimeError after `end_input`, `aclose`, or an error that ended the
+        stream.
         """
         if self._ended:
             raise RuntimeError("push_frame: this stream was ended, closed, or has failed; open another stream.")
         self._session.hear(frame)
+
+    async def room(self) -> None:
+        """Wait until the next frame of a file can be pushed and nothing is lost. Returns when the stream is over, too.
+
+        Waits for a connection, too, so do not wait for it with the frames of a microphone. A file is read as fast as
+        the model goes, and as it was spoken at the slowest.
+        """
+        await self._session.room()
 
     def end_input(self) -> None:
         """There will be no more frames. The rest is translated, then the iterators end by themselves."""

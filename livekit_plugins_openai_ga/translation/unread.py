@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Unread(AsyncIterator[T], Generic[T]):
-    """An iterator for one reader. Beyond `limit` (in whatever unit `put` counts) the oldest goes."""
+    """An iterator for one reader. Beyond `limit` (in whatever unit `put` counts) the oldest goes.
 
-    def __init__(self, limit: float) -> None:
+    `overflowed` is called when that happens for the first time.
+    """
+
+    def __init__(self, limit: float, overflowed: Callable[[], object]) -> None:
         self._limit = limit
+        self._overflowed: Callable[[], object] | None = overflowed
         self._items: deque[tuple[T, float]] = deque()
         self._size = 0.0
         self._changed = asyncio.Event()
         self._over = False
         self._error: BaseException | None = None
-        self.dropped = 0.0
-        """How much went unread."""
 
     def put(self, item: T, size: float) -> None:
         """Add to the end."""
@@ -32,7 +34,9 @@ class Unread(AsyncIterator[T], Generic[T]):
         while self._size > self._limit and len(self._items) > 1:
             _, gone = self._items.popleft()
             self._size -= gone
-            self.dropped += gone
+            if self._overflowed is not None:
+                self._overflowed()
+                self._overflowed = None
         self._changed.set()
 
     def end(self, error: BaseException | None = None) -> None:

@@ -147,7 +147,7 @@ class Line:
     def _tell_dropped(self, link: Link) -> None:
         dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped
         if dropped > 0:
-            lost = "%.1f s of user audio were lost: there was no connection for too long"
+            lost = "%.1f s of user audio were lost: more had to wait for a connection, or to leave, than is kept"
             logger.warning(lost, dropped / 1000, extra={"session_id": link.session_id})
 
     async def _read(self, link: Link) -> None:

@@ -25,6 +25,10 @@ from ..wire.session import BYTES_PER_MS
 WAIT_MS = 10_000.0
 """What may wait for a connection that works, at least: a slow line, or a loop that was held up."""
 
+CLOSE_WAIT_MS = 120_000.0
+"""What may wait while the server ends its session, as it was asked to, and until the next one is configured: it tells
+all the rest first, and nothing is wrong."""
+
 IDLE_KEEP_MS = 2_000
 """When speech is detected and nobody speaks, this much is kept: speech that nobody has told of yet."""
 
@@ -110,6 +114,7 @@ class Outbox:
         self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
         self._commits: list[tuple[str, int]] = []  # the commits on their way, and where they were made
         self._open = False
+        self._ending = False  # the server was asked to end its session, and there is no other yet
         self._idle = False  # the server detects turns, and nobody speaks
 
     def put(self, event: Event, *, in_turn: bool = False) -> None:
@@ -175,6 +180,8 @@ class Outbox:
 
     def _bound_waiting(self) -> None:
         limit = self._wait if self._open else self._keep
+        if self._ending:
+            limit = max(limit, int(CLOSE_WAIT_MS * self._per_ms))
         while self._waiting > limit:
             index = next(index for index, entry in enumerate(self._turn) if entry.kind == "audio")
             size = self._turn[index].size
@@ -196,7 +203,7 @@ class Outbox:
     @property
     def position_ms(self) -> float:
         """User audio sent on this connection, in ms."""
-        return self._position / BYTES_PER_MS
+        return self._position / self._per_ms
 
     @property
     def waiting_ms(self) -> float:
@@ -219,7 +226,7 @@ class Outbox:
             self._audio_leaves(entry)
             return self._append(b64encode(entry.audio))
         if entry.kind == "close":
-            self._open = False
+            self._open, self._ending = False, True
         if entry.kind == "commit":
             self._commits.append((entry.event_id, self._position))
             entry.end = self._position
@@ -293,7 +300,7 @@ class Outbox:
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
-        self._open = True
+        self._open, self._ending = True, False
 
     def lost(self) -> None:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""

@@ -29,7 +29,9 @@ def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
 
 
 def audio_append(audio: str, *, type: str = "input_audio_buffer.append") -> Event:
-    """Add user audio: base64 of int16 little-endian mono PCM at 24 kHz. Never acknowledged."""
+    """Add user audio: base64 of mono audio in the session's `audio.input.format`; by default int16 little-endian PCM at
+    24 kHz. Never acknowledged.
+    """
     return _AudioAppend(type=type, audio=audio)
 
 

@@ -36,7 +36,7 @@ class Item:
         role: `user`, `assistant` or `system`; messages only.
         content: content parts as they stand on the wire; messages only.
         arguments: JSON text; calls only.
-        output: what a function or an MCP server answered.
+        output: what a function or an MCP server answered, which may be nothing (""); None before that.
         server_label: the MCP server; `mcp_*` only.
         error: why an MCP call failed: `message` and `type` (`protocol_error`, `tool_execution_error`, `http_error`).
         tools: what an MCP server has; `mcp_list_tools` only.
@@ -50,7 +50,7 @@ class Item:
     call_id: str = ""
     name: str = ""
     arguments: str = ""
-    output: str = ""
+    output: str | None = None
     server_label: str = ""
     error: Mapping[str, Any] | None = None
     tools: tuple[Part, ...] = ()
@@ -58,7 +58,7 @@ class Item:
     @property
     def is_answered(self) -> bool:
         """Whether a call of an MCP server's tool has its result."""
-        return self.type == "mcp_call" and (self.output != "" or self.error is not None)
+        return self.type == "mcp_call" and (self.output is not None or self.error is not None)
 
     @property
     def text(self) -> str:
@@ -133,9 +133,9 @@ def _spoken_part(part: Part, audio: str) -> Part:
 def create_payload(item: Item, audio: str | None = None) -> dict[str, Any] | None:
     """The `item` of a `conversation.item.create` that brings `item` into a new session.
 
-    `audio` is what the user said in it, which tells more than a text: base64 of int16 mono PCM at 24 kHz. Returns None
-    when nothing of it can be brought back: a spoken turn without audio and transcript, a function call that was never
-    finished, an item only the server can make.
+    `audio` is what the user said in it, which tells more than a text: base64 of mono audio in the session's
+    `audio.input.format`. Returns None when nothing of it can be brought back: a spoken turn without audio and
+    transcript, a function call that was never finished, an item only the server can make.
     """
     if item.type == "message":
         content = item.content
@@ -156,5 +156,5 @@ def create_payload(item: Item, audio: str | None = None) -> dict[str, Any] | Non
             "arguments": item.arguments,
         }
     if item.type == "function_call_output":
-        return {"id": item.id, "type": "function_call_output", "call_id": item.call_id, "output": item.output}
+        return {"id": item.id, "type": "function_call_output", "call_id": item.call_id, "output": item.output or ""}
     return None

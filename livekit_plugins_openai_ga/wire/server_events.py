@@ -269,7 +269,9 @@ class TextDelta(ServerEvent):
 
 @value
 class AudioDelta(ServerEvent):
-    """More speech: base64 of int16 little-endian mono PCM at 24 kHz."""
+    """More speech: base64 of mono audio in the session's `audio.output.format`; by default int16 little-endian PCM at
+    24 kHz.
+    """
 
     type: ClassVar[str] = "response.output_audio.delta"
     response_id: str

@@ -17,7 +17,7 @@ VOICES = ("alloy", "ash", "ballad", "cedar", "coral", "echo", "marin", "sage", "
 """The voices GA has. A custom voice is an object `{"id": "voice_..."}`."""
 
 SAMPLE_RATE = 24000
-"""Hz of all audio on the wire; it is int16, little-endian, mono."""
+"""Hz of PCM on the wire; it is int16, little-endian, mono. G.711 has 8000."""
 
 BYTES_PER_MS = SAMPLE_RATE * 2 // 1000
 

@@ -13,6 +13,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from livekit import rtc
+
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
+from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "interpreter.py"
 GRACE = 10.0
@@ -242,3 +246,107 @@ async def test_texts_are_told_at_once_and_a_pause_and_the_end_are_told_as_nothin
 )
 def test_a_sentence_ends_where_the_next_one_begins(example: ModuleType, before: str, after: str, ends: bool) -> None:
     assert bool(example.SENTENCE_END.search(before[-2:] + after[:1])) == ends
+
+
+# -- one interpreter, in a room of paper ---------------------------------------------------------------------------
+
+
+class Microphone:
+    """Says one sentence, then there is no more of it."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        pcm = synthetic("Good morning everybody")
+        for start in range(0, len(pcm), 960):
+            piece = pcm[start : start + 960]
+            yield SimpleNamespace(frame=rtc.AudioFrame(piece, 24000, 1, len(piece) // 2))
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Paper:
+    """A room, what is written in it, and what may break while that is done."""
+
+    def __init__(self, breaks: str = "") -> None:
+        self.breaks = breaks
+        self.written: list[str] = []
+        self.closed: list[dict[str, str]] = []
+        self.identity = "agent"
+        track = SimpleNamespace(track=None)
+        self.room = SimpleNamespace(
+            local_participant=self, remote_participants={"ann": SimpleNamespace(track_publications={"TR_ann": track})}
+        )
+        self.desk = SimpleNamespace(listeners=lambda pair: ["bea"])
+        self.changed = asyncio.Event()
+
+    async def publish_track(self, track: Any, options: Any) -> Any:
+        return SimpleNamespace(sid="TR_voice")
+
+    async def unpublish_track(self, sid: str) -> None:
+        pass
+
+    async def stream_text(self, **_: Any) -> Paper:
+        if self.breaks == "open":
+            raise ConnectionError("no text streams")
+        return self
+
+    async def write(self, text: str) -> None:
+        self.written.append(text)
+        if self.breaks == "write":
+            raise ConnectionError("no text streams")
+
+    async def aclose(self, *, attributes: dict[str, str]) -> None:
+        self.closed.append(attributes)
+
+
+@pytest.fixture
+async def paper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Paper]:
+    monkeypatch.setattr(rtc, "AudioStream", Microphone)
+    script = Script([Turn(heard="Good morning", say="Guten Morgen")])
+    async with Emulator(script, knobs=Knobs(speak=synthetic, translation_speed=20.0)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+        yield Paper()
+
+
+FINAL = {"lk.transcription_final": "true"}
+
+
+@pytest.mark.parametrize(("breaks", "closed"), [("", [FINAL] * 2), ("open", []), ("write", [FINAL] * 2)])
+async def test_captions_that_fail_are_closed_and_do_not_end_the_voice(
+    example: ModuleType, paper: Paper, breaks: str, closed: list[dict[str, str]]
+) -> None:
+    paper.breaks = breaks
+    await asyncio.wait_for(example.Interpreter(paper, example.Pair("ann", "TR_ann", "de"), []).task, 30)
+    assert paper.closed == closed
+
+
+async def test_captions_wait_for_those_of_the_interpreter_before(example: ModuleType, paper: Paper) -> None:
+    before = asyncio.ensure_future(asyncio.sleep(3600))
+    interpreter = example.Interpreter(paper, example.Pair("ann", "TR_ann", "de"), [before])
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(interpreter.task), 1)
+    assert paper.written == []
+    before.cancel()
+    await asyncio.wait_for(interpreter.task, 30)
+    assert sorted("".join(paper.written)) == sorted("Guten Morgen" + "Good morning")
+
+
+async def test_a_room_that_is_not_interpreted_any_more_is_told_and_left(
+    example: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = asyncio.get_running_loop().create_future()
+
+    async def connect(**_: Any) -> None:
+        pass
+
+    room = SimpleNamespace(on=lambda *_: None, remote_participants=None)  # which `run` cannot stand
+    job = SimpleNamespace(
+        room=room, connect=connect, shutdown=left.set_result, add_shutdown_callback=lambda close: None
+    )
+    await example.interpret(job)
+    await asyncio.wait_for(left, 5)
+    assert "nobody is interpreted any more" in caplog.text

@@ -158,6 +158,129 @@ def test_a_reply_that_is_made_while_the_connection_is_lost_ends_here_and_is_not_
     assert talk.all(fx.MessageText) == []
 
 
+def goes_on(talk: Any, text: str = "here it is") -> None:
+    """A reply is played, has called a tool of the server's, and goes on as another response."""
+    speaks(talk)
+    item = {"id": "c1", "type": "mcp_call", "server_label": "shop", "name": "find", "arguments": "{}", "output": None}
+    talk.says("response.output_item.added", response_id="r1", item=item)
+    talk.added(item, "a1")
+    talk.ends("r1")
+    talk.says("conversation.item.done", item={**item, "output": "3 pairs"})
+    talk.begins("r2", talk.sent_of("response.create")[-1]["response"]["metadata"]["client_event_id"])
+    talk.message("r2", "a2", "c1")
+    says(talk, "a2", text, response_id="r2")
+    talk.forget()
+
+
+PLAYED, SILENT = fx.Played("r1", playing=True), fx.Played("r1", playing=False)
+
+
+def test_what_a_reply_goes_on_with_is_played_under_its_id(talk: Any) -> None:
+    goes_on(talk)
+    talk.says("output_audio_buffer.stopped", response_id="r1")
+    talk.says("output_audio_buffer.started", response_id="r2")
+    talk.ends("r2")
+    talk.says("output_audio_buffer.stopped", response_id="r2")
+    assert talk.told == ["Played", "Played", "MessageEnded", "ReplyEnded", "Played"]
+    assert talk.all(fx.Played) == [SILENT, PLAYED, SILENT]
+
+
+def test_a_reply_does_not_end_with_the_first_part_of_it_that_was_played(talk: Any) -> None:
+    """The rest is complete while the beginning is still heard."""
+    goes_on(talk)
+    talk.ends("r2")
+    assert talk.effects == []
+    talk.says("output_audio_buffer.stopped", response_id="r1")
+    assert talk.effects == [SILENT]
+    talk.forget()
+    talk.says("output_audio_buffer.started", response_id="r2")
+    assert talk.told == ["Played", "MessageEnded", "ReplyEnded"]
+    talk.says("output_audio_buffer.stopped", response_id="r2")
+    assert talk.effects[-1] == SILENT
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        lambda talk: talk.says("output_audio_buffer.cleared", response_id="r1"),
+        lambda talk: talk.says("output_audio_buffer.started", response_id="r9"),
+        lambda talk: talk.note(talk.conversation.closed(2.0)),
+        lambda talk: talk.note(talk.conversation.abandon(from_close(1000, ""), 2.0)),
+    ],
+    ids=["cleared", "another one is played", "closed", "abandoned"],
+)
+def test_a_rest_that_is_not_played_any_more_ends(talk: Any, over: Any) -> None:
+    goes_on(talk)
+    talk.ends("r2")
+    over(talk)
+    assert talk.told[:3] == ["Played", "MessageEnded", "ReplyEnded"]
+    assert talk.effects[0] == SILENT
+
+
+def test_an_interruption_between_two_parts_ends_the_reply(talk: Any) -> None:
+    goes_on(talk)
+    talk.ends("r2")
+    talk.says("output_audio_buffer.stopped", response_id="r1")
+    talk.forget()
+    talk.note(talk.conversation.interrupt(1.0))
+    assert talk.told == ["MessageEnded", "ReplyEnded"]
+    assert [event["type"] for event in talk.sent] == ["output_audio_buffer.clear"]
+    talk.forget()
+    talk.note(talk.conversation.interrupt(1.0))
+    assert talk.sent == []
+
+
+def test_the_end_of_a_part_whose_beginning_was_lost_ends_it(talk: Any) -> None:
+    goes_on(talk)
+    talk.ends("r2")
+    talk.says("output_audio_buffer.stopped", response_id="r1")
+    talk.says("output_audio_buffer.stopped", response_id="r2")
+    assert talk.told == ["Played", "MessageEnded", "ReplyEnded"]
+
+
+def test_what_comes_last_comes_behind_all_that_nobody_told_of(talk: Any) -> None:
+    talk.note(talk.conversation.sync([note("n1", "one"), note("n2", "two")], "first"))
+    creates = talk.sent_of("conversation.item.create")
+    assert [event.get("previous_item_id") for event in creates] == [None, None]
+    talk.acknowledges()
+    talk.user_turn("u1", "n2")
+    talk.transcript("u1", "hi")
+    talk.forget()
+    told = [note("n1", "one"), note("n3", "between"), note("n2", "two"), *talk.conversation.mirror.values[2:]]
+    talk.note(talk.conversation.sync([*told, note("n4", "last")], "second"))
+    where = {event["item"]["id"]: event.get("previous_item_id") for event in talk.sent}
+    assert where == {"n3": "n1", "n4": None}
+
+
+def test_what_was_wanted_while_the_connection_was_lost_comes_behind_what_was_said_meanwhile(talk: Any) -> None:
+    talk.user_turn("u1")
+    talk.transcript("u1", "hi")
+    talk.note(talk.conversation.closed(2.0))
+    talk.note(talk.conversation.sync([*talk.conversation.mirror.values, note("n1", "new")], "one"))
+    talk.forget()
+    talk.note(talk.conversation.opened(3.0))
+    (create,) = talk.sent_of("conversation.item.create")
+    assert "previous_item_id" not in create
+    talk.added(create["item"], "said_meanwhile")
+    assert list(talk.texts) == ["u1", "n1"]
+
+
+def test_a_caller_who_speaks_when_the_connection_is_lost_is_not_taken_for_speaking_on(talk: Any) -> None:
+    talk.says("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    talk.note(talk.conversation.closed(2.0))
+    assert talk.all(fx.SpeechStopped) == [fx.SpeechStopped("u1")]
+    assert not talk.conversation.turns.open
+    talk.forget()
+    talk.note(talk.conversation.closed(3.0))
+    assert talk.effects == []
+    talk.ready()
+    talk.forget()
+    talk.user_turn("u1")
+    assert talk.all(fx.SpeechStopped) == []
+    talk.transcript("u1", "hi there")
+    assert [effect.started_at for effect in talk.all(fx.Transcript)] == [0.0]  # it is the turn that began then
+
+
 def test_a_turn_goes_on_while_the_connection_is_lost(talk: Any) -> None:
     talk.user_turn("u1")
     talk.says("conversation.item.input_audio_transcription.delta", item_id="u1", content_index=0, delta="hi")
@@ -187,3 +310,11 @@ def test_a_call_of_a_tool_may_be_approved_on_the_next_connection(talk: Any) -> N
     talk.forget()
     talk.note(talk.conversation.server_tools.answer("q1", approve=True, reason=None))
     assert [event["item"]["approve"] for event in talk.sent_of("conversation.item.create")] == [True]
+
+
+def test_the_end_of_the_session_ends_what_waits_for_an_approval(talk: Any) -> None:
+    request = {"id": "q1", "type": "mcp_approval_request", "server_label": "shop", "name": "buy", "arguments": "{}"}
+    talk.added(request)
+    talk.says("conversation.item.done", item=request)
+    talk.note(talk.conversation.abandon(from_close(1000, ""), 2.0))
+    assert talk.conversation.server_tools.answer("q1", approve=True, reason=None) is None

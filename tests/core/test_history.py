@@ -83,6 +83,22 @@ def test_an_item_deleted_before_it_was_acknowledged_is_not_told(talk: Any, messa
     assert talk.texts == {}
 
 
+def test_an_item_whose_deletion_is_told_before_its_creation_is_gone(talk: Any, message: Any) -> None:
+    talk.syncs("k0", [message("a")])
+    talk.acknowledges()
+    talk.syncs("k1", [message("a"), message("b")])
+    talk.syncs("k2", [message("a")])
+    talk.says("conversation.item.deleted", item_id="b")
+    talk.added({"id": "b", "type": "message"}, "a")
+    assert [record.id for record in talk.conversation.mirror] == ["a"]
+    assert [effect.key for effect in talk.all(fx.Settled)][-2:] == ["k2", "k1"]
+    talk.forget()
+    talk.syncs("k3", [message("a"), message("b", "again")])
+    assert placed(talk) == [("create b", "a")]
+    talk.acknowledges()
+    assert talk.texts == {"a": "text", "b": "again"}
+
+
 def test_an_empty_message_is_not_created(talk: Any, message: Any) -> None:
     """LiveKit keeps placeholders of turns whose text it does not have yet."""
     talk.syncs("k1", [message("placeholder", "")])
@@ -95,6 +111,17 @@ def test_a_turn_without_transcript_is_not_replaced(talk: Any, message: Any) -> N
     talk.forget()
     talk.syncs("k1", [message("u1", "what LiveKit thinks")])
     assert talk.sent == []
+
+
+def test_a_turn_whose_transcript_is_empty_can_be_edited(talk: Any, message: Any) -> None:
+    talk.user_turn("u1")
+    talk.transcript("u1", "")
+    talk.forget()
+    talk.syncs("k1", [message("u1", "")])
+    assert talk.sent == []
+    talk.syncs("k2", [message("u1", "(silence)")])
+    assert placed(talk) == [("delete u1", None), ("create u1", "root")]
+    assert talk.texts["u1"] == "(silence)"
 
 
 def test_a_turn_whose_transcript_came_after_the_context_was_copied_stays(talk: Any, message: Any) -> None:

@@ -204,6 +204,35 @@ def test_a_planned_change_ends_the_session_and_goes_on_with_another(stage: Stage
     assert not stage.core.closing
 
 
+@pytest.mark.parametrize("breaks", [0, 2])
+def test_a_rest_that_was_told_before_a_planned_change_hides_nothing_of_what_comes_behind_it(
+    stage: Stage, breaks: int
+) -> None:
+    stage.audio(0)
+    stage.core.put(STEP)
+    stage.core.renew()
+    for at in (200, 400, 600, 800):  # the source had ended at 200
+        assert of(stage.audio(at), Translated)
+        assert of([*stage.text(at, "rest"), *stage.source(at, "rest")], TranslatedText)
+    stage.core.receive(translation.SessionClosed())
+    for _ in range(breaks + 1):
+        stage.core.closed()
+        stage.connect(start=200)
+    for at in (0, 200, 400, 600):
+        assert of(stage.audio(at), Translated)
+        assert of(stage.text(at, "new"), TranslatedText)
+        assert of(stage.source(at, "new"), TranslatedText)
+
+
+def test_a_close_is_the_last_one_when_nothing_was_put_in_behind_it(stage: Stage) -> None:
+    stage.core.renew()
+    assert not stage.core.ending
+    stage.core.finish()
+    assert stage.core.ending
+    stage.core.put(STEP)
+    assert not stage.core.ending
+
+
 def test_audio_that_came_during_a_planned_change_is_heard_before_the_end(stage: Stage) -> None:
     stage.core.renew()
     stage.core.put(STEP)

@@ -102,12 +102,15 @@ def test_livekit_answers_a_reply_that_called_a_function_as_well(talk: Any) -> No
 def test_the_second_part_keeps_how_the_reply_was_wanted_and_not_what_it_was_told(talk: Any) -> None:
     talk.ready()
     params = {"instructions": "Greet.", "output_modalities": ["text"], "tool_choice": "required", "tools": []}
+    params["metadata"] = {"topic": "billing"}
     talk.note(talk.conversation.answers.ask("k1", params))
     talk.begins("r1", "k1")
     talk.says("conversation.item.done", item=call(talk))
     talk.ends("r1")
     second = asked(talk)[1]["response"]
     assert second.keys() == {"output_modalities", "tools", "metadata"}
+    assert second["metadata"]["topic"] == "billing"
+    assert second["metadata"]["client_event_id"] == asked(talk)[1]["event_id"]
 
 
 def test_a_reply_out_of_band_is_nobodys_to_go_on_with(talk: Any) -> None:
@@ -121,22 +124,51 @@ def test_a_reply_out_of_band_is_nobodys_to_go_on_with(talk: Any) -> None:
     assert ended(talk) == [("r1", "completed")]
 
 
-def test_an_interrupted_reply_is_over_and_its_call_is_answered_by_another(talk: Any) -> None:
+STOPS = {
+    "interrupted": lambda talk: talk.conversation.interrupt(5.0),
+    "cancelled": lambda talk: talk.conversation.answers.cancel("r1", 5.0),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_the_agent_does_not_speak_by_itself_of_a_call_whose_reply_was_stopped(talk: Any, stop: Any) -> None:
+    talk.ready().begins("r1")
+    first, second = call(talk, "c1"), call(talk, "c2")
+    talk.ends("r1")
+    talk.note(stop(talk))
+    assert ended(talk) == [("r1", "cancelled")]
+    talk.says("conversation.item.done", item=first)
+    talk.says("response.mcp_call.completed", item_id="c2")
+    talk.says("conversation.item.done", item=second)
+    assert asked(talk) == []
+    assert all(record.item.is_answered for record in talk.conversation.mirror)
+
+
+@pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS)
+def test_nor_when_the_reply_was_still_made(talk: Any, stop: Any) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    talk.note(stop(talk))
+    talk.ends("r1", status="cancelled")
+    talk.says("conversation.item.done", item=done)
+    assert asked(talk) == []
+
+
+def test_a_user_who_speaks_while_a_call_runs_is_answered_and_then_told_what_it_brought(talk: Any) -> None:
     talk.ready().begins("r1")
     done = call(talk)
     talk.ends("r1")
-    talk.note(talk.conversation.answers.interrupt(5.0))
+    talk.says("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
     assert ended(talk) == [("r1", "cancelled")]
+    talk.says("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
     talk.says("conversation.item.done", item=done)
     assert len(asked(talk)) == 1
-    talk.begins("r2", asked(talk)[0]["event_id"])
-    assert [effect.response_id for effect in talk.all(fx.ReplyStarted)] == ["r1", "r2"]
 
 
 def test_calls_that_end_together_are_answered_by_one_reply(talk: Any) -> None:
     talk.ready().begins("r1")
     first, second = call(talk, "c1"), call(talk, "c2")
-    talk.ends("r1", status="cancelled")
+    talk.ends("r1", status="incomplete")
     talk.begins("r2")  # while another reply is made
     talk.says("conversation.item.done", item=first)
     talk.says("conversation.item.done", item=second)
@@ -154,6 +186,107 @@ def test_a_call_that_ends_while_the_user_speaks_is_answered_with_what_they_say(t
     talk.ends("r1", status="cancelled")
     talk.says("conversation.item.done", item=done)
     assert asked(talk) == []
+
+
+LOOK = {"type": "function", "name": "look"}
+SHOP = {"type": "mcp", "server_label": "shop"}
+OUT_OF_BAND = {
+    "the session's functions": ([LOOK, SHOP], "auto", {}, {"tools": [LOOK]}),
+    "none, as there are no others": ([SHOP], "auto", {}, {"tools": [], "tool_choice": "none"}),
+    "none, as the session's choice is not here": ([LOOK, SHOP], SHOP, {}, {"tools": [LOOK], "tool_choice": "none"}),
+    "its own": ([SHOP], "auto", {"tools": [LOOK]}, {"tools": [LOOK]}),
+    "what it chose": ([LOOK, SHOP], "auto", {"tool_choice": "required"}, {"tools": [LOOK], "tool_choice": "required"}),
+    "none, as it said": ([LOOK, SHOP], "auto", {"tool_choice": "none"}, {"tool_choice": "none"}),
+    "the session's, none of which the server runs": ([LOOK], "auto", {}, {}),
+}
+
+
+@pytest.mark.parametrize(("tools", "choice", "given", "told"), OUT_OF_BAND.values(), ids=OUT_OF_BAND)
+def test_what_a_reply_out_of_band_may_call(talk: Any, tools: Any, choice: Any, given: Any, told: Any) -> None:
+    talk.ready()
+    talk.conversation.config.wanted.update(tools=tools, tool_choice=choice)
+    talk.note(talk.conversation.answers.ask("k1", given, aside=True))
+    (request,) = asked(talk)
+    assert {key: request["response"][key] for key in ("tools", "tool_choice") if key in request["response"]} == told
+
+
+def test_a_reply_in_the_conversation_may_call_what_the_session_may(talk: Any) -> None:
+    talk.ready()
+    talk.conversation.config.wanted.update(tools=[SHOP])
+    talk.note(talk.conversation.answers.ask("k1", {}))
+    assert "tools" not in asked(talk)[0]["response"]
+
+
+def test_a_call_that_brought_an_empty_text_is_answered_like_any_other(talk: Any) -> None:
+    talk.ready().begins("r1")
+    item = {**call(talk), "output": ""}
+    talk.ends("r1")
+    talk.says("conversation.item.done", item=item)
+    assert len(asked(talk)) == 1
+    assert [effect.record.item.output for effect in talk.all(fx.ItemPlaced)][-1] == ""
+    talk.note(talk.conversation.closed(3.0))
+    talk.forget()
+    talk.ready()
+    made = [event["item"] for event in talk.sent_of("conversation.item.create")]
+    assert made[1] == {"id": "c1_out", "type": "function_call_output", "call_id": "c1", "output": ""}
+
+
+# -- its place in the history --------------------------------------------------------------------------------------
+
+
+def records(talk: Any, *item_ids: str) -> list[Any]:
+    return [talk.conversation.mirror.get(item_id) for item_id in item_ids]
+
+
+def called_between(talk: Any) -> None:
+    """The user speaks, a call begins, the user speaks again, the call ends: u1, c1, u2."""
+    talk.ready().user_turn("u1")
+    talk.transcript("u1", "one")
+    talk.begins("r1")
+    done = call(talk)
+    talk.user_turn("u2", "c1")
+    talk.transcript("u2", "two")
+    talk.says("conversation.item.done", item=done)
+    talk.forget()
+
+
+@pytest.mark.parametrize("order", ["u1 u2 c1", "c1 u1 u2", "u1 c1 u2", "u1 u2"])
+def test_a_call_stays_where_the_server_has_it_wherever_livekit_has_it(talk: Any, order: str) -> None:
+    called_between(talk)
+    talk.syncs("k1", records(talk, *order.split()))
+    assert talk.sent == []
+    assert [record.id for record in talk.conversation.mirror] == ["u1", "c1", "u2"]
+
+
+def test_what_is_new_goes_behind_a_call_that_stands_last(talk: Any, message: Any) -> None:
+    called_between(talk)
+    talk.syncs("k1", [*records(talk, "u1", "c1"), message("n")])
+    assert [event["item_id"] for event in talk.sent_of("conversation.item.delete")] == ["u2"]
+    assert [event["previous_item_id"] for event in talk.sent_of("conversation.item.create")] == ["c1"]
+
+
+def test_a_call_that_livekit_has_stays_when_the_item_in_front_of_it_goes(talk: Any) -> None:
+    called_between(talk)
+    talk.syncs("k1", records(talk, "u2", "c1"))
+    assert [event["item_id"] for event in talk.sent] == ["u1"]
+    assert [record.id for record in talk.conversation.mirror] == ["c1", "u2"]
+
+
+def test_what_stands_for_a_call_on_a_new_connection_stays_as_the_call_would(talk: Any) -> None:
+    called_between(talk)
+    for number in range(2):
+        talk.note(talk.conversation.closed(3.0))
+        talk.ready()
+        talk.acknowledges()
+        talk.forget()
+        talk.syncs(f"k{number}", records(talk, "u1", "u2"))  # LiveKit knows no function of that name
+        assert talk.sent == []
+        assert [record.id for record in talk.conversation.mirror] == ["u1", "c1", "c1_out", "u2"]
+    talk.syncs("k3", records(talk, "u2"))  # with the item in front of it, it goes
+    assert [event["item_id"] for event in talk.sent_of("conversation.item.delete")] == ["u1", "c1", "c1_out"]
+
+
+# -- what is called ------------------------------------------------------------------------------------------------
 
 
 def test_a_forced_choice_is_let_go(talk: Any) -> None:

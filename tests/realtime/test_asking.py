@@ -8,7 +8,7 @@ import pytest
 from livekit.agents import function_tool, llm
 from livekit.agents.types import NOT_GIVEN
 
-from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga import MCPTool, RealtimeModel
 from livekit_plugins_openai_ga.realtime.asking import Asking, asking
 from livekit_plugins_openai_ga.realtime.pictures import Pictures
 
@@ -73,6 +73,19 @@ def test_a_played_reply_out_of_band_calls_no_tools_and_cannot_be_told_to() -> No
     for given in ({"tools": [add]}, {"tool_choice": "required"}):
         with pytest.raises(ValueError, match=r"^tools: a reply out of band that LiveKit plays cannot call any"):
             ask(conversation="none", play=True, **given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tools": [add, MCPTool(server_label="shop", server_url="https://shop.test")]},
+        {"tool_choice": {"type": "mcp", "server_label": "shop"}},
+    ],
+)
+def test_a_reply_out_of_band_cannot_be_told_to_call_what_the_server_runs(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^tools: a reply out of band cannot call the tools of an MCP server"):
+        ask(conversation="none", **given)
+    assert ask(conversation="auto", **given).params
 
 
 def test_chat_items_are_shown_as_copies_without_their_ids() -> None:

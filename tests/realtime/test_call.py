@@ -10,8 +10,8 @@ import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, io, llm
 
-from livekit_plugins_openai_ga import RealtimeModel
-from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, speak
+from livekit_plugins_openai_ga import MCPTool, RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, ToolCall, Turn, speak
 from livekit_plugins_openai_ga.emulator.calls import Call
 from livekit_plugins_openai_ga.emulator.faults import DropOn
 
@@ -50,6 +50,10 @@ def messages(session: AgentSession) -> asyncio.Queue[llm.ChatMessage]:
 
     session.on("conversation_item_added", note)
     return said
+
+
+def shop(require_approval: str) -> MCPTool:
+    return MCPTool(server_label="shop", server_url="https://shop.test", require_approval=require_approval)
 
 
 def frame() -> rtc.AudioFrame:
@@ -243,6 +247,8 @@ async def test_a_call_that_is_not_there_is_an_error(open_session):
         ({"call_id": "abc"}, "call_id='abc'.*rtc_"),
         ({"call_id": ""}, "call_id=''"),
         ({"call_id": "rtc_1", "fallback_models": ["gpt-realtime-mini"]}, "fallback_models.*remove"),
+        ({"call_id": "rtc_1", "input_audio_format": "pcmu"}, "input_audio_format.*call_id.*remove"),
+        ({"call_id": "rtc_1", "output_audio_format": "pcm"}, "output_audio_format.*call_id.*remove"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, words):
@@ -256,6 +262,92 @@ def test_a_call_is_not_replaced_before_the_server_ends_it():
     assert model.options.endpoint().url == "wss://api.openai.com/v1/realtime?call_id=rtc_1"
     assert model.capabilities.turn_detection
     assert model.capabilities.user_transcription
+
+
+async def test_what_is_added_comes_behind_what_was_said_before_the_attachment(open_session, reading):
+    async with Emulator(Script([Turn(say="One."), Turn(say="Two."), Turn(say="Three.")])) as server:
+        made = await answered(server)
+        first = open_session(server, call_id=made.id)
+        await reading(await first.session.generate_reply())
+        second = open_session(server, call_id=made.id)
+        for item_id, told in (("a", "One of"), ("b", "two notes.")):
+            context = second.session.chat_ctx.copy()
+            context.add_message(role="user", content=told, id=item_id)
+            await second.session.update_chat_ctx(context)
+            await reading(await first.session.generate_reply())
+        ids = [item["id"] for item in server.sessions[0].items]
+        assert (len(ids), ids[1], ids[3]) == (5, "a", "b")
+
+
+@pytest.mark.parametrize("taking", ["vad", "manual"])
+async def test_livekits_own_turn_taking_leaves_the_calls_alone(taking):
+    script = Script([Turn(heard="Hello?", say="Here I am.")])
+    async with Emulator(script) as server:
+        made = await answered(server)
+        before = server.sessions[0].config["audio"]["input"]["turn_detection"]
+        session = AgentSession(
+            llm=RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK), turn_detection=taking
+        )
+        said = messages(session)
+        await session.start(Shop())
+        server.hear(made, speak("Hello?") + bytes(48000))
+        assert [(await asyncio.wait_for(said.get(), 10)).text_content for _ in range(2)] == ["Hello?", "Here I am."]
+        assert server.sessions[0].config["audio"]["input"]["turn_detection"] == before
+        await session.aclose()
+
+
+async def test_turns_are_the_agents_where_the_model_is_told_so():
+    script = Script([Turn(heard="Over.", say="Roger.")])
+    async with Emulator(script) as server:
+        made = await answered(server)
+        model = RealtimeModel(call_id=made.id, base_url=server.base_url, conn_options=QUICK, turn_detection=None)
+        session, agent = AgentSession(llm=model, turn_detection="manual"), Shop()
+        said = messages(session)
+        await session.start(agent)
+        await server.wait_until(lambda: server.sessions[0].config["audio"]["input"]["turn_detection"] is None)
+        server.hear(made, speak("Over.") + bytes(48000))
+        session.commit_user_turn()
+        texts = [(await asyncio.wait_for(said.get(), 10)).text_content for _ in range(2)]
+        assert sorted(texts) == ["Over.", "Roger."]
+        await session.aclose()
+
+
+async def test_a_reply_that_goes_on_behind_a_server_tool_ends_when_all_of_it_was_played(open_session, reading):
+    find = MCPCall("shop", "find", output="3 pairs", seconds=0.0)
+    script = Script([Turn(say="One moment, please.", mcp=(find,)), Turn(say="There are three pairs.")])
+    async with Emulator(script, knobs=Knobs(pace=50.0)) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_tools([shop("never")])
+        texts = await reading(await call.session.generate_reply())
+        assert [text for text, _ in texts] == ["One moment, please.", "There are three pairs."]
+        names = [event["type"] for event in call.events["openai_server_event_received"]]
+        assert names.count("output_audio_buffer.stopped") == 2
+
+
+async def test_a_caller_who_spoke_when_the_connection_was_lost_speaks_no_longer(open_session):
+    async with Emulator(knobs=Knobs(sideband_input_events=True)) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        await call.session.update_instructions("Be brief.")
+        server.hear(made, speak("Where is it?")[:19200])
+        await call.first("input_speech_started")
+        await server.drop()
+        await call.first("input_speech_stopped")
+
+
+async def test_what_waited_for_an_approval_when_the_call_ended_waits_no_more(open_session, reading):
+    asked: list[Any] = []
+    async with Emulator(Script([Turn(mcp=(MCPCall("shop", "buy"),))])) as server:
+        made = await answered(server)
+        call = open_session(server, call_id=made.id)
+        call.session.on("mcp_approval_requested", lambda event: asked.append(event))
+        await call.session.update_tools([shop("always")])
+        await reading(await call.session.generate_reply())
+        server.calls.end(made, "hangup")
+        await call.first("call_ended")
+        with pytest.raises(llm.RealtimeError, match="waits no more"):
+            asked[0].approve()
 
 
 class Microphone(io.AudioInput):

@@ -112,7 +112,7 @@ async def test_a_forced_choice_does_not_call_for_ever(open_session, reading):
         assert [event["response"].get("tool_choice") for event in server.received("response.create")] == [None, "auto"]
 
 
-async def test_an_interrupted_reply_is_answered_when_its_call_has_ended(open_session, reading):
+async def test_after_an_interruption_the_agent_says_what_a_call_brought_when_it_is_asked(open_session, reading):
     asks = Turn(mcp=(MCPCall("shop", "find", output="3 pairs", seconds=0.3),))
     async with emulator(asks, TELLS, mcp_in_response=False) as server:
         call = open_session(server)
@@ -121,9 +121,21 @@ async def test_an_interrupted_reply_is_answered_when_its_call_has_ended(open_ses
         await call.until(lambda: any(event["type"] == "response.done" for event in call.events[RAW]))
         call.session.interrupt()
         assert await reading(first) == []
-        second = await call.first("generation_created", 2)
-        assert not second.user_initiated
-        assert [text for text, _ in await reading(second)] == ["There are three pairs."]
+        await call.until(lambda: shown(call.session.chat_ctx))
+        await call.session.update_instructions("All quiet.")
+        assert shown(call.session.chat_ctx) == [("find", "{}"), ("3 pairs", False)]
+        assert len(server.received("response.create")) == 1
+        assert [text for text, _ in await reading(await call.session.generate_reply())] == ["There are three pairs."]
+
+
+async def test_a_reply_out_of_band_calls_no_tool_that_the_server_runs(open_session):
+    script = Script((ASKS,), out_of_band=(Turn(say="Socks, I think.", mcp=(ASK,)),))
+    async with Emulator(script, knobs=Knobs(mcp_list_latency=0.0, reply_latency=0.0)) as server:
+        call = open_session(server, modalities=["text"])
+        await call.session.update_tools([shop()])
+        reply = await call.session.generate_reply(conversation="none", instructions="What do they want?")
+        assert (await reply.text()).splitlines() == ["Socks, I think.", "(tool find is not available)"]
+        assert not any(event["type"].startswith("response.mcp_call") for event in call.events[RAW])
 
 
 # -- approvals -----------------------------------------------------------------------------------------------------

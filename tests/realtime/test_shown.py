@@ -52,8 +52,10 @@ class Server:
         self.says({"id": item_id, **SPEECH}, self.history.mirror.last_id)
 
     def transcript(self, item_id: str, text: str) -> None:
-        revised = lambda record: record.with_item(record.item.with_transcript(0, text))  # noqa: E731
-        self.history.mirror.revise(item_id, revised)
+        def transcribed(record: Record) -> Record:
+            return replace(record.with_item(record.item.with_transcript(0, text)), transcribed=True)
+
+        self.history.mirror.revise(item_id, transcribed)
 
 
 class View(Server):
@@ -150,6 +152,14 @@ def test_an_object_that_was_edited_in_place_is_noticed(view: View, own: bool, ed
     assert view.update(x, b) == ["delete x", "create x"]
     assert view.shown.items()[0].content == x.content  # type: ignore[union-attr]
     assert view.update(*view.shown.items()) == []
+
+
+def test_an_edit_of_a_turn_in_which_nothing_was_said_is_noticed(view: View) -> None:
+    view.speech("x")
+    view.transcript("x", "")
+    (x,) = view.shown.items()
+    rebind(x)  # type: ignore[arg-type]
+    assert view.update(x) == ["delete x", "create x"]
 
 
 def test_an_edit_behind_a_new_item_is_noticed(view: View) -> None:

@@ -35,8 +35,10 @@ def audio(watch: Watch) -> list[str]:
     if twice := sorted(chunk for chunk, count in there.items() if count > 1):
         found.append(f"user audio is in two items: chunks {twice}")
     taken_out = {chunk for item_id in watch.app.taken_out for chunk in known.get(item_id, ())}
+    committed = _committed_only(watch)
+    taken_out |= {chunk for item_id in watch.app.taken_out for chunk in committed.pop(item_id, ())}
     missing = watch.app.loud - arrived[-1] - set(there) - taken_out
-    halves = missing & _committed_only(watch)
+    halves = missing & {chunk for chunks in committed.values() for chunk in chunks}
     dropped = watch.session._outbox.audio.dropped
     if halves:
         found.append(f"a committed turn is gone, whose item was never told: chunks {sorted(halves)}")
@@ -45,15 +47,10 @@ def audio(watch: Watch) -> list[str]:
     return found
 
 
-def _committed_only(watch: Watch) -> set[int]:
+def _committed_only(watch: Watch) -> dict[str, set[int]]:
     """The chunks of turns of which the client was told that they are an item now, and not that the item was added."""
     items = [item for session in watch.server.sessions for item in session.conversation]  # type: ignore[union-attr]
-    return {
-        chunk
-        for item in items
-        if item.id in watch.committed - watch.turns.keys()
-        for chunk in _marked(bytes(item.audio))
-    }
+    return {item.id: _marked(bytes(item.audio)) for item in items if item.id in watch.committed - watch.turns.keys()}
 
 
 def arrivals(session: Any) -> list[int]:

@@ -12,7 +12,7 @@ import contextlib
 import random
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from livekit.agents import APIConnectOptions, APIError
 from livekit_plugins_openai_ga import TranslationStream, Translator
 from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.emulator import faults as fl
+from livekit_plugins_openai_ga.emulator.interpreter import DELTA_BYTES
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
 
 from .invariants import CLOSE_LIMIT_S, dead_peer
@@ -97,7 +98,20 @@ def schedule(seed: int) -> Interview:
     )
     made.faults = [_fault(dice) for _ in range(dice.choice((0, 1, 1, 2, 3)))]
     made.paths = [any_path(dice) for _ in range(dice.choice((0, 1, 1, 2, 3)))]
+    if dice.random() < 0.1:
+        _make_wordy(made, dice)
     return made
+
+
+def _make_wordy(made: Interview, dice: random.Random) -> None:
+    """The model says twice as much as it heard, so it falls behind, and a planned change comes in the middle of that.
+
+    Only planned changes: of what it is more than 6 s behind, a connection that breaks loses the rest, as documented.
+    """
+    made.knobs = replace(made.knobs, interpret=ramble, translation_speed=dice.choice((2.4, 20.0)))
+    made.parts = [("speaks", dice.randrange(100, 250)) for _ in range(dice.randrange(10, 16))]
+    made.max_session_duration = dice.choice((4.0, 9.0))
+    made.faults, made.paths = [], []
 
 
 def _part(dice: random.Random) -> tuple[How, int]:
@@ -144,6 +158,12 @@ def cells(pcm: bytes) -> list[int]:
 def interpret(frame: bytes, language: str) -> tuple[str, bytes]:
     """What the emulated model says: the same."""
     return " ".join(map(str, cells(frame))) + " ", frame
+
+
+def ramble(frame: bytes, language: str) -> tuple[str, bytes]:
+    """The same, and as much again in the next step: 400 ms of audio belong to each."""
+    text, pcm = interpret(frame, language)
+    return text, pcm + bytes(2 * DELTA_BYTES - len(pcm))
 
 
 def play(seed: int, *, log: bool = False) -> Outcome:

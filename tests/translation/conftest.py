@@ -99,6 +99,7 @@ def play() -> Callable[..., None]:
         paths: Sequence[Path] = (),
         knobs: dict[str, Any] | None = None,
         reads: bool = True,
+        log: bool = False,
         **options: Any,
     ) -> None:
         async def call(_: object) -> None:
@@ -116,6 +117,6 @@ def play() -> Callable[..., None]:
                 await asyncio.sleep(0)
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
-        assert simulate(1, Network(paths=list(paths)), call).violations == []
+        assert simulate(1, Network(paths=list(paths)), call, log=log).violations == []
 
     return run

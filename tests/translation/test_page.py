@@ -18,7 +18,9 @@ from livekit_plugins_openai_ga.translation.stream import UNREAD_AUDIO_S, UNREAD_
 from tests.simulation.network import Network
 from tests.simulation.run import simulate
 
-PAGE = (Path(__file__).parents[2] / "docs" / "translation.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "translation.md").read_text()
+README = (ROOT / "README.md").read_text().split("## Translation")[1]
 
 
 class Loudspeaker:
@@ -38,19 +40,59 @@ async def microphone() -> AsyncIterator[rtc.AudioFrame]:
         await asyncio.sleep(0.02)
 
 
-def test_the_first_program_of_the_page_interprets(monkeypatch: pytest.MonkeyPatch) -> None:
+def an_emulator() -> Emulator:
+    script = Script([Turn(heard="Good morning everybody", say="Guten Morgen allerseits")])
+    return Emulator(script, knobs=Knobs(speak=synthetic))
+
+
+def first_program(page: str) -> dict[str, Any]:
     program: dict[str, Any] = {}
-    exec(re.findall(r"```python\n(.*?)```", PAGE, re.S)[0], program)
+    exec(re.findall(r"```python\n(.*?)```", page, re.S)[0], program)
+    return program
+
+
+def test_the_first_program_of_the_page_interprets(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = first_program(PAGE)
     speaker = Loudspeaker()
 
     async def call(_: object) -> None:
-        script = Script([Turn(heard="Good morning everybody", say="Guten Morgen allerseits")])
-        async with Emulator(script, knobs=Knobs(speak=synthetic)) as server:
+        async with an_emulator() as server:
             monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
             assert await program["interpret"](microphone(), speaker) == "Guten Morgen allerseits"
 
     assert simulate(1, Network(), call).violations == []
     assert speaker.played.strip(b"\0") == synthetic("Guten Morgen allerseits").strip(b"\0")
+
+
+class Broken(Loudspeaker):
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        raise OSError("no loudspeaker")
+
+
+def test_the_first_program_of_the_page_leaves_nothing_behind_when_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = first_program(PAGE)
+
+    async def call(_: object) -> None:
+        async with an_emulator() as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            with pytest.raises(OSError, match="no loudspeaker"):
+                await program["interpret"](microphone(), Broken())
+            for _ in range(5):
+                await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    assert simulate(1, Network(), call).violations == []
+
+
+def test_the_program_of_the_readme_translates(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = first_program(README)
+
+    async def call(_: object) -> None:
+        async with an_emulator() as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            assert await program["in_german"](microphone()) == "Guten Morgen allerseits"
+
+    assert simulate(1, Network(), call).violations == []
 
 
 def test_the_page_names_the_languages_and_the_bounds() -> None:

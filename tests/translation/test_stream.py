@@ -19,6 +19,8 @@ from livekit_plugins_openai_ga.emulator import faults as fl
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 from livekit_plugins_openai_ga.translation import Reconnected, TranslatorError
 from livekit_plugins_openai_ga.translation.stream import UNREAD_AUDIO_S
+from tests.simulation.interpreting import cell, interpret
+from tests.simulation.network import Path
 
 Play = Callable[..., None]
 SAID = "Guten Morgen allerseits"
@@ -98,6 +100,80 @@ def test_frames_that_come_late_and_at_once_are_all_sent(play: Play) -> None:
         assert sent.lstrip(b"\0").startswith(pcm.strip(b"\0"))
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"max_replay_audio": 0.0},
+        {"paths": [Path(bytes_per_s=100_000)]},
+        {"knobs": {"translation_silence": False, "translation_speed": 1.0}},
+        {"knobs": {"translation_speed": 20.0}},
+        {"knobs": {"translation_speed": 1.0}, "frame_ms": 2_000},
+        {"faults": [fl.DropOn("session.output_audio.delta", nth=200)]},
+        {"max_session_duration": 20.0},
+    ],
+    ids=str,
+)
+def test_a_file_that_waits_for_room_is_sent_whole_and_nothing_is_put_into_it(play: Play, how: dict[str, Any]) -> None:
+    async def scene(made: Any) -> None:
+        loop = asyncio.get_running_loop()
+        steps = [bytes([1 + number % 100, 0x20]) * 24 * frame_ms for number in range(120_000 // frame_ms)]
+        began = loop.time()
+        for step in steps:
+            await made.stream.room()
+            made.stream.push_frame(frame(step))
+        assert loop.time() - began < 150
+        await made.finish()
+        assert made.stream.info.audio_dropped == 0
+        if len(made.server.sessions) == 1 or "max_session_duration" in how:
+            sent = b"".join(map(base64.b64decode, made.received))
+            assert sent.strip(b"\0") == b"".join(steps)
+
+    how = dict(how)
+    frame_ms = how.pop("frame_ms", 20)
+    play(scene, **how)
+
+
+def test_a_file_that_does_not_wait_is_cut_to_its_bound_and_that_is_logged_as_what_it_is(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(made: Any) -> None:
+        for why in ("there is no connection", "it comes faster than it can be sent"):
+            for _ in range(2 * 1_550):
+                made.stream.push_frame(frame())
+            lost = [record.getMessage() for record in caplog.records if "being lost" in record.getMessage()]
+            assert lost == [f"source audio is being lost, the oldest first: {why}"]
+            await asyncio.sleep(1)
+            assert made.stream.info.audio_dropped > 30
+            caplog.clear()
+
+    play(scene, log=True)
+
+
+def test_what_an_old_session_that_does_not_end_costs_is_logged_as_that(
+    play: Play, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(8)
+        for _ in range(6_100):
+            made.stream.push_frame(frame())
+        assert "source audio is being lost, the oldest first: the old session has not ended" in caplog.text
+        assert made.stream.info.audio_dropped == pytest.approx(2)
+
+    play(scene, log=True, max_session_duration=6.0, faults=[fl.SwallowOn("session.close")])
+
+
+def test_there_is_room_in_a_stream_that_is_over(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        waiting = asyncio.ensure_future(made.stream.room())
+        await asyncio.sleep(0)
+        await made.stream.aclose()
+        await asyncio.wait_for(waiting, 1)
+        await made.stream.room()
+
+    play(scene, faults=[fl.RefuseHandshake(503, times=99)])
 
 
 def test_nothing_is_sent_before_the_session_is_configured(play: Play) -> None:
@@ -256,6 +332,77 @@ def test_a_server_that_does_not_end_a_session_for_a_planned_change_is_left(play:
     play(scene, max_session_duration=6.0, drain_timeout=3.0, faults=[fl.SwallowOn("session.close")])
 
 
+def test_an_end_that_comes_while_a_server_stalls_at_a_planned_change_is_no_failure(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(8)
+        await made.speak()
+        await made.finish()
+        assert (made.text, made.raised) == (SAID, [])
+        assert len(made.server.sessions) == 2
+        assert [told.recoverable for told in made.told["error"]] == [True]
+
+    play(scene, max_session_duration=6.0, drain_timeout=10.0, faults=[fl.SwallowOn("session.close")])
+
+
+def test_what_is_said_while_a_long_rest_is_waited_for_is_kept(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(8)  # asked to end at 6, the server says nothing until 56
+        await made.push(LOUD * 200)
+        await asyncio.sleep(10)
+        await made.finish()
+        assert made.text == "x" * 200
+        assert len(made.server.sessions) == 2
+        assert made.stream.info.audio_dropped == 0
+
+    play(
+        scene,
+        max_session_duration=6.0,
+        max_replay_audio=5.0,
+        drain_timeout=60.0,
+        faults=[fl.DelayOn("session.closed", seconds=50)],
+        knobs={"interpret": lambda pcm, language: ("x", pcm)},
+    )
+
+
+def test_no_silence_is_made_while_a_session_is_ended(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await asyncio.sleep(30)  # asked to end at 6, the server says nothing until 26
+        old, new = made.server.sessions
+        assert old.received[-1]["type"] == "session.close"
+        assert sum("audio" in event for event in new.received) < 5 * 5
+        assert made.stream.usage.audio_in < 15
+
+    play(scene, max_session_duration=6.0, faults=[fl.DelayOn("session.closed", seconds=20)])
+
+
+def test_a_break_in_the_rest_before_a_planned_change_loses_and_repeats_nothing(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        said = b"".join(cell(number, loud=True) for number in range(2_400))
+        speaking = asyncio.ensure_future(made.push(said))
+        await asyncio.sleep(32)  # asked to end at 31, the last words come a second and a quarter later
+        (old,) = made.server.sessions
+        assert old.received[-1]["type"] == "session.close"
+        assert old.sent[-1]["type"] != "session.closed"
+        await made.server.drop()
+        await speaking
+        await made.finish()
+        assert list(map(int, made.text.split())) == list(range(2_400))
+        assert len(made.server.sessions) == 2
+
+    play(scene, max_session_duration=1.0, knobs={"interpret": interpret, "translation_lag": 3.0})
+
+
+def test_a_place_that_cannot_be_is_not_believed(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await made.speak()
+        await made.finish()
+        assert made.texts[-1].text == "odd"
+        assert made.texts[-1].at == pytest.approx(len(made.received) * 0.2 + 60)
+
+    odd = {"type": "session.output_transcript.delta", "delta": "odd", "elapsed_ms": 10**9}
+    play(scene, faults=[fl.InjectOn("session.closed", data=odd)])
+
+
 def test_a_refused_key_ends_it_by_an_error_that_every_iterator_raises(play: Play) -> None:
     async def scene(made: Any) -> None:
         await asyncio.wait_for(asyncio.gather(*made.readers), 5)
@@ -319,6 +466,17 @@ def test_aclose_ends_at_once_and_drops_the_rest(play: Play) -> None:
     play(scene)
 
 
+def test_aclose_drops_what_nobody_has_read(play: Play) -> None:
+    async def scene(made: Any) -> None:
+        await made.speak()
+        await asyncio.sleep(5)
+        await made.stream.aclose()
+        for given in (made.stream.audio, made.stream.transcript, made.stream.source_transcript):
+            assert [each async for each in given] == []
+
+    play(scene, reads=False, transcribe_source=True)
+
+
 def test_aclose_before_there_is_a_connection(play: Play) -> None:
     async def scene(made: Any) -> None:
         await made.stream.aclose()
@@ -337,7 +495,7 @@ def test_a_stream_is_closed_by_its_with_block(play: Play) -> None:
     play(scene)
 
 
-def test_what_nobody_reads_has_its_bound_and_the_newest_stays(play: Play) -> None:
+def test_what_nobody_reads_has_its_bound_and_the_newest_stays(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     async def scene(made: Any) -> None:
         for _ in range(2200):
             for _ in range(10):
@@ -349,8 +507,10 @@ def test_what_nobody_reads_has_its_bound_and_the_newest_stays(play: Play) -> Non
             seconds += each.duration
         assert seconds == pytest.approx(UNREAD_AUDIO_S, abs=3)
         assert made.stream.usage.audio_out > seconds
+        told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        assert told == ["nobody reads `audio` as fast as it comes: the oldest is lost"]
 
-    play(scene, reads=False, knobs={"interpret": lambda pcm, language: ("", pcm)})
+    play(scene, reads=False, log=True, knobs={"interpret": lambda pcm, language: ("", pcm)})
 
 
 def test_usage_is_the_length_of_what_was_sent_and_what_it_costs(play: Play) -> None:

@@ -573,4 +573,4 @@ async def test_audio_lost_while_there_was_no_link_is_told_once(caplog: pytest.Lo
         link.fail()
         await stage.serve(link)
     told = [record.getMessage() for record in caplog.records]
-    assert told == ["1.5 s of user audio were lost: there was no connection for too long"]
+    assert told == ["1.5 s of user audio were lost: more had to wait for a connection, or to leave, than is kept"]

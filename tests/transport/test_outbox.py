@@ -57,7 +57,7 @@ def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
         outbox.put_audio(bytes([mark]) * 160)
     assert (outbox.put_ms, outbox.waiting_ms, outbox.audio.dropped) == (60, 40, 20)
     assert drain(outbox) == ["audio 2", "audio 3"]
-    assert (outbox.audio.sent, outbox.kept_ms) == (40, 20)
+    assert (outbox.audio.sent, outbox.kept_ms, outbox.position_ms) == (40, 20, 40)
     assert outbox.session_ms(30) == 50
     outbox.lost()
     assert (outbox.audio.dropped, outbox.waiting_ms) == (40, 20)
@@ -856,6 +856,21 @@ def test_a_close_that_did_not_leave_is_forgotten_with_its_connection() -> None:
     outbox.lost()
     outbox.configured()
     assert drain(outbox) == []
+
+
+def test_while_a_session_is_ended_as_asked_two_minutes_wait_until_the_next_one_is_configured() -> None:
+    outbox = ready(keep_ms=1_000, wait_ms=1_000)
+    outbox.put_close(event("close"))
+    assert drain(outbox) == ["close"]
+    for _ in range(1_210):
+        outbox.put_audio(pcm(100, 1))
+    outbox.lost()
+    assert (outbox.waiting_ms, outbox.audio.dropped) == (120_000, 1_000)
+    outbox.configured()
+    assert len(drain(outbox)) == 1_200
+    outbox.lost()
+    outbox.put_audio(pcm(100, 1))
+    assert outbox.waiting_ms == 1_000
 
 
 def test_audio_leaves_in_whatever_event_the_session_takes() -> None:
