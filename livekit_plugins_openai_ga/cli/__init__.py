@@ -50,7 +50,10 @@ class Entry:
         return cast(Command, importlib.import_module(self.module, __package__))
 
 
-COMMANDS = (Entry("listen", "write down what a recording or the microphone hears", "..devtools.listen"),)
+COMMANDS = (
+    Entry("doctor", "try a session step by step, and say what is wrong and what to do", ".doctor"),
+    Entry("listen", "write down what a recording or the microphone hears", "..devtools.listen"),
+)
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:

@@ -1,0 +1,392 @@
+"""The steps of `doctor` that touch the network, on the parts that an agent's sessions are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import math
+import ssl
+import struct
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+from ..connection import Connection
+from ..core.setup import failure_of
+from ..errors import Failure, from_exception
+from ..transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
+from ..wire import client_events, codec, server_events, translation
+from ..wire import server_events as ev
+from ..wire.endpoint import Endpoint, Service
+from ..wire.session import SAMPLE_RATE, Payload
+from . import doctor_steps as steps
+from .doctor_exchange import Exchange
+from .doctor_steps import Outcome, Session, Step, Verdict, failed, of_failure, ok, warning
+
+CERTIFICATE_DAYS = 14
+"""With fewer days left, a server's certificate is worth a warning."""
+
+_CHUNK_BYTES = SAMPLE_RATE * 2 // 5  # 200 ms, which suits translation, too
+_PROXY_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
+_QUESTION = {
+    "conversation": "none",
+    "output_modalities": ["text"],
+    "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Say: ready."}]}],
+}
+_SPOKEN_MS = (400, 2600)
+"""Where a sentence is in the recording that comes with the package."""
+
+
+class Asked(Protocol):
+    """Options of a session, as far as a doctor needs them."""
+
+    def endpoint(self) -> Endpoint:
+        """Where its socket goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is examined.
+
+    Attributes:
+        kind: The kind of session.
+        model: The model, or the deployment on Azure.
+        key: The verdict on the key.
+        connection: Where, and as whom. Without a usable key, with any.
+        options: Makes the options and the `session` payload; raises ValueError, one sentence.
+        timeout: Seconds that one wait may take.
+        today: The date that shutdown dates are counted from.
+    """
+
+    kind: Session
+    model: str
+    key: Verdict
+    connection: Connection
+    options: Callable[[], tuple[Asked, Payload]]
+    timeout: float
+    today: date = field(default_factory=date.today)
+
+
+def proxy_for(host: str, port: int, *, secure: bool) -> str | None:
+    """The proxy that websockets uses for this host by the environment (`https_proxy`, `no_proxy`, ...), or None."""
+    if urllib.request.proxy_bypass(f"{host}:{port}"):
+        return None
+    proxies = urllib.request.getproxies()
+    for scheme in ("wss", "socks", "https") if secure else ("ws", "socks", "https", "http"):
+        if (proxy := proxies.get(scheme)) is not None:
+            is_socks = scheme == "socks" and proxy.startswith("http://")
+            return f"socks5h://{proxy[7:]}" if is_socks else proxy
+    return None
+
+
+def _proxy_parts(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in _PROXY_PORTS and parts.hostname and parts.port != 0
+    except ValueError:  # the port
+        return None
+    return parts if usable else None
+
+
+def tone(seconds: float) -> bytes:
+    """A quiet 440 Hz: int16 mono PCM at 24 kHz."""
+    step = 2 * math.pi * 440 / SAMPLE_RATE
+    samples = (round(3000 * math.sin(step * n)) for n in range(round(seconds * SAMPLE_RATE)))
+    return struct.pack(f"<{round(seconds * SAMPLE_RATE)}h", *samples)
+
+
+class Examination:
+    """Runs the steps of one plan, once."""
+
+    def __init__(self, plan: Plan) -> None:
+        where = plan.connection.endpoint(Service.UPLOAD)  # its host is the sockets' host, and it needs no model
+        parts = urlsplit(where.url)
+        self.secrets = where.secrets
+        self._plan = plan
+        self._host, self._secure = where.host, parts.scheme == "https"
+        self._port = parts.port or (443 if self._secure else 80)
+        self._local = where.is_local
+        self._endpoint: Endpoint | None = None
+        self._payload: Payload = {}
+        self._proxy: SplitResult | None = None
+        self._addresses: list[str] = []
+        self._link: Link | None = None
+        self._exchange: Exchange | None = None
+        self._gone = False
+
+    @property
+    def address(self) -> str:
+        """Host and port, for people."""
+        return f"{self._host}:{self._port}"
+
+    async def run(self, tell: Callable[[Outcome], None]) -> list[Outcome]:
+        """Go through all steps and tell of each when it ends."""
+        outcomes: list[Outcome] = []
+        try:
+            for step in steps.steps_of(self._plan.kind):
+                outcome = await self._examine(step, outcomes)
+                outcomes.append(outcome)
+                tell(outcome)
+        finally:
+            if self._link is not None:
+                await self._link.close()
+        return outcomes
+
+    async def _examine(self, step: Step, before: list[Outcome]) -> Outcome:
+        left_out = steps.skipped(step, before, self._gone)
+        if left_out is not None:
+            return Outcome(step, left_out.clean(self.secrets), None)
+        started = time.perf_counter()
+        try:
+            verdict = await _PROBES[step.name](self)
+        except LinkFailed as exc:
+            self._gone = self._link is not None and not self._link.alive
+            verdict = of_failure(self._plan.connection.explained(exc.failure, self._plan.connection.api_key))
+        ms = (time.perf_counter() - started) * 1000
+        if self._exchange is not None:
+            verdict = steps.with_oddities(verdict, *self._exchange.oddities())
+        return Outcome(step, steps.patient(step, verdict, ms).clean(self.secrets), ms)
+
+    # -- before the socket ---------------------------------------------------------------------------------------
+
+    async def _look_at_key(self) -> Verdict:
+        return self._plan.key
+
+    async def _look_at_model(self) -> Verdict:
+        plan = self._plan
+        native = plan.connection.is_native
+        verdict = steps.model_verdict(plan.model, plan.kind, today=plan.today, native=native)
+        try:
+            options, self._payload = plan.options()
+            self._endpoint = options.endpoint()
+        except ValueError as exc:
+            if verdict.status is not steps.Status.FAILED:
+                return failed(str(exc), "Correct the setting it names.", "bad_setting")
+        else:
+            self.secrets = self._endpoint.secrets
+        return verdict
+
+    async def _look_at_proxy(self) -> Verdict:
+        found = proxy_for(self._host, self._port, secure=self._secure)
+        if found is None:
+            return ok("none", proxy="")
+        parts = _proxy_parts(found)
+        if parts is None:
+            told = "the environment names a proxy that is no URL such as http://proxy:3128"
+            return failed(told, "Correct https_proxy (or wss_proxy, all_proxy), or unset it.", "bad_proxy")
+        self._proxy = parts
+        where = f"{parts.scheme}://{parts.hostname}:{parts.port or _PROXY_PORTS[parts.scheme]}"
+        shown = f"{where}{', with a password' if parts.password else ''}"
+        if parts.scheme.startswith("socks") and importlib.util.find_spec("python_socks") is None:
+            told = f"{shown}, for which a package is missing"
+            return failed(told, "Run: pip install 'python-socks[asyncio]'", "no_socks", proxy=where)
+        if self._local:
+            told = f"{shown} is used for a server on this machine"
+            return warning(told, "Add this host to no_proxy.", "proxy_for_local", proxy=where)
+        return ok(shown, proxy=where)
+
+    async def _look_up(self) -> Verdict:
+        host, port = self._first_hop()
+        try:
+            looking = asyncio.get_running_loop().getaddrinfo(host, port, type=1)  # SOCK_STREAM
+            found = await asyncio.wait_for(looking, self._plan.timeout)
+        except (OSError, asyncio.TimeoutError, UnicodeError) as exc:
+            problem = from_exception(exc if isinstance(exc, OSError) else TimeoutError(f"no answer for {host}"))
+            return self._of_hop(replace(problem, message=f"{host}: {problem.message}"))
+        self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if self._addresses == [host]:
+            return ok("the address needs no name", host=host, addresses=self._addresses)
+        several = f" and {len(self._addresses) - 1} more" if len(self._addresses) > 1 else ""
+        return ok(f"{host} is {self._addresses[0]}{several}", host=host, addresses=self._addresses)
+
+    def _first_hop(self) -> tuple[str, int]:
+        if self._proxy is None:
+            return self._host, self._port
+        return self._proxy.hostname or "", self._proxy.port or _PROXY_PORTS[self._proxy.scheme]
+
+    def _of_hop(self, failure: Failure) -> Verdict:
+        verdict = of_failure(failure)
+        if self._proxy is None:
+            return verdict
+        return replace(verdict, remedy="Check the proxy settings (https_proxy, no_proxy), and the proxy itself.")
+
+    async def _connect(self) -> Verdict:
+        host, port = self._first_hop()
+        encrypted = self._secure if self._proxy is None else self._proxy.scheme == "https"
+        tls = ssl.create_default_context() if encrypted else None
+        patience = max(1.0, self._plan.timeout / len(self._addresses))
+        broken: dict[str, str] = {}
+        for address in self._addresses:
+            opening = asyncio.open_connection(address, port, ssl=tls, server_hostname=host if tls else None)
+            try:
+                _, writer = await asyncio.wait_for(opening, patience)
+            except (OSError, asyncio.TimeoutError) as exc:
+                failure = _reached(exc, address, port)
+                broken[address] = failure.label
+                continue
+            try:
+                return self._connected(address, writer, broken)
+            finally:
+                writer.transport.abort()
+        return self._of_hop(failure)
+
+    def _connected(self, address: str, writer: asyncio.StreamWriter, broken: Mapping[str, str]) -> Verdict:
+        socket = writer.get_extra_info("ssl_object")
+        details: dict[str, Any] = {"address": address, "unreachable": dict(broken)}
+        summary = f"{address}, {'plain text' if socket is None else socket.version()}"
+        days: float | None = None
+        if socket is not None:
+            ends = str((socket.getpeercert() or {}).get("notAfter", ""))
+            details |= {"tls": socket.version(), "certificate_ends": ends}
+            days = (ssl.cert_time_to_seconds(ends) - time.time()) / 86400 if ends else None
+        elif self._proxy is not None and self._secure:
+            summary = f"{address}, the proxy; TLS to the server is made with the upgrade"
+        if broken:
+            told = ", ".join(f"{where} ({why})" for where, why in broken.items())
+            remedy = "Mend the route to that address, or switch that kind of address (often IPv6) off."
+            return warning(f"{summary}; not reached: {told}", remedy, "address_unreachable", **details)
+        if days is not None and days < CERTIFICATE_DAYS:
+            told = f"{summary}; its certificate ends in {days:.0f} days"
+            return warning(told, "Renew the certificate, or check this machine's clock.", "certificate_ends", **details)
+        return ok(summary, **details)
+
+    # -- on the socket -------------------------------------------------------------------------------------------
+
+    async def _upgrade(self) -> Verdict:
+        assert self._endpoint is not None
+        self._link = await Link.dial(self._endpoint, timeout=self._plan.timeout)
+        return ok("101, the socket is open", http_status=101, request_id=self._link.request_id)
+
+    async def _begin(self) -> Verdict:
+        link = self._opened
+        await link.begin(timeout=self._plan.timeout, heartbeat=self._plan.timeout / 4)
+        decode = translation.from_payload if self._plan.kind == "translation" else server_events.from_payload
+        self._exchange = Exchange(link, decode, self._plan.timeout)
+        created = await self._exchange.until(ev.SessionCreated.type)
+        told = created.session if isinstance(created, ev.SessionCreated) else {}
+        details = {"session_id": link.session_id, "request_id": link.request_id, "expires_at": link.expires_at}
+        kind = {**told, "type": "translation"} if self._plan.kind == "translation" else told  # it may not say its type
+        return steps.session_verdict(kind, self._plan.kind, **details)
+
+    async def _configure(self) -> Verdict:
+        await self._talk.say(client_events.session_update(self._payload, event_id="doctor_configuration"))
+        updated = await self._talk.until(ev.SessionUpdated.type)
+        assert isinstance(updated, ev.SessionUpdated)
+        return steps.configuration_verdict(self._payload, updated.session)
+
+    async def _hear(self) -> Verdict:
+        await self._play(tone(1.0))
+        if self._plan.kind == "translation":
+            # Nothing answers audio here; an update behind it is answered when the server has taken it.
+            await self._talk.say(client_events.session_update(self._payload, event_id="doctor_audio"))
+            await self._talk.until(ev.SessionUpdated.type)
+        else:
+            await self._talk.say(client_events.audio_clear(event_id="doctor_audio"))
+            await self._talk.until("input_audio_buffer.cleared")
+        return ok("1 s of a tone was taken", seconds=1.0)
+
+    async def _reply(self) -> Verdict:
+        await self._talk.say(client_events.response_create(_QUESTION, event_id="doctor_reply"))
+        started, first, text = time.perf_counter(), None, ""
+        while True:
+            event = await self._talk.until(ev.TextDelta.type, ev.ResponseDone.type)
+            if isinstance(event, ev.TextDelta):
+                first = (time.perf_counter() - started) * 1000 if first is None else first
+                text += event.delta
+            elif isinstance(event, ev.ResponseDone):
+                return _replied(event.response, text, first)
+
+    async def _transcribe(self) -> Verdict:
+        await self._play(_spoken())
+        await self._talk.say(client_events.audio_commit(event_id="doctor_commit"))
+        event = await self._talk.until(ev.TranscriptionCompleted.type, ev.TranscriptionFailed.type)
+        if isinstance(event, ev.TranscriptionFailed):
+            return of_failure(failure_of(event.error))
+        assert isinstance(event, ev.TranscriptionCompleted)
+        return steps.answer_verdict(event.transcript, "a spoken sentence", transcript=event.transcript)
+
+    async def _translate(self) -> Verdict:
+        await self._talk.say(translation.session_close(event_id="doctor_close"))
+        await self._talk.until(translation.SessionClosed.type)
+        return ok("the server told all it had and closed the session")
+
+    async def _goodbye(self) -> Verdict:
+        link = self._opened
+        ended = self._plan.kind == "translation"  # there the server may have closed the socket behind its session
+        if not link.alive and not ended:
+            await self._talk.until("")
+        started = time.monotonic()
+        await link.close()
+        if time.monotonic() - started > CLOSE_TIMEOUT_S and not ended:
+            remedy = "Nothing needs to be done; a proxy that does this leaves sockets open."
+            return warning("the server did not answer the close", remedy, "close_unanswered")
+        return ok("closed")
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _opened(self) -> Link:
+        assert self._link is not None
+        return self._link
+
+    @property
+    def _talk(self) -> Exchange:
+        assert self._exchange is not None
+        return self._exchange
+
+    async def _play(self, pcm: bytes) -> None:
+        append = translation.audio_append if self._plan.kind == "translation" else client_events.audio_append
+        for start in range(0, len(pcm), _CHUNK_BYTES):
+            await self._talk.say(append(codec.b64encode(pcm[start : start + _CHUNK_BYTES])))
+
+
+def _reached(exc: Exception, address: str, port: int) -> Failure:
+    """Why an address could not be reached. Python's text of a bad certificate names its own source file."""
+    told = exc.verify_message if isinstance(exc, ssl.SSLCertVerificationError) else str(exc)
+    known = from_exception(exc if isinstance(exc, OSError) else TimeoutError())
+    return replace(known, message=f"{address} port {port}: {told or 'no answer'}")
+
+
+def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> Verdict:
+    why = response.status_details
+    details = {
+        "status": response.status,
+        **({} if first_text_ms is None else {"first_text_ms": round(first_text_ms, 1)}),
+    }
+    if response.status == "completed":
+        after = "" if first_text_ms is None else f", first text after {first_text_ms:.0f} ms"
+        return steps.answer_verdict(text, f"a reply{after}", **details)
+    if why is not None and why.error is not None:
+        return of_failure(failure_of(why.error))
+    reason = (why.reason or why.type) if why is not None else ""
+    told = f"the reply ended as {response.status or 'nothing'}{f': {reason}' if reason else ''}"
+    return warning(told, "Run this again; if it stays, check the model's limits.", "reply_incomplete", **details)
+
+
+def _spoken() -> bytes:
+    from ..devtools.call import caller_pcm
+    from ..devtools.played_call import CALLER
+
+    begin, end = (ms * SAMPLE_RATE * 2 // 1000 for ms in _SPOKEN_MS)
+    return caller_pcm(CALLER)[begin:end]
+
+
+_PROBES: Mapping[str, Callable[[Examination], Awaitable[Verdict]]] = {
+    "key": Examination._look_at_key,
+    "model": Examination._look_at_model,
+    "proxy": Examination._look_at_proxy,
+    "dns": Examination._look_up,
+    "connect": Examination._connect,
+    "upgrade": Examination._upgrade,
+    "session": Examination._begin,
+    "configuration": Examination._configure,
+    "audio": Examination._hear,
+    "reply": Examination._reply,
+    "transcript": Examination._transcribe,
+    "translation": Examination._translate,
+    "goodbye": Examination._goodbye,
+}
