@@ -17,6 +17,7 @@ from .. import azure
 from ..connection import LOCAL_KEY, Connection
 from ..log import logger
 from ..realtime import RealtimeModel
+from ..redaction import redact
 from ..stt import STT
 from ..translation import Translator
 from ..wire.endpoint import Service
@@ -57,17 +58,18 @@ def run(options: argparse.Namespace) -> int:
     level = logger.level
     logger.setLevel(logging.CRITICAL)  # what it would say of the model, a step says
     try:
-        plan = planned(options, os.environ)
-        examination = Examination(plan)
-        return steps.exit_code(asyncio.run(_examine(options, plan, examination)))
-    except ValueError as exc:
-        Output(sys.stderr).line(str(exc))
-        return 2
+        try:
+            plan = planned(options)
+        except ValueError as exc:
+            Output(sys.stderr).line(redact(str(exc)))
+            return 2
+        return steps.exit_code(asyncio.run(_examine(options, plan)))
     finally:
         logger.setLevel(level)
 
 
-async def _examine(options: argparse.Namespace, plan: Plan, examination: Examination) -> list[Outcome]:
+async def _examine(options: argparse.Namespace, plan: Plan) -> list[Outcome]:
+    examination = Examination(plan)
     output = Output(sys.stdout)
     if options.json:
         outcomes = await examination.run(lambda outcome: None)
@@ -80,7 +82,7 @@ async def _examine(options: argparse.Namespace, plan: Plan, examination: Examina
     return outcomes
 
 
-def planned(options: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
+def planned(options: argparse.Namespace) -> Plan:
     """What is to be examined. Raises ValueError, one sentence, for settings that cannot be used."""
     kind: Session = "transcription" if options.stt else "translation" if options.translate else "conversation"
     if options.azure and kind == "translation":
@@ -93,7 +95,7 @@ def planned(options: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
         given["base_url"] = options.base_url
     make = azure.connection if options.azure else Connection.create
     somebody = make(api_key=LOCAL_KEY, **given)
-    name, raw = _key(options.azure, environ)
+    name, raw = _key(options.azure)
     key = steps.key_verdict(
         raw,
         source=name,
@@ -105,14 +107,14 @@ def planned(options: argparse.Namespace, environ: Mapping[str, str]) -> Plan:
     return Plan(kind, model, key, make(**given), lambda: _session(options, kind, model, given), options.timeout)
 
 
-def _key(on_azure: bool, environ: Mapping[str, str]) -> tuple[str, str | None]:
+def _key(on_azure: bool) -> tuple[str, str | None]:
     """The setting that holds the key, and the key as it stands there."""
     if not on_azure:
-        return "OPENAI_API_KEY", environ.get("OPENAI_API_KEY")
-    token = environ.get("AZURE_OPENAI_AD_TOKEN")  # goes before the key, as in `azure.connection`
+        return "OPENAI_API_KEY", os.environ.get("OPENAI_API_KEY")
+    token = os.environ.get("AZURE_OPENAI_AD_TOKEN")  # goes before the key, as in `azure.connection`
     if token:
         return "AZURE_OPENAI_AD_TOKEN", token
-    return "AZURE_OPENAI_API_KEY", environ.get("AZURE_OPENAI_API_KEY")
+    return "AZURE_OPENAI_API_KEY", os.environ.get("AZURE_OPENAI_API_KEY")
 
 
 def _session(options: argparse.Namespace, kind: Session, model: str, given: Mapping[str, Any]) -> tuple[Asked, Payload]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import math
+import os
+import socket
 import ssl
 import struct
 import time
@@ -146,6 +148,8 @@ class Examination:
         except LinkFailed as exc:
             self._gone = self._link is not None and not self._link.alive
             verdict = of_failure(self._plan.connection.explained(exc.failure, self._plan.connection.api_key))
+        except Exception as exc:  # the other steps may say more than this one's traceback
+            verdict = of_failure(from_exception(exc))
         ms = (time.perf_counter() - started) * 1000
         if self._exchange is not None:
             verdict = steps.with_oddities(verdict, *self._exchange.oddities())
@@ -192,11 +196,10 @@ class Examination:
     async def _look_up(self) -> Verdict:
         host, port = self._first_hop()
         try:
-            looking = asyncio.get_running_loop().getaddrinfo(host, port, type=1)  # SOCK_STREAM
+            looking = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
             found = await asyncio.wait_for(looking, self._plan.timeout)
         except (OSError, asyncio.TimeoutError, UnicodeError) as exc:
-            problem = from_exception(exc if isinstance(exc, OSError) else TimeoutError(f"no answer for {host}"))
-            return self._of_hop(replace(problem, message=f"{host}: {problem.message}"))
+            return self._of_hop(_reached(exc, host))
         self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if self._addresses == [host]:
             return ok("the address needs no name", host=host, addresses=self._addresses)
@@ -225,7 +228,7 @@ class Examination:
             try:
                 _, writer = await asyncio.wait_for(opening, patience)
             except (OSError, asyncio.TimeoutError) as exc:
-                failure = _reached(exc, address, port)
+                failure = _reached(exc, f"{address} port {port}")
                 broken[address] = failure.label
                 continue
             try:
@@ -235,13 +238,13 @@ class Examination:
         return self._of_hop(failure)
 
     def _connected(self, address: str, writer: asyncio.StreamWriter, broken: Mapping[str, str]) -> Verdict:
-        socket = writer.get_extra_info("ssl_object")
+        tls = writer.get_extra_info("ssl_object")
         details: dict[str, Any] = {"address": address, "unreachable": dict(broken)}
-        summary = f"{address}, {'plain text' if socket is None else socket.version()}"
+        summary = f"{address}, {'plain text' if tls is None else tls.version()}"
         days: float | None = None
-        if socket is not None:
-            ends = str((socket.getpeercert() or {}).get("notAfter", ""))
-            details |= {"tls": socket.version(), "certificate_ends": ends}
+        if tls is not None:
+            ends = str((tls.getpeercert() or {}).get("notAfter", ""))
+            details |= {"tls": tls.version(), "certificate_ends": ends}
             days = (ssl.cert_time_to_seconds(ends) - time.time()) / 86400 if ends else None
         elif self._proxy is not None and self._secure:
             summary = f"{address}, the proxy; TLS to the server is made with the upgrade"
@@ -311,7 +314,13 @@ class Examination:
 
     async def _translate(self) -> Verdict:
         await self._talk.say(translation.session_close(event_id="doctor_close"))
-        await self._talk.until(translation.SessionClosed.type)
+        try:
+            await self._talk.until(translation.SessionClosed.type)
+        except LinkFailed as exc:
+            if exc.failure.close_code != 1000:
+                raise
+            told = "the server closed the socket without `session.closed`, so nobody knows whether it had told all"
+            return failed(told, "Check what a gateway on the way changes.", exc.failure.label)
         return ok("the server told all it had and closed the session")
 
     async def _goodbye(self) -> Verdict:
@@ -344,11 +353,17 @@ class Examination:
             await self._talk.say(append(codec.b64encode(pcm[start : start + _CHUNK_BYTES])))
 
 
-def _reached(exc: Exception, address: str, port: int) -> Failure:
-    """Why an address could not be reached. Python's text of a bad certificate names its own source file."""
-    told = exc.verify_message if isinstance(exc, ssl.SSLCertVerificationError) else str(exc)
+def _reached(exc: Exception, where: str) -> Failure:
+    """Why a name or an address could not be reached, without Python's own file names and tuples."""
+    told = str(exc) or "no answer"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        told = exc.verify_message
+    elif isinstance(exc, (ssl.SSLError, socket.gaierror)):
+        told = exc.strerror or told
+    elif isinstance(exc, OSError) and exc.errno:
+        told = os.strerror(exc.errno)
     known = from_exception(exc if isinstance(exc, OSError) else TimeoutError())
-    return replace(known, message=f"{address} port {port}: {told or 'no answer'}")
+    return replace(known, message=f"{where}: {told}")
 
 
 def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> Verdict:

@@ -198,7 +198,8 @@ def of_failure(failure: Failure) -> Verdict:
     if failure.kind is Kind.RECONNECT and remedy in _ROWS_OF_AGENTS:
         remedy = _AGAIN
     text = replace(failure, remedy="").sentence().removeprefix(f"{failure.label}: ")
-    return failed(text, remedy, failure.label, **failure.fields())
+    details = {name: value for name, value in failure.fields().items() if name != "code"}
+    return Verdict(Status.FAILED, text, remedy, failure.label, details)
 
 
 def key_verdict(raw: str | None, *, source: str, local: bool, native: bool) -> Verdict:
@@ -222,7 +223,7 @@ def key_verdict(raw: str | None, *, source: str, local: bool, native: bool) -> V
         told = f"{source} has white space or a line break around it, which this plugin takes off"
         return warning(told, "Take it off in the setting, too: other programs send it.", "key_white_space", **details)
     if native and not shape:
-        told = f"{source} does not begin with `sk-` or `ek_`, as OpenAI's keys do"
+        told = f"{source} does not begin as OpenAI's keys do"
         return warning(told, "Check that it is OpenAI's key and was copied from its beginning.", "key_shape", **details)
     if shape == "client secret":
         told = f"{source} holds a client secret, which opens sessions for some minutes only"
@@ -361,7 +362,8 @@ def with_oddities(verdict: Verdict, malformed: Iterable[str], names: Iterable[st
         return verdict
     details = dict(verdict.details)
     if broken := list(malformed):
-        told = f"{verdict.summary}; {len(broken)} frame{'s' * (len(broken) != 1)} came that were no event: {broken[0]}"
+        count = "a frame was" if len(broken) == 1 else f"{len(broken)} frames were"
+        told = f"{verdict.summary}; {count} no event: {broken[0]}"
         remedy = "Check what a gateway or proxy on the way changes."
         return Verdict(Status.WARNING, told, remedy, "malformed_event", {**details, "malformed": broken})
     if beta := sorted({name for name in names if name in renames.SERVER_EVENTS}):
