@@ -123,6 +123,7 @@ class Interpreter:
         self.track: rtc.LocalTrackPublication | None = None
         self._room = room
         self._before = before
+        self._microphone = room.room.remote_participants[pair.speaker].track_publications[pair.microphone].track
         self._hearing: asyncio.Task[None] | None = None
         self.task = asyncio.create_task(self._work())
 
@@ -138,9 +139,7 @@ class Interpreter:
             stack.push_async_callback(translator.aclose)
             stream = translator.stream()
             stack.push_async_callback(stream.aclose)
-            speaker = room.remote_participants[self.pair.speaker]
-            microphone = speaker.track_publications[self.pair.microphone].track
-            self._hearing = asyncio.create_task(self._hear(microphone, stream))
+            self._hearing = asyncio.create_task(self._hear(stream))
             self._hearing.add_done_callback(lambda _: stream.end_input())
             stack.callback(self._hearing.cancel)
             source = rtc.AudioSource(RATE, 1)
@@ -161,8 +160,8 @@ class Interpreter:
             finally:
                 await utils.aio.cancel_and_wait(*parts)
 
-    async def _hear(self, microphone: rtc.Track, stream: openai_ga.TranslationStream) -> None:
-        audio = rtc.AudioStream(microphone, sample_rate=RATE, num_channels=1)
+    async def _hear(self, stream: openai_ga.TranslationStream) -> None:
+        audio = rtc.AudioStream(self._microphone, sample_rate=RATE, num_channels=1)
         try:
             async for event in audio:
                 stream.push_frame(event.frame)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from livekit.agents import Agent, AgentSession, APIConnectOptions, function_tool, llm
 
-from livekit_plugins_openai_ga import RealtimeModel
-from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga import MCPTool, RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, Turn
 from livekit_plugins_openai_ga.emulator.faults import DelayOn, RefuseHandshake, RejectHandshake, RejectOn, SwallowOn
 
 QUICK = APIConnectOptions(max_retry=2, retry_interval=0.05, timeout=2.0)
@@ -94,6 +94,23 @@ async def test_an_agent_that_was_prewarmed_starts_with_one_update_in_all(make_mo
         session: AgentSession[None] = AgentSession(llm=model)
         await session.start(agent)
         assert len(server.received("session.update")) == 1
+        await session.aclose()
+
+
+async def test_the_tools_of_an_mcp_server_are_listed_before_there_is_a_session(make_model, reading):
+    script = Script([Turn(mcp=(MCPCall("shop", "find", {"what": "socks"}, output="3 pairs"),)), Turn(say="Three.")])
+    async with Emulator(script, knobs=Knobs(mcp_list_latency=0.1)) as server:
+        shop = MCPTool(server_label="shop", server_url="https://shop.test/mcp", require_approval="never")
+        model, tools = make_model(server), [shop]
+        model.prewarm(instructions="Be brief.", tools=tools)
+        await server.wait_sent("mcp_list_tools.completed")
+        session = model.session()
+        listed: list[Any] = []
+        session.on("mcp_tools_listed", listed.append)
+        await session._update_session(instructions="Be brief.", tools=tools)
+        assert len(asked(server)) == 1
+        assert (await reading(await session.generate_reply()))[0][0] == "Three."
+        assert [event.server_label for event in listed] == ["shop"]
         await session.aclose()
 
 
