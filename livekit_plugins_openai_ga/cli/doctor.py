@@ -36,6 +36,8 @@ _LONGEST_TIMEOUT_S = 600.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes. Keys come from the environment only: arguments can be read by everybody."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n".join(["steps:", *(f"  {step.name:14} {step.what}" for step in steps.STEPS)])
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--stt", action="store_true", help="try speech to text instead of a conversation")
     kind.add_argument("--translate", action="store_true", help="try a translation instead")

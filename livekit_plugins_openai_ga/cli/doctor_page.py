@@ -19,7 +19,7 @@ _STYLES: Mapping[Status, tuple[str, ...]] = {
     Status.FAILED: ("red", "bold"),
     Status.SKIPPED: ("dim",),
 }
-_INDENT = 35
+_INDENT = 33
 _NARROWEST = 60
 
 
@@ -42,7 +42,7 @@ class Page:
         status = self._output.paint(f"{verdict.status.value:8}", *_STYLES[verdict.status])
         code = f"{verdict.code}: " if verdict.code else ""
         first, *rest = self._broken(f"{code}{verdict.summary}") or [""]
-        self._write(f"{status} {outcome.step.name:13} {took:>10}  {first}".rstrip())
+        self._write(f"{status} {outcome.step.name:13} {took:>8}  {first}".rstrip())
         for line in rest:
             self._write(f"{'':{_INDENT}}{line}")
         for number, line in enumerate(self._broken(verdict.remedy)):

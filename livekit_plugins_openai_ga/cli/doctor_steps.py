@@ -103,7 +103,7 @@ class Step:
 
     Attributes:
         name: Its name on the screen and in `--json`.
-        what: What it looks at, for the manual.
+        what: What it looks at, for `--help` and the manual.
         needs: Steps that must not have failed before.
         slow_ms: Longer than this is worth a warning.
         kinds: The kinds of session that have it.
