@@ -32,6 +32,9 @@ from .doctor_steps import Outcome, Session, Step, Verdict, failed, of_failure, o
 CERTIFICATE_DAYS = 14
 """With fewer days left, a server's certificate is worth a warning."""
 
+_HEARTBEAT_S = 0.5
+"""Shortest time between pings. A peer without a sign of life for twice that is dead; the steps behind it are spared."""
+
 _CHUNK_BYTES = SAMPLE_RATE * 2 // 5  # 200 ms, which suits translation, too
 _PROXY_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _QUESTION = {
@@ -266,7 +269,7 @@ class Examination:
 
     async def _begin(self) -> Verdict:
         link = self._opened
-        await link.begin(timeout=self._plan.timeout, heartbeat=self._plan.timeout / 4)
+        await link.begin(timeout=self._plan.timeout, heartbeat=max(_HEARTBEAT_S, self._plan.timeout / 4))
         decode = translation.from_payload if self._plan.kind == "translation" else server_events.from_payload
         self._exchange = Exchange(link, decode, self._plan.timeout)
         created = await self._exchange.until(ev.SessionCreated.type)
@@ -383,7 +386,7 @@ def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> V
 
 
 def _spoken() -> bytes:
-    from ..devtools.call import caller_pcm
+    from ..devtools.call import caller_pcm  # brings the emulator, which only this step needs
     from ..devtools.played_call import CALLER
 
     begin, end = (ms * SAMPLE_RATE * 2 // 1000 for ms in _SPOKEN_MS)

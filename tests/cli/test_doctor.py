@@ -215,6 +215,33 @@ async def test_a_wrong_key_is_named_after_the_101_and_not_shown() -> None:
     assert KEY[-4:] not in shown
 
 
+async def test_a_client_secret_that_is_refused_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "ek_" + "Ab1" * 14)
+    async with emulator() as server:
+        outcomes = await examine("--base-url", server.base_url)
+    assert trouble(outcomes) == [
+        ("key", Status.WARNING, "client_secret"),
+        ("session", Status.FAILED, "client_secret_refused"),
+    ]
+
+
+@pytest.mark.parametrize("raw", [f'"{KEY}"', f"{KEY[:20]} {KEY[20:]}", "sk-..."])
+async def test_a_key_that_cannot_be_one_is_not_sent(raw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", raw)
+    async with emulator() as server:
+        outcomes = await examine("--base-url", server.base_url)
+        assert server.handshakes == []
+    assert [name for name, _, _ in trouble(outcomes)] == ["key"]
+    assert outcomes["connect"].verdict.status is Status.OK
+
+
+async def test_a_model_that_the_plugin_refuses_is_not_tried() -> None:
+    async with emulator() as server:
+        outcomes = await examine("--base-url", server.base_url, "--stt", "--model", "gpt-realtime-2.1")
+        assert server.handshakes == []
+    assert trouble(outcomes) == [("model", Status.FAILED, "bad_setting")]
+
+
 async def test_a_gateway_that_opens_no_transcription_by_its_url_is_named() -> None:
     async with emulator(gateway_urls=False) as server:
         outcomes = await examine("--base-url", server.base_url, "--stt")
@@ -270,6 +297,17 @@ async def test_a_host_that_does_not_resolve_is_named() -> None:
     outcomes = await examine("--base-url", "https://realtime.invalid/v1")
     assert trouble(outcomes) == [("dns", Status.FAILED, "host_not_found")]
     assert outcomes["upgrade"].verdict.status is Status.SKIPPED
+
+
+async def test_an_address_that_is_tried_in_vain_is_worth_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def both(host: str, port: int, **_: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, port)) for address in ("127.0.0.2", "127.0.0.1")]
+
+    async with emulator() as server:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both, raising=False)
+        outcomes = await examine("--base-url", server.base_url)
+    assert outcomes["connect"].verdict.code == "address_unreachable"
+    assert outcomes["connect"].verdict.details["unreachable"] == {"127.0.0.2": "connection_refused"}
 
 
 async def test_a_web_server_that_has_no_websocket_is_named() -> None:
@@ -334,6 +372,39 @@ async def test_a_proxy_that_refuses_is_named(status: str, monkeypatch: pytest.Mo
     assert trouble(outcomes) == [("upgrade", Status.FAILED, f"proxy_{status[:3]}")]
     assert outcomes["proxy"].verdict.details == {"proxy": f"http://127.0.0.1:{port}"}
     assert "hunter2secret" not in json.dumps([outcome.as_json() for outcome in outcomes.values()])
+
+
+async def test_a_proxy_that_lets_through_is_part_of_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.IncompleteReadError:  # only a look whether somebody listens
+            writer.close()
+            return
+        asked.append(head.split()[1].decode())
+        port = int(asked[-1].rpartition(":")[2])
+        to, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(copy(reader, back), copy(to, writer))
+
+    asked: list[str] = []
+    proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+    try:
+        async with emulator() as server:
+            url = server.base_url.replace("127.0.0.1", "realtime.invalid")
+            outcomes = await examine("--base-url", url, "--allow-insecure")
+    finally:
+        proxy.close()
+    assert trouble(outcomes) == []
+    assert [name.partition(":")[0] for name in asked] == ["realtime.invalid"]
 
 
 async def test_a_proxy_that_is_not_there_is_told_from_a_server_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
