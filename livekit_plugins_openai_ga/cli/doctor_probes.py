@@ -14,11 +14,16 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import SplitResult, urlsplit
 
+from livekit import rtc
+
+from ..audio import InputAudio
 from ..connection import Connection
 from ..core.setup import failure_of
+from ..devtools import wav
 from ..errors import Failure, from_exception
 from ..transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
 from ..wire import client_events, codec, server_events, translation
@@ -386,11 +391,11 @@ def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> V
 
 
 def _spoken() -> bytes:
-    from ..devtools.call import caller_pcm  # brings the emulator, which only this step needs
-    from ..devtools.played_call import CALLER
-
-    begin, end = (ms * SAMPLE_RATE * 2 // 1000 for ms in _SPOKEN_MS)
-    return caller_pcm(CALLER)[begin:end]
+    samples, rate = wav.read_wav(Path(wav.__file__).with_name("caller.wav"))
+    begin, end = (ms * rate // 1000 for ms in _SPOKEN_MS)
+    said, audio = samples[begin:end], InputAudio()
+    chunks = audio.push(rtc.AudioFrame(said.tobytes(), rate, said.shape[1], len(said)))
+    return b"".join([*chunks, *audio.flush()])
 
 
 _PROBES: Mapping[str, Callable[[Examination], Awaitable[Verdict]]] = {
