@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import math
-import os
-import socket
-import ssl
 import struct
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import SplitResult, urlsplit
+from typing import Protocol
+from urllib.parse import urlsplit
 
 from livekit import rtc
 
@@ -24,7 +18,7 @@ from ..audio import InputAudio
 from ..connection import Connection
 from ..core.setup import failure_of
 from ..devtools import wav
-from ..errors import Failure, from_exception
+from ..errors import from_exception
 from ..transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
 from ..wire import client_events, codec, server_events, translation
 from ..wire import server_events as ev
@@ -33,15 +27,12 @@ from ..wire.session import SAMPLE_RATE, Payload
 from . import doctor_steps as steps
 from .doctor_exchange import Exchange
 from .doctor_steps import Outcome, Session, Step, Verdict, failed, of_failure, ok, warning
-
-CERTIFICATE_DAYS = 14
-"""With fewer days left, a server's certificate is worth a warning."""
+from .doctor_way import Way
 
 _HEARTBEAT_S = 0.5
 """Shortest time between pings. A peer without a sign of life for twice that is dead; the steps behind it are spared."""
 
 _CHUNK_BYTES = SAMPLE_RATE * 2 // 5  # 200 ms, which suits translation, too
-_PROXY_PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks4a": 1080, "socks5": 1080, "socks5h": 1080}
 _QUESTION = {
     "conversation": "none",
     "output_modalities": ["text"],
@@ -81,27 +72,6 @@ class Plan:
     today: date = field(default_factory=date.today)
 
 
-def proxy_for(host: str, port: int, *, secure: bool) -> str | None:
-    """The proxy that websockets uses for this host by the environment (`https_proxy`, `no_proxy`, ...), or None."""
-    if urllib.request.proxy_bypass(f"{host}:{port}"):
-        return None
-    proxies = urllib.request.getproxies()
-    for scheme in ("wss", "socks", "https") if secure else ("ws", "socks", "https", "http"):
-        if (proxy := proxies.get(scheme)) is not None:
-            is_socks = scheme == "socks" and proxy.startswith("http://")
-            return f"socks5h://{proxy[7:]}" if is_socks else proxy
-    return None
-
-
-def _proxy_parts(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in _PROXY_PORTS and parts.hostname and parts.port != 0
-    except ValueError:  # the port
-        return None
-    return parts if usable else None
-
-
 def tone(seconds: float) -> bytes:
     """A quiet 440 Hz: int16 mono PCM at 24 kHz."""
     step = 2 * math.pi * 440 / SAMPLE_RATE
@@ -117,13 +87,16 @@ class Examination:
         parts = urlsplit(where.url)
         self.secrets = where.secrets
         self._plan = plan
-        self._host, self._secure = where.host, parts.scheme == "https"
-        self._port = parts.port or (443 if self._secure else 80)
-        self._local = where.is_local
+        secure = parts.scheme == "https"
+        self._way = Way(
+            where.host,
+            parts.port or (443 if secure else 80),
+            secure=secure,
+            local=where.is_local,
+            timeout=plan.timeout,
+        )
         self._endpoint: Endpoint | None = None
         self._payload: Payload = {}
-        self._proxy: SplitResult | None = None
-        self._addresses: list[str] = []
         self._link: Link | None = None
         self._exchange: Exchange | None = None
         self._gone = False
@@ -131,7 +104,7 @@ class Examination:
     @property
     def address(self) -> str:
         """Host and port, for people."""
-        return f"{self._host}:{self._port}"
+        return self._way.address
 
     async def run(self, tell: Callable[[Outcome], None]) -> list[Outcome]:
         """Go through all steps and tell of each when it ends."""
@@ -181,89 +154,6 @@ class Examination:
         else:
             self.secrets = self._endpoint.secrets
         return verdict
-
-    async def _look_at_proxy(self) -> Verdict:
-        found = proxy_for(self._host, self._port, secure=self._secure)
-        if found is None:
-            return ok("none", proxy="")
-        parts = _proxy_parts(found)
-        if parts is None:
-            told = "the environment names a proxy that is no URL such as http://proxy:3128"
-            return failed(told, "Correct https_proxy (or wss_proxy, all_proxy), or unset it.", "bad_proxy")
-        self._proxy = parts
-        where = f"{parts.scheme}://{parts.hostname}:{parts.port or _PROXY_PORTS[parts.scheme]}"
-        shown = f"{where}{', with a password' if parts.password else ''}"
-        if parts.scheme.startswith("socks") and importlib.util.find_spec("python_socks") is None:
-            told = f"{shown}, for which a package is missing"
-            return failed(told, "Run: pip install 'python-socks[asyncio]'", "no_socks", proxy=where)
-        if self._local:
-            told = f"{shown} is used for a server on this machine"
-            return warning(told, "Add this host to no_proxy.", "proxy_for_local", proxy=where)
-        return ok(shown, proxy=where)
-
-    async def _look_up(self) -> Verdict:
-        host, port = self._first_hop()
-        try:
-            looking = asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found = await asyncio.wait_for(looking, self._plan.timeout)
-        except (OSError, asyncio.TimeoutError, UnicodeError) as exc:
-            return self._of_hop(_reached(exc, host))
-        self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-        if self._addresses == [host]:
-            return ok("the address needs no name", host=host, addresses=self._addresses)
-        several = f" and {len(self._addresses) - 1} more" if len(self._addresses) > 1 else ""
-        return ok(f"{host} is {self._addresses[0]}{several}", host=host, addresses=self._addresses)
-
-    def _first_hop(self) -> tuple[str, int]:
-        if self._proxy is None:
-            return self._host, self._port
-        return self._proxy.hostname or "", self._proxy.port or _PROXY_PORTS[self._proxy.scheme]
-
-    def _of_hop(self, failure: Failure) -> Verdict:
-        verdict = of_failure(failure)
-        if self._proxy is None:
-            return verdict
-        return replace(verdict, remedy="Check the proxy settings (https_proxy, no_proxy), and the proxy itself.")
-
-    async def _connect(self) -> Verdict:
-        host, port = self._first_hop()
-        encrypted = self._secure if self._proxy is None else self._proxy.scheme == "https"
-        tls = ssl.create_default_context() if encrypted else None
-        patience = max(1.0, self._plan.timeout / len(self._addresses))
-        broken: dict[str, str] = {}
-        for address in self._addresses:
-            opening = asyncio.open_connection(address, port, ssl=tls, server_hostname=host if tls else None)
-            try:
-                _, writer = await asyncio.wait_for(opening, patience)
-            except (OSError, asyncio.TimeoutError) as exc:
-                failure = _reached(exc, f"{address} port {port}")
-                broken[address] = failure.label
-                continue
-            try:
-                return self._connected(address, writer, broken)
-            finally:
-                writer.transport.abort()
-        return self._of_hop(failure)
-
-    def _connected(self, address: str, writer: asyncio.StreamWriter, broken: Mapping[str, str]) -> Verdict:
-        tls = writer.get_extra_info("ssl_object")
-        details: dict[str, Any] = {"address": address, "unreachable": dict(broken)}
-        summary = f"{address}, {'plain text' if tls is None else tls.version()}"
-        days: float | None = None
-        if tls is not None:
-            ends = str((tls.getpeercert() or {}).get("notAfter", ""))
-            details |= {"tls": tls.version(), "certificate_ends": ends}
-            days = (ssl.cert_time_to_seconds(ends) - time.time()) / 86400 if ends else None
-        elif self._proxy is not None and self._secure:
-            summary = f"{address}, the proxy; TLS to the server is made with the upgrade"
-        if broken:
-            told = ", ".join(f"{where} ({why})" for where, why in broken.items())
-            remedy = "Mend the route to that address, or switch that kind of address (often IPv6) off."
-            return warning(f"{summary}; not reached: {told}", remedy, "address_unreachable", **details)
-        if days is not None and days < CERTIFICATE_DAYS:
-            told = f"{summary}; its certificate ends in {days:.0f} days"
-            return warning(told, "Renew the certificate, or check this machine's clock.", "certificate_ends", **details)
-        return ok(summary, **details)
 
     # -- on the socket -------------------------------------------------------------------------------------------
 
@@ -361,19 +251,6 @@ class Examination:
             await self._talk.say(append(codec.b64encode(pcm[start : start + _CHUNK_BYTES])))
 
 
-def _reached(exc: Exception, where: str) -> Failure:
-    """Why a name or an address could not be reached, without Python's own file names and tuples."""
-    told = str(exc) or "no answer"
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        told = exc.verify_message
-    elif isinstance(exc, (ssl.SSLError, socket.gaierror)):
-        told = exc.strerror or told
-    elif isinstance(exc, OSError) and exc.errno:
-        told = os.strerror(exc.errno)
-    known = from_exception(exc if isinstance(exc, OSError) else TimeoutError())
-    return replace(known, message=f"{where}: {told}")
-
-
 def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> Verdict:
     why = response.status_details
     details = {
@@ -401,9 +278,9 @@ def _spoken() -> bytes:
 _PROBES: Mapping[str, Callable[[Examination], Awaitable[Verdict]]] = {
     "key": Examination._look_at_key,
     "model": Examination._look_at_model,
-    "proxy": Examination._look_at_proxy,
-    "dns": Examination._look_up,
-    "connect": Examination._connect,
+    "proxy": lambda it: it._way.look_at_proxy(),
+    "dns": lambda it: it._way.look_up(),
+    "connect": lambda it: it._way.connect(),
     "upgrade": Examination._upgrade,
     "session": Examination._begin,
     "configuration": Examination._configure,

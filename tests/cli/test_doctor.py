@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import json
 import math
 import ssl
@@ -17,8 +18,9 @@ from typing import Any, get_args
 import pytest
 
 from livekit_plugins_openai_ga.cli import doctor
-from livekit_plugins_openai_ga.cli.doctor_probes import Examination, proxy_for
+from livekit_plugins_openai_ga.cli.doctor_probes import Examination
 from livekit_plugins_openai_ga.cli.doctor_steps import Outcome, Status
+from livekit_plugins_openai_ga.cli.doctor_way import proxy_for
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator import faults as f
 from livekit_plugins_openai_ga.emulator.voice import synthetic
@@ -419,6 +421,14 @@ async def test_a_proxy_that_is_no_url_is_named(url: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("https_proxy", url)
     outcomes = await examine("--base-url", f"https://127.0.0.1:{await closed_port()}/v1")
     assert trouble(outcomes)[0] == ("proxy", Status.FAILED, "bad_proxy")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("python_socks") is not None, reason="the package is there")
+async def test_a_proxy_that_needs_a_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "socks5h://127.0.0.1:1")
+    outcomes = await examine("--base-url", "https://realtime.invalid/v1")
+    assert trouble(outcomes)[0] == ("proxy", Status.FAILED, "no_socks")
+    assert outcomes["upgrade"].verdict.status is Status.SKIPPED
 
 
 async def test_a_proxy_on_the_way_to_this_machine_is_worth_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
