@@ -11,13 +11,14 @@ def to_api_error(failure: Failure) -> APIError:
     """A failure in LiveKit's family of errors: the message is its whole sentence, `body` the failure itself."""
     retryable = failure.kind is not Kind.FATAL
     if failure.http_status is not None:
-        return APIStatusError(
+        refused = APIStatusError(
             failure.sentence(),
             status_code=failure.http_status,
             request_id=failure.request_id or None,
             body=failure,
-            retryable=retryable,
         )
+        refused.retryable = retryable  # newer versions take every 4xx for final, also where the next key may be another
+        return refused
     if failure.kind is Kind.RECONNECT:
         error = APIConnectionError(failure.sentence(), retryable=retryable)
         error.body = failure

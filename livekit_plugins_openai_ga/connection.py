@@ -32,7 +32,8 @@ DEFAULT_MAX_SESSION_DURATION = 50 * 60.0
 DEFAULT_HEARTBEAT = 12.0
 
 KeyProvider = Callable[[], "str | Awaitable[str]"]
-"""Gives a key or token that is valid now. A plain function runs in a thread, so it may block."""
+"""Gives a key or token that is valid now. A plain function runs in a thread, so it may block; there is no event loop
+there, so one that makes a Task or Future must be `async`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,19 +182,6 @@ class Connection:
             return self.api_key
         return await _ask(self.key_provider, self.conn_options.timeout if timeout is None else timeout)
 
-    async def authorized(
-        self,
-        service: Service,
-        *,
-        model: str = "",
-        call_id: str = "",
-        model_in_url: bool | None = None,
-        timeout: float | None = None,
-    ) -> Endpoint:
-        """The endpoint with a key that is valid now; see `key`. Raises `LinkFailed`."""
-        key = await self.key(timeout)
-        return self.endpoint(service, model=model, call_id=call_id, model_in_url=model_in_url, key=key)
-
     async def open(
         self,
         service: Service,
@@ -206,22 +194,30 @@ class Connection:
         """Open a socket, all of it within `timeout` seconds (default that of `conn_options`). Raises `LinkFailed`."""
         timeout = self.conn_options.timeout if timeout is None else timeout
         started = time.monotonic()
-        where = await self.authorized(service, model=model, call_id=call_id, model_in_url=model_in_url, timeout=timeout)
+        key = await self.key(timeout)
+        where = self.endpoint(service, model=model, call_id=call_id, model_in_url=model_in_url, key=key)
         left = max(0.1, timeout - (time.monotonic() - started))
         try:
             return await Link.open(where, timeout=left, heartbeat=self.heartbeat)
         except LinkFailed as exc:
-            failure = self.explained(exc.failure, self.api_key)
+            failure = self.explained(exc.failure, key)
         raise LinkFailed(failure)
 
-    @staticmethod
-    def explained(failure: Failure, key: str) -> Failure:
-        """The failure; that a client secret, the `key` in use, was refused is told as that."""
-        refused = failure.code == "invalid_api_key" or failure.http_status == 401
-        if not (refused and endpoint.is_ephemeral(key)):
+    def explained(self, failure: Failure, key: str) -> Failure:
+        """The failure; when it is that the `key` in use was refused, as what that means here.
+
+        A client secret has expired. A key provider may keep a key that was replaced or has expired meanwhile, and give
+        another the next time: that is worth another attempt.
+        """
+        if failure.code != "invalid_api_key" and failure.http_status != 401:
             return failure
-        row = FAILURES["client_secret_refused"]
-        return replace(failure, code="client_secret_refused", meaning=row.meaning, remedy=row.remedy)
+        if endpoint.is_ephemeral(key):
+            row = FAILURES["client_secret_refused"]
+            failure = replace(failure, code="client_secret_refused", meaning=row.meaning, remedy=row.remedy)
+        if self.key_provider is not None:
+            row = FAILURES["key_provider_failed"]
+            failure = replace(failure, kind=row.kind, remedy=row.remedy)
+        return failure
 
 
 def _key(given: str | KeyProvider | None) -> tuple[str, KeyProvider | None]:
@@ -256,7 +252,9 @@ async def _ask(provider: KeyProvider, timeout: float) -> Secret:
         if not (await asyncio.wait({asking}, timeout=timeout))[0]:
             overdue = from_exception(TimeoutError())
             raise LinkFailed(replace(overdue, message="The key provider did not answer in time."))
-        key: Secret | Failure | None = asking.result()
+        # Something it waits for, such as a refresh that others share, was cancelled; this session was not.
+        gone = asking.cancelled()
+        key: Secret | Failure | None = _provider_failed(asyncio.CancelledError()) if gone else asking.result()
     finally:
         asking.cancel()
     if isinstance(key, Failure):
@@ -272,7 +270,7 @@ def _hidden(answer: Any) -> Any:
     return Secret(answer.strip()) if isinstance(answer, str) else None
 
 
-def _provider_failed(exc: Exception) -> Failure:
-    said = " ".join(f"{type(exc).__name__}: {exc}".split())
+def _provider_failed(exc: BaseException) -> Failure:
+    said = " ".join(f"{type(exc).__name__}: {exc}".split()).removesuffix(":")
     # The text is redacted on its way into a failure; LiveKit would log the exception as it is.
     return from_server_error("key_provider_failed", None, redact(said)[:500])

@@ -200,7 +200,12 @@ class Options:
         )
 
     def requested(self) -> session.Payload:
-        """The session as it is asked for over HTTP, for a client secret or a call: there, no URL names the model."""
+        """The session as it is asked for over HTTP, for a client secret or a call: there, no URL names the model.
+
+        Raises ValueError with a `call_id`: the session is there.
+        """
+        if self.call_id:
+            raise ValueError("session is a RealtimeModel with call_id, whose session exists: pass one without it.")
         return {"model": self.model, **session.fresh(self.session_payload(None, []))}
 
     def updated(self, given: Mapping[str, Any]) -> Options:

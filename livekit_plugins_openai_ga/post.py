@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -12,7 +12,7 @@ from livekit.agents.utils import http_context
 
 from . import errors
 from .errors import Failure
-from .redaction import hide
+from .redaction import hide, traces
 from .transport.link import retry_after
 from .wire.endpoint import Endpoint
 
@@ -49,8 +49,13 @@ async def post(
     http: aiohttp.ClientSession,
     timeout: float,
     read_timeout: float = 0.0,
+    secrets: Iterable[str] = (),
 ) -> Answer | Failure:
-    """Send `body`. `timeout` (s) is for connecting, and for all of it together with `read_timeout` (s)."""
+    """Send `body`. `timeout` (s) is for connecting, and for all of it together with `read_timeout` (s).
+
+    A failure shows none of the `secrets` in the body, and none of those of `where`.
+    """
+    hidden = (*where.secrets, *traces(secrets))
     try:
         limits = aiohttp.ClientTimeout(total=timeout + read_timeout, connect=timeout)
         async with http.post(
@@ -65,13 +70,13 @@ async def post(
                 return Answer(response.headers, await response.read(), request_id)
             failure = errors.from_http(
                 response.status,
-                body=hide(await response.text(errors="replace"), where.secrets),
+                body=hide(await response.text(errors="replace"), hidden),
                 retry_after=retry_after(response.headers.get("Retry-After")),
                 request_id=request_id,
             )
-            return failure.hiding(where.secrets)
+            return failure.hiding(hidden)
     except (OSError, asyncio.TimeoutError) as exc:
         cause = getattr(exc, "os_error", exc)  # aiohttp puts its own around the one that says what happened
-        return errors.from_exception(cause).hiding(where.secrets)  # it may quote the URL
+        return errors.from_exception(cause).hiding(hidden)  # it may quote the URL
     except aiohttp.ClientError as exc:  # broken off
-        return errors.from_exception(ConnectionError(str(exc))).hiding(where.secrets)
+        return errors.from_exception(ConnectionError(str(exc))).hiding(hidden)

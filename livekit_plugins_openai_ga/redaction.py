@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 HIDDEN = "[redacted]"
+_SHORTEST_SECRET = 8
 
 
 class Secret(str):
@@ -71,8 +73,19 @@ def redact(text: str) -> str:
     return text
 
 
+def traces(values: Iterable[str]) -> tuple[Secret, ...]:
+    """What `hide` has to look for so that no text shows one of `values`; longest first.
+
+    That is each of them, each word in it ("Bearer ...": the key alone, too), and both as a URL has them. What is
+    shorter than 8 characters is no key, and would be found in any text.
+    """
+    words = {word for value in values for word in (str(value), *value.split())}
+    words |= {quote(word, safe="") for word in words}
+    return tuple(Secret(word) for word in sorted(words, key=len, reverse=True) if len(word) >= _SHORTEST_SECRET)
+
+
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """Return `text` with every one of `secrets` in it replaced by `[redacted]`."""
+    """Return `text` with every one of `secrets`, as `traces` gives them, replaced by `[redacted]`."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     return text

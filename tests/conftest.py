@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +38,26 @@ async def every_callback_told(everything_at_debug: None) -> None:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     loop.slow_callback_duration = 0.0
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Self-signed certificates, with their keys, by the host they are for."""
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made with openssl")
+    made = {}
+    for host in ("localhost", "elsewhere.example"):
+        made[host] = tmp_path_factory.mktemp("certificates") / f"{host}.pem"
+        names = f"subjectAltName=DNS:{host}"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+                *("-days", "2", "-subj", f"/CN={host}", "-addext", names, "-keyout", "key.pem", "-out", "cert.pem"),
+            ],
+            cwd=made[host].parent,
+            check=True,
+            capture_output=True,
+        )
+        parts = [(made[host].parent / name).read_text() for name in ("key.pem", "cert.pem")]
+        made[host].write_text("".join(parts))
+    return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from livekit.agents import APIConnectionError, APIError, APIStatusError
 
@@ -14,6 +16,7 @@ from livekit_plugins_openai_ga.api_errors import to_api_error
     [
         (errors.from_http(401, body='{"error": {"message": "No."}}', request_id="req_1"), APIStatusError, False),
         (errors.from_http(503), APIStatusError, True),
+        (replace(errors.from_http(401), kind=errors.Kind.RECONNECT), APIStatusError, True),
         (errors.from_close(1006, ""), APIConnectionError, True),
         (errors.from_exception(ConnectionRefusedError()), APIConnectionError, True),
         (errors.from_server_error("invalid_model", None, "No such model."), APIError, False),

@@ -119,7 +119,8 @@ async def test_one_credential_is_sent_and_what_is_passed_goes_before_the_environ
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (await connection(**given).authorized(Service.TRANSCRIPTION)).headers == headers
+    made = connection(**given)
+    assert made.endpoint(Service.TRANSCRIPTION, key=await made.key()).headers == headers
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from livekit.agents import APIConnectOptions
 
 from livekit_plugins_openai_ga.connection import DEFAULT_MAX_SESSION_DURATION, Connection
-from livekit_plugins_openai_ga.emulator import Emulator
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs
 from livekit_plugins_openai_ga.emulator.faults import RefuseHandshake, RejectHandshake
 from livekit_plugins_openai_ga.errors import Failure, Kind
 from livekit_plugins_openai_ga.transport.link import LinkFailed
@@ -234,10 +234,10 @@ async def test_a_provider_that_blocks_does_not_stop_the_event_loop() -> None:
         assert may_answer.wait(5)  # set by the event loop, which must therefore be running
         return "token"
 
-    asking = asyncio.ensure_future(connection(api_key=blocks).authorized(Service.UPLOAD))
+    asking = asyncio.ensure_future(connection(api_key=blocks).key())
     await asked.wait()
     may_answer.set()
-    assert (await asking).headers == {"Authorization": "Bearer token"}
+    assert await asking == "token"
 
 
 async def test_a_provider_that_fails_is_worth_another_attempt() -> None:
@@ -250,6 +250,37 @@ async def test_a_provider_that_fails_is_worth_another_attempt() -> None:
     assert (failure.kind, failure.code) == (Kind.RECONNECT, "key_provider_failed")
     assert failure.message == "RuntimeError: no identity for Bearer [redacted]"
     assert caught.value.__cause__ is None  # LiveKit would log it as it is
+
+
+async def _cancelled() -> str:
+    refreshing = asyncio.ensure_future(asyncio.sleep(60))  # shared with others, one of which gives up
+    asyncio.get_running_loop().call_soon(refreshing.cancel)
+    await refreshing
+    return "token"
+
+
+def _raises_cancelled() -> str:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("provider", [_cancelled, _raises_cancelled, lambda: _cancelled()])
+async def test_what_is_cancelled_in_a_provider_is_its_failure_and_not_the_end_of_the_session(provider: Any) -> None:
+    failure = await refused(connection(api_key=provider))
+    assert (failure.kind, failure.code) == (Kind.RECONNECT, "key_provider_failed")
+    assert failure.message == "CancelledError"
+
+
+@pytest.mark.parametrize(("key", "code"), [("ek_old", "client_secret_refused"), ("sk-old", "invalid_api_key")])
+async def test_a_provider_whose_key_was_refused_may_give_another(key: str, code: str) -> None:
+    async with Emulator(knobs=Knobs(api_keys=frozenset({"sk-new"}))) as server:
+        keys = iter([key, "sk-new"])
+        made = connection(base_url=server.base_url, api_key=lambda: next(keys))
+        failure = await refused(made)
+        assert (failure.kind, failure.code) == (Kind.RECONNECT, code)
+        assert "the function that was passed as `api_key`" in failure.sentence()
+        await (await made.open(Service.REALTIME, model=MODEL)).close()
+        fixed = await refused(connection(base_url=server.base_url, api_key=key))
+        assert (fixed.kind, fixed.code) == (Kind.FATAL, code)
 
 
 @pytest.mark.parametrize("token", ["", " ", None, "two words", "tök", 7])

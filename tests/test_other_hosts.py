@@ -6,9 +6,7 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import ssl
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +23,6 @@ KEY = "sk-proj-notforeverybody1234567890"
 HEADERS = {"Authorization": f"authorization: bearer {KEY}", "api-key": f"api-key: {KEY}"}
 ONCE = APIConnectOptions(max_retry=0, timeout=5.0)
 ROOT = Path(__file__).parent.parent
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="certificates are made with openssl")
 
 
 # -- three kinds of session, two kinds of header ---------------------------------------------------------------------
@@ -118,34 +115,12 @@ async def test_a_redirect_takes_the_key_nowhere(kind: str, header: str, status: 
 # -- certificates ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Self-signed certificates, with their keys, by the host they are for."""
-    made = {}
-    for host in ("localhost", "elsewhere.example"):
-        made[host] = tmp_path_factory.mktemp("certificates") / f"{host}.pem"
-        names = f"subjectAltName=DNS:{host}"
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-                *("-days", "2", "-subj", f"/CN={host}", "-addext", names, "-keyout", "key.pem", "-out", "cert.pem"),
-            ],
-            cwd=made[host].parent,
-            check=True,
-            capture_output=True,
-        )
-        parts = [(made[host].parent / name).read_text() for name in ("key.pem", "cert.pem")]
-        made[host].write_text("".join(parts))
-    return made
-
-
 def proof(path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
     return context
 
 
-@needs_openssl
 @every_kind
 @both_headers
 async def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_said(
@@ -175,7 +150,6 @@ asyncio.run(main())
 """
 
 
-@needs_openssl
 async def test_a_trusted_certificate_is_taken_for_its_own_host_only(certificates: dict[str, Path]) -> None:
     trusted = certificates["localhost"].parent / "trusted.pem"
     trusted.write_text("".join(path.read_text() for path in certificates.values()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from livekit_plugins_openai_ga.redaction import Secret, hide, redact, secrets_in
+from livekit_plugins_openai_ga.redaction import Secret, hide, redact, secrets_in, traces
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,16 @@ def test_words_that_only_look_like_keys_stay(text: str) -> None:
 def test_keys_that_are_known_are_cut_wherever_they_stand() -> None:
     assert hide("0f1e2d3c is not 0f1e2d3c4b5a", ["0f1e2d3c4b5a", "0f1e2d3c"]) == "[redacted] is not [redacted]"
     assert hide("nothing here", []) == "nothing here"
+
+
+def test_a_key_is_looked_for_in_every_form_and_what_is_too_short_for_one_in_none() -> None:
+    assert traces(["1", "", "Bearer 0f1e2d3c/4b5a", "0f1e2d3c"]) == (
+        "Bearer%200f1e2d3c%2F4b5a",
+        "Bearer 0f1e2d3c/4b5a",
+        "0f1e2d3c%2F4b5a",
+        "0f1e2d3c/4b5a",
+        "0f1e2d3c",
+    )
 
 
 def test_secrets_are_found_wherever_they_are() -> None:

@@ -6,8 +6,8 @@ With a key of OpenAI's: OPENAI_API_KEY=sk-... python examples/browser/server.py
 Without one:            python examples/browser/server.py --local
 
 The page's offer goes to OpenAI by way of this server. Opened with `?secret`, the page takes it there by itself, with a
-key for one call that this server makes. Whoever can reach this server can do both: know your callers before you open it
-to the world.
+key for one call that this server makes. There is no login: whoever can reach this server can do both, and can have the
+agent attached to any call of the project whose id they know. Know your callers before you open it to the world.
 """
 
 import argparse
@@ -39,10 +39,10 @@ class Shop(Agent):
         return f"Order {number} is {ORDERS.get(number, 'not known')}."
 
 
-async def attach(call_id: str) -> None:
-    """Be the agent of a call until it ends."""
+async def attach(model: openai_ga.RealtimeModel) -> None:
+    """Be the agent of the model's call until it ends."""
     ended = asyncio.Event()
-    session, agent = AgentSession(llm=openai_ga.RealtimeModel(call_id=call_id)), Shop()
+    session, agent = AgentSession(llm=model), Shop()
     session.on("close", lambda _: ended.set())
     await session.start(agent)  # without a room: there is no sound here
     attached = agent.realtime_llm_session
@@ -53,8 +53,12 @@ async def attach(call_id: str) -> None:
 
 
 def begin(app: web.Application, call_id: str) -> None:
+    """Attach an agent to the call with this id. Raises ValueError when it is none."""
+    if not call_id:
+        raise ValueError("The answer did not name the call (header Location), so no agent can be attached to it.")
+    model = openai_ga.RealtimeModel(call_id=call_id)  # refuses what is no id, while the page still waits
     agents = app[AGENTS]
-    agents.add(task := asyncio.create_task(attach(call_id)))
+    agents.add(task := asyncio.create_task(attach(model)))
     task.add_done_callback(agents.discard)
 
 
@@ -69,7 +73,8 @@ async def secret(request: web.Request) -> web.Response:
     """A key with which the page can make a call itself, within a minute."""
     model = openai_ga.RealtimeModel(voice="marin")
     minted = await create_client_secret(model, expires_after=60)
-    return web.json_response({"secret": minted.value, "url": f"{model.options.connection.base_url}/realtime/calls"})
+    address = model.options.connection.base_url.partition("?")[0]  # a gateway's own key may be in the query
+    return web.json_response({"secret": minted.value, "url": f"{address.rstrip('/')}/realtime/calls"})
 
 
 async def made(request: web.Request) -> web.Response:
@@ -80,11 +85,15 @@ async def made(request: web.Request) -> web.Response:
 
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What OpenAI refuses, the page shows."""
+    """What OpenAI refuses, or cannot work, the page shows. Other sites' pages may ask for nothing."""
+    if request.method == "POST" and request.headers.get("Origin", "").partition("://")[2] != request.host:
+        return web.Response(status=403, text="Only this server's own page may ask for this.")
     try:
         return await handler(request)
-    except (APIError, ValueError) as refused:
+    except APIError as refused:
         return web.Response(status=502, text=str(refused))
+    except ValueError as wrong:
+        return web.Response(status=400, text=str(wrong))
 
 
 async def page(request: web.Request) -> web.FileResponse:

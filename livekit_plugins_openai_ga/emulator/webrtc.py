@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fractions
 import json
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from .voice import SAMPLE_RATE
 
 _WAITING_FRAMES = 10
 """Sound that waits for the line, in frames of 20 ms: beyond that the oldest goes, so that the caller never lags."""
+_EARLY_EVENTS = 1000
+"""Events that wait for the data channel, which a page may never open: beyond that the oldest go."""
 
 
 class WebRtcPeer:
@@ -39,7 +42,7 @@ class WebRtcPeer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._speech = _Speech()
         self._channel: RTCDataChannel | None = None
-        self._early: list[Event] = []
+        self._early: deque[Event] = deque(maxlen=_EARLY_EVENTS)
         self._listening: set[asyncio.Task[None]] = set()
         self._connection.on("track", self._track_came)
         self._connection.on("datachannel", self._channel_came)
@@ -53,7 +56,7 @@ class WebRtcPeer:
         return str(self._connection.localDescription.sdp)
 
     def send(self, event: Event) -> None:
-        """Tell the caller of an event; what comes before the data channel waits for it."""
+        """Tell the caller of an event; what comes before the data channel waits for it, up to `_EARLY_EVENTS`."""
         if self._channel is None:
             self._early.append(event)
         elif self._channel.readyState == "open":
@@ -75,9 +78,8 @@ class WebRtcPeer:
             return
         self._channel = channel
         channel.on("message", self._receive)
-        early, self._early = self._early, []
-        for event in early:
-            self.send(event)
+        while self._early:
+            self.send(self._early.popleft())
 
     def _track_came(self, track: MediaStreamTrack) -> None:
         if track.kind == "audio":

@@ -26,6 +26,12 @@ _ODD = re.compile(r"[\x00-\x20\x7f\\]")
 _NETLOC = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_IPV6 = ipaddress.ip_network("2000::/3")
+"""All of IPv6 that is given out for the public internet. What is private in it, `ipaddress` knows, but for:"""
+_NOT_PUBLIC = (
+    ipaddress.ip_network("3fff::/20"),  # for documentation (RFC 9637); older Pythons do not know it
+    ipaddress.ip_network("168.63.129.16/32"),  # the host under every machine on Azure
+)
 _NO_LINK = ("it is no http(s) link", "pass a frame, a data: URL or a link")
 TYPES = "use PNG or JPEG, which is all that GA takes"
 
@@ -40,7 +46,10 @@ class NotFetched(Exception):
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet, also in the forms in which IPv6 holds an IPv4 address."""
+    """Whether an IP address is one of the public internet, also in the forms in which IPv6 holds an IPv4 address.
+
+    What IPv6 has set aside for other purposes is not, also where this Python has not heard of the purpose.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour
@@ -48,7 +57,9 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
-    return ip.is_global and not ip.is_multicast
+        if ip not in _IPV6:
+            return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
 
 
 class _Resolver(AbstractResolver):

@@ -22,7 +22,8 @@ from ..wire.codec import b64encode
 from ..wire.items import Item, Part, brought_back, short_id
 from .mcp import MCPTool
 
-Picture = Callable[[llm.ImageContent], Part | None]
+Picture = Callable[[llm.ImageContent, llm.ChatRole], Part | None]
+"""The part of an image in a message of this role; None for one that has to stay out."""
 
 _TOOL_FIELDS = frozenset({"type", "name", "description", "parameters"})
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -41,8 +42,8 @@ def _parts(message: llm.ChatMessage, picture: Picture, heard: AudioFormat) -> tu
     for content in message.content:
         if isinstance(content, str):
             parts.append({"type": text_type, "text": str(content)})
-        elif message.role == "user" and isinstance(content, llm.ImageContent):
-            if (part := picture(content)) is not None:
+        elif isinstance(content, llm.ImageContent):
+            if (part := picture(content, message.role)) is not None:
                 parts.append(part)
         elif message.role == "user" and isinstance(content, llm.AudioContent):
             parts.append(_audio_part(content, heard))
@@ -52,8 +53,7 @@ def _parts(message: llm.ChatMessage, picture: Picture, heard: AudioFormat) -> tu
 def to_record(item: llm.ChatItem, picture: Picture, heard: AudioFormat = PCM) -> Record | None:
     """A chat item as the core remembers it; None for LiveKit's own kinds (handoffs, configuration updates).
 
-    `picture` gives the part of an image, None for one that has to stay out. `heard`: the format of the session's input,
-    which its audio gets, too.
+    `picture` gives the parts of its images. `heard`: the format of the session's input, which its audio gets, too.
     """
     if item.type == "message":
         role = "system" if item.role == "developer" else item.role

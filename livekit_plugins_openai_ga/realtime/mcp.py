@@ -104,6 +104,8 @@ class MCPTool(ProviderTool):
 def _secret(name: str, value: Any) -> Secret:
     if not isinstance(value, str):
         raise ValueError(f"{name} is not a text: pass the token itself, without 'Bearer'.")
+    if not value.strip():
+        raise ValueError(f"{name} is empty: pass the token itself, or leave {name} out.")
     return Secret(value)
 
 

@@ -21,8 +21,12 @@ from ..wire.codec import b64decode, b64encode
 from ..wire.items import Part
 from .fetching import TYPES, NotFetched, fetch
 
+REFUSED_HERE = "refused here, before OpenAI saw it"
+"""How a log line about `Pictures.refused` begins."""
+
 _NO_TYPE = ("it is no image of a known type", TYPES)
 _NO_IMAGE = ("it is neither a frame nor a data: URL nor a link", "pass one of these")
+_NOT_THE_USERS = ("it is in a message that is not the user's", "put it into one that is: GA takes none elsewhere")
 _NO_LINKS = ("it is a link, and images.fetch is off", "pass a frame or a data: URL")
 
 MAX_AT_A_TIME = 4
@@ -30,14 +34,19 @@ MAX_AT_A_TIME = 4
 
 
 class Pictures:
-    """The pictures of one context. `part` may be asked any number of times; `fetch` in between."""
+    """The pictures of one context. `part` may be asked any number of times; `fetch` in between.
 
-    def __init__(self, images: Images) -> None:
+    `left_out`: ids of contents that were refused before, here or by another `Pictures` with the same set. They stay out
+    and are neither fetched nor told again.
+    """
+
+    def __init__(self, images: Images, left_out: set[str] | None = None) -> None:
         self._images = images
+        self._left_out = set() if left_out is None else left_out
         self._known: dict[str, Part] = {}  # by the id of the content
         self._wanted: dict[str, None] = {}  # links, in order
         self._loaded: dict[str, str | NotFetched] = {}  # by link
-        self._refused: dict[str, NotFetched] = {}  # by the id of the content
+        self._refused: list[NotFetched] = []
 
     @property
     def missing(self) -> bool:
@@ -49,7 +58,7 @@ class Pictures:
         """What could not be sent; None when that is nothing."""
         if not self._refused:
             return None
-        first, *others = self._refused.values()
+        first, *others = self._refused
         which = f"{1 + len(others)} images were" if others else "An image was"
         more = ", and others for other reasons" if any(other.why != first.why for other in others) else ""
         meaning = f"{which} left out of the conversation: {first.why}{more}."
@@ -57,24 +66,30 @@ class Pictures:
             Kind.REQUEST_FAILED, "image_refused", "", meaning, f"{first.remedy[:1].upper()}{first.remedy[1:]}."
         )
 
-    def part(self, image: llm.ImageContent) -> Part | None:
-        """The content part of an image; None when it cannot be sent, or has to be fetched first."""
+    def part(self, image: llm.ImageContent, role: llm.ChatRole = "user") -> Part | None:
+        """The content part of an image in a message of this role; None when it cannot be sent, or has to be fetched
+        first.
+        """
+        if image.id in self._left_out:
+            return None
         if (known := self._known.get(image.id)) is not None:
             return known
         try:
-            url = self._url(image)
+            url = self._url(image, role)
         except NotFetched as reason:
-            if image.id not in self._refused:
-                self._refused[image.id] = reason
-                logger.error("an image was left out: %s", reason, extra={"lk.pii.image": str(image.image)[:200]})
+            self._left_out.add(image.id)
+            self._refused.append(reason)
+            logger.error("an image was left out: %s", reason, extra={"lk.pii.image": str(image.image)[:200]})
             return None
         if url is None:
             return None
         part = self._known[image.id] = {"type": "input_image", "image_url": url, "detail": image.inference_detail}
         return part
 
-    def _url(self, image: llm.ImageContent) -> str | None:
+    def _url(self, image: llm.ImageContent, role: llm.ChatRole) -> str | None:
         """A `data:` URL; None when it has to be fetched. Raises NotFetched."""
+        if role != "user":
+            raise NotFetched(*_NOT_THE_USERS)
         if isinstance(image.image, rtc.VideoFrame):
             return frame_url(image.image, self._images, image.inference_width, image.inference_height)
         if image.image.startswith("data:"):

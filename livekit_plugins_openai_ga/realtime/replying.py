@@ -15,7 +15,7 @@ from ..framework import make
 from . import saying
 from .asking import Asking, Input, asking
 from .events import SaidOtherwise
-from .pictures import Pictures
+from .pictures import REFUSED_HERE, Pictures
 from .reply import Reply, ReplyEnd
 from .shell import Shell
 from .streams import refusal
@@ -29,7 +29,7 @@ class Replying(Shell):
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
         super().__init__(realtime_model, turn_detection_disabled=turn_detection_disabled)
-        self._asking: set[asyncio.Task[None]] = set()  # replies that are not ready to be asked for
+        self._asking: dict[str, asyncio.Task[None]] = {}  # replies that are not ready to be asked for, by key
 
     def generate_reply(  # type: ignore[override]  # a Future of more than LiveKit asks for
         self,
@@ -118,8 +118,9 @@ class Replying(Shell):
     def say(self, text: str | AsyncIterable[str]) -> asyncio.Future[Reply]:  # type: ignore[override]  # as above
         """Have the model read a text aloud, into the conversation; for LiveKit, which plays it (`AgentSession.say`).
 
-        The model may say it in other words; the event `said_otherwise` tells. Raises NotImplementedError without
-        `read_aloud`, and ValueError for a text without a word. The future is as that of `generate_reply`.
+        A text in pieces is read to its end first; cancelling the future ends that. The model may say it in other words;
+        the event `said_otherwise` tells. Raises NotImplementedError without `read_aloud`, and ValueError for a text
+        without a word. The future is as that of `generate_reply`.
         """
         if not (self._options.read_aloud and self._options.audio_output):
             raise NotImplementedError(saying.NO_SAY)
@@ -164,10 +165,12 @@ class Replying(Shell):
         self._do(self._conversation.answers.ask(key, asked.params, aside=asked.aside, played=played))
 
     def _ask_later(self, key: str, asking: Coroutine[Any, Any, None]) -> None:
-        """Ask for the reply `key` when that is ready to be asked for; `aclose` ends what is not."""
+        """Ask for the reply `key` when that is ready to be asked for; `aclose` ends what is not, and so does whoever
+        cancels its future.
+        """
 
         def done(task: asyncio.Task[None]) -> None:
-            self._asking.discard(task)
+            del self._asking[key]
             if self._over is not None:
                 self._streams.fail(key, refusal(self._over))
             elif not task.cancelled() and (cause := task.exception()) is not None:
@@ -176,8 +179,7 @@ class Replying(Shell):
                 error.__cause__ = cause
                 self._streams.fail(key, error)
 
-        task = asyncio.create_task(asking)
-        self._asking.add(task)
+        task = self._asking[key] = asyncio.create_task(asking)
         task.add_done_callback(done)
 
     async def _fetch(self, key: str, pictures: Pictures, ask: Callable[[], Asking]) -> None:
@@ -186,12 +188,14 @@ class Replying(Shell):
             return
         asked = ask()
         if (refused := pictures.refused) is not None:
-            self._streams.fail(key, refusal(self._report(refused)))
+            self._streams.fail(key, refusal(self._report(refused, REFUSED_HERE)))
         else:
             self._ask(key, asked)
 
     def _reply_awaited(self, key: str, future: asyncio.Future[Reply]) -> None:
         if future.cancelled():
+            if (asking := self._asking.get(key)) is not None:
+                asking.cancel()
             self._streams.forget(key)
             self._do(self._conversation.answers.give_up(key, time.time()))
 

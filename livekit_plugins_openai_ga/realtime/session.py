@@ -16,13 +16,15 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
 
 from ..core import effects as fx
+from ..core.record import Record
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
 from ..framework import make, sets_up_in_steps
 from ..info import SessionInfo
 from ..wire import client_events
-from .pictures import Pictures
+from .pictures import REFUSED_HERE, Pictures
 from .replying import Replying
+from .shown import Awaited
 from .streams import refusal
 from .video import Video
 
@@ -50,6 +52,8 @@ class RealtimeSession(Replying):
         super().__init__(realtime_model, turn_detection_disabled=turn_detection_disabled)
         self._video = Video(self._options.images)
         self._fetching = asyncio.Lock()
+        self._awaited: list[Awaited] = []  # contexts whose images are being fetched, or that came behind one
+        self._left_out: set[str] = set()  # ids of image contents that were refused
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
 
@@ -133,21 +137,30 @@ class RealtimeSession(Replying):
         Instructions, handoffs and configuration updates in it are LiveKit's own and stay here. An item the server
         refuses is left out and reported, and one that it does not delete stays; the rest goes on. Images that are links
         are fetched first (see `Images`). One that cannot be sent is left out and reported; when the rest is done, that
-        raises RealtimeError, too.
+        raises RealtimeError, too. In later contexts the same `ImageContent` stays out without a word.
         """
-        pictures = Pictures(self._options.images)
+        pictures = Pictures(self._options.images, self._left_out)
         records = self._shown.records(chat_ctx.items, pictures.part)
-        if pictures.missing or self._fetching.locked():
-            there = {record.id for record in self._conversation.mirror}
-            async with self._fetching:  # so contexts are applied in the order in which they came
-                await pictures.fetch()
-            # The conversation went on meanwhile, and the context does not know of it.
-            records = self._shown.with_newcomers(self._shown.records(chat_ctx.items, pictures.part), there)
+        if pictures.missing or self._awaited:
+            records = await self._fetched(self._shown.awaited(chat_ctx.items, records), pictures)
         key = utils.shortuuid("chat_ctx_")
         if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
             raise refusal(failure)
         if (refused := pictures.refused) is not None:
-            raise refusal(self._report(refused))
+            raise refusal(self._report(refused, REFUSED_HERE))
+
+    async def _fetched(self, context: Awaited, pictures: Pictures) -> list[Record]:
+        """The records of a context when its images are here, and what came before it was applied."""
+        self._awaited.append(context)
+        try:
+            async with self._fetching:  # so contexts are applied in the order in which they came
+                await pictures.fetch()
+        finally:
+            self._awaited.remove(context)
+        records = context.records(pictures.part)
+        for later in self._awaited:
+            later.comes_behind(records)
+        return records
 
     async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
@@ -297,7 +310,7 @@ class RealtimeSession(Replying):
         """End the session: every stream and future ends, the socket closes. Never raises; takes a second at most."""
         if self._over is None:
             self._end(Failure(Kind.FATAL, "session_closed", "", "The session was closed.", "Open a new session."))
-        tasks = [self._main, *self._asking]
+        tasks = [self._main, *self._asking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

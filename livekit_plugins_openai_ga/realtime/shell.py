@@ -258,10 +258,10 @@ class Shell(Listening):
         self._tools.restore(wanted.get("tools") or [])
         self._listen()
 
-    def _report(self, failure: Failure) -> Failure:
+    def _report(self, failure: Failure, what: str = "OpenAI reported an error") -> Failure:
         of_a_reply = failure.kind is Kind.REPLY_FAILED
         failure = self._trail.failed(failure, "reply_failed" if of_a_reply else "request_failed")
-        self._log.error("OpenAI reported an error: %s", failure, extra=failure.fields())
+        self._log.error("%s: %s", what, failure, extra=failure.fields())
         self._emit_error(failure, recoverable=True)
         return failure
 

@@ -8,7 +8,7 @@ object may have been edited in place meanwhile; its texts tell.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 
 from livekit.agents import llm
 from livekit.agents.voice.generation import remove_instructions
@@ -52,10 +52,9 @@ class Shown:
             *filter(None, (self._record(item, picture) for item in rest.items)),
         ]
 
-    def with_newcomers(self, records: Sequence[Record], there: Set[str]) -> list[Record]:
-        """`records` and, behind them, the items that the server made since `there` were all ids there were."""
-        wanted = {record.id for record in records} | there
-        return [*records, *(r for r in self._mirror if r.id not in wanted and r.origin is None)]
+    def awaited(self, items: Sequence[llm.ChatItem], records: Sequence[Record]) -> Awaited:
+        """A context, with the records it has now, that is applied later."""
+        return Awaited(self, self._mirror, items, records)
 
     def _look(self) -> None:
         values = self._mirror.values
@@ -99,3 +98,33 @@ class Shown:
         if known is not None and mapping.says(item, mapping.texts_of(known)):
             return known
         return mapping.to_record(item, picture, self._heard)
+
+
+class Awaited:
+    """A context that is applied later than it came. The conversation goes on meanwhile, of which it does not know."""
+
+    def __init__(
+        self, shown: Shown, mirror: Mirror[Record], items: Sequence[llm.ChatItem], records: Sequence[Record]
+    ) -> None:
+        self._shown, self._mirror = shown, mirror
+        self._items, self._records = items, records
+        self._there = {record.id for record in mirror}
+        # What it left as it was. What becomes of that meanwhile (a cut, above all) is no business of the context's.
+        self._untouched = {record.id for record in records if mirror.get(record.id) is record}
+
+    def comes_behind(self, records: Sequence[Record]) -> None:
+        """Another context, which came before it, is applied now: what that takes out or changes, this one undoes."""
+        self._untouched &= {record.id for record in records if self._mirror.get(record.id) is record}
+
+    def records(self, picture: mapping.Picture) -> list[Record]:
+        """Its records as the conversation is now, and behind them the items that the server made meanwhile."""
+        anew = {record.id: record for record in self._shown.records(self._items, picture)}
+        wanted = [
+            self._mirror.get(record.id) if record.id in self._untouched else anew.get(record.id, record)
+            for record in self._records
+        ]
+        told = {record.id for record in self._records} | self._there
+        return [
+            *(record for record in wanted if record is not None),
+            *(record for record in self._mirror if record.id not in told and record.origin is None),
+        ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -19,8 +19,10 @@ from ..transport.supervisor import Budget
 from ..wire.endpoint import Service
 
 _NOT_DONE = frozenset({"connection_refused", "host_not_found", "tls_failure", "key_provider_failed"})
-_NOT_DONE_STATUSES = frozenset({429, 503})
+_NOT_DONE_STATUSES = frozenset({401, 429, 503})
 """How a request fails that the server did nothing about."""
+
+Sent = tuple[Body, Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Request:
 
     Attributes:
         service: What it is for.
-        body: Makes the body from the key in use; one that went out cannot be sent again. May raise ValueError.
+        body: Makes, from the key in use, the body, which cannot be sent twice, and the secrets in it, which nothing
+            the server says may show. May raise ValueError.
         call_id: The call it is about.
         action: What is done to the call.
         repeatable: Doing it twice does no harm.
@@ -37,7 +40,7 @@ class Request:
     """
 
     service: Service
-    body: Callable[[str], Body]
+    body: Callable[[str], Sent]
     call_id: str = ""
     action: str = ""
     repeatable: bool = False
@@ -70,7 +73,8 @@ async def _once(connection: Connection, request: Request, http: aiohttp.ClientSe
     except LinkFailed as exc:
         return exc.failure
     where = connection.endpoint(request.service, call_id=request.call_id, action=request.action, key=key)
-    answer = await post(where, request.body(key), http=http, timeout=connection.conn_options.timeout)
+    body, secrets = request.body(key)
+    answer = await post(where, body, http=http, timeout=connection.conn_options.timeout, secrets=secrets)
     if isinstance(answer, Answer):
         return answer
     if answer.http_status == 404 and request.absent:

@@ -16,11 +16,12 @@ from livekit.agents import APIConnectOptions
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
 from ..connection import KeyProvider
-from ..post import Answer, Body
+from ..post import Answer
+from ..redaction import secrets_in
 from ..session_fields import number
 from ..wire.endpoint import Service, checked_call_id, is_ephemeral
 from . import requested
-from .asking import Request, ask
+from .asking import Request, Sent, ask
 
 DECLINE = 603
 """SIP's "Decline", which is what OpenAI answers by default."""
@@ -104,19 +105,20 @@ class Calls:
         if not isinstance(sdp, str) or not sdp.startswith("v=0"):
             raise ValueError("sdp is not a session description: pass the text of the peer's offer, from 'v=0' on.")
 
-        def body(key: str) -> Body:
+        def body(key: str) -> Sent:
             # A gateway's client secrets may look like anything, but not like a key.
             unnamed = not self._connection.is_native and not key.startswith("sk-")
             if is_ephemeral(key) or (unnamed and session is None and self._model is None):
                 if session is not None or instructions is not None:
                     raise ValueError("session has no meaning with a client secret, which has its own: leave it out.")
-                return aiohttp.StringPayload(sdp, content_type=_SDP)
+                return aiohttp.StringPayload(sdp, content_type=_SDP), ()
             if translation:
                 raise ValueError("translation=True needs a client secret as api_key: see `create_client_secret`.")
+            told = self._session(session, instructions)
             form = aiohttp.FormData()
             form.add_field("sdp", sdp, content_type=_SDP)
-            form.add_field("session", json.dumps(self._session(session, instructions)), content_type=_JSON)
-            return form
+            form.add_field("session", json.dumps(told), content_type=_JSON)
+            return form, secrets_in(told)
 
         service = Service.TRANSLATION_CALLS if translation else Service.CALLS
         return _made(await ask(self._connection, Request(service, body), self._http))
@@ -151,10 +153,10 @@ class Calls:
         await self._act(call_id, "hangup", None)
 
     async def _act(self, call_id: str, action: str, told: dict[str, Any] | None) -> None:
-        def body(key: str) -> Body:
+        def body(key: str) -> Sent:
             if is_ephemeral(key):
                 raise ValueError("api_key is a client secret, which can only make calls: use a standard key.")
-            return None if told is None else aiohttp.JsonPayload(told)
+            return None if told is None else aiohttp.JsonPayload(told), secrets_in(told)
 
         request = Request(Service.CALLS, body, checked_call_id(call_id), action, absent="call_id_not_found")
         await ask(self._connection, request, self._http)

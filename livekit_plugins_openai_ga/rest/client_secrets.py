@@ -15,11 +15,11 @@ from ..api_errors import to_api_error
 from ..connection import KeyProvider
 from ..errors import Failure, from_server_error
 from ..post import Answer
-from ..redaction import Secret
+from ..redaction import Secret, secrets_in
 from ..session_fields import number
 from ..wire.endpoint import Service, is_credential, is_ephemeral
 from . import requested
-from .asking import Request, ask
+from .asking import Request, Sent, ask
 
 DEFAULT_EXPIRES_AFTER = 600
 MIN_EXPIRES_AFTER, MAX_EXPIRES_AFTER = 10, 7200
@@ -31,7 +31,8 @@ class ClientSecret:
     """A key that opens sessions until it expires. Those that are open then go on.
 
     Attributes:
-        value: The key. It prints as `[redacted]`; as JSON, or in a text, it is itself.
+        value: The key. Its `repr`, and so that of what holds it, is `[redacted]`; `print(secret.value)`, a text with it
+            and JSON show it.
         expires_at: When it expires, in s since 1970.
         session: The session it opens, as the server completed it; a client may still change it.
     """
@@ -97,10 +98,10 @@ async def create_client_secret(
     )
     told = {"session": wanted, "expires_after": {"anchor": "created_at", "seconds": expires_after}}
 
-    def body(key: str) -> aiohttp.Payload:
+    def body(key: str) -> Sent:
         if is_ephemeral(key):
             raise ValueError("api_key is a client secret, which makes no further ones: use a standard key.")
-        return aiohttp.JsonPayload(told)
+        return aiohttp.JsonPayload(told), secrets_in(wanted)
 
     service = Service.TRANSLATION_SECRETS if translates else Service.CLIENT_SECRETS
     request = Request(service, body, repeatable=True)

@@ -14,6 +14,7 @@ from livekit.agents.utils import is_given
 
 from .. import models
 from ..connection import Connection, KeyProvider
+from ..redaction import Secret
 from ..session_fields import is_json, plain
 from ..wire.session import Payload
 
@@ -73,7 +74,26 @@ def payload(session: object, *, kind: Kind | None = None, instructions: str | No
         if found != "realtime":
             raise ValueError(f"instructions has no meaning in a {found} session: leave it out.")
         wanted["instructions"] = instructions
+    return _guarded(wanted)
+
+
+def _guarded(wanted: Payload) -> Payload:
+    """The session, with what tells an MCP server who we are as secrets. Its address may hold a key, too."""
+    tools = wanted.get("tools")
+    if isinstance(tools, list):
+        wanted["tools"] = [_guarded_tool(tool) if isinstance(tool, dict) else tool for tool in tools]
     return wanted
+
+
+def _guarded_tool(tool: Payload) -> Payload:
+    held: Payload = {name: _secrets(tool[name]) for name in ("authorization", "headers", "server_url") if name in tool}
+    return {**tool, **held}
+
+
+def _secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _secrets(inner) for key, inner in value.items()}
+    return Secret(value) if isinstance(value, str) else value
 
 
 def _kind_of(model: object) -> Kind:

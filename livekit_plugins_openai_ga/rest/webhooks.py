@@ -8,7 +8,6 @@ written anew before it is looked at here.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -29,6 +28,8 @@ _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 _PREFIX = "whsec_"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
 _MAX_ID = 256
+_SHORTEST_KEY = 16
+"""Bytes. Standard Webhooks asks for 24 to 64; whoever knows the key can make calls ring here."""
 
 
 class WebhookRefused(Exception):
@@ -95,7 +96,7 @@ class Webhooks:
             clock: the time in s since 1970.
 
         Raises:
-            ValueError: there is no secret, or it is none.
+            ValueError: there is no secret, it is none, or it is too short to be one.
         """
         given = (secret or os.environ.get("OPENAI_WEBHOOK_SECRET") or "").strip()
         if not given:
@@ -161,13 +162,17 @@ def _versions(signatures: str) -> Iterator[str]:
 
 
 def _key(secret: str) -> bytes:
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
-    try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except binascii.Error:
-        pass  # the exception knows the secret
-    raise ValueError("secret begins with whsec_ and is no base64 after it: copy it whole.")
+    key = _bytes(secret)
+    if secret.startswith(_PREFIX):
+        try:
+            key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
+        except ValueError:
+            key = b""  # raised below: the exception knows the secret
+        if not key:
+            raise ValueError("secret begins with whsec_ and is no base64 after it: copy it whole.")
+    if len(key) < _SHORTEST_KEY:
+        raise ValueError(f"secret is shorter than {_SHORTEST_KEY} bytes, which can be guessed: copy it whole.")
+    return key
 
 
 def _event(raw: bytes, webhook_id: str) -> IncomingCall | WebhookEvent:

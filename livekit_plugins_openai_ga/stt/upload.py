@@ -94,13 +94,14 @@ async def _post(
     options: Options, frame: rtc.AudioFrame, *, http: aiohttp.ClientSession, timeout: float
 ) -> stt.SpeechEvent | Failure:
     try:
-        where = await options.connection.authorized(Service.UPLOAD, timeout=timeout)
+        key = await options.connection.key(timeout)
     except LinkFailed as exc:
         return exc.failure
+    where = options.connection.endpoint(Service.UPLOAD, key=key)
     body = form(options, frame.to_wav_bytes())
     answer = await post(where, body, http=http, timeout=timeout, read_timeout=READ_TIMEOUT_S)
     if isinstance(answer, Failure):
-        return answer
+        return options.connection.explained(answer, key)
     try:
         return read(json.loads(answer.body), options, request_id=answer.request_id, seconds=frame.duration)
     except ValueError as exc:  # not what was asked for

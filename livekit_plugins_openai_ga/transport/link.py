@@ -27,7 +27,7 @@ from .. import errors
 from ..core.config import TOLD_AHEAD
 from ..errors import Failure, Kind
 from ..log import socket_logger
-from ..redaction import hide, redact, secrets_in
+from ..redaction import hide, redact, secrets_in, traces
 from ..version import __version__
 from ..wire import client_events, server_events
 from ..wire.client_events import Event
@@ -162,6 +162,8 @@ def _failure(exc: BaseException, endpoint: Endpoint) -> Failure:
 
 
 _WITH_TOOLS = frozenset({"session.update", "response.create"})
+_NAMES = frozenset({"type", "code", "event_id"})
+"""What an error is known by, and what it answers: no texts. A word of theirs that is also in a header stays."""
 
 
 def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
@@ -172,7 +174,8 @@ def _hide_in_errors(payload: Payload, secrets: Iterable[str]) -> None:
         error = holder.get("error") if isinstance(holder, dict) else None
         if isinstance(error, dict):
             texts = {name: value for name, value in error.items() if isinstance(value, str)}
-            error.update((name, redact(hide(text, secrets))) for name, text in texts.items())
+            for name, text in texts.items():
+                error[name] = redact(text if name in _NAMES else hide(text, secrets))
 
 
 class Link:
@@ -350,7 +353,8 @@ class Link:
         costs an asynchronous context more.
         """
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
-            self._secrets = tuple(dict.fromkeys((*self._secrets, *secrets_in(event))))
+            known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
+            self._secrets = tuple(sorted(known, key=len, reverse=True))
         broadcast((self._socket,), client_events.text(event))
 
     def tell(self, session: Payload) -> None:

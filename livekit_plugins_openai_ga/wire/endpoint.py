@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-from ..redaction import Secret
+from ..redaction import Secret, traces
 from .renames import BETA_HEADER
 
 OPENAI_HOST = "api.openai.com"
@@ -67,7 +67,6 @@ _HTTP = {"ws": "http", "wss": "https"}
 _CREDENTIALS = frozenset({"authorization", "api-key"})
 _OUR_PARAMETERS = frozenset({"model", "intent", "call_id"})
 _PUBLIC_HEADERS = frozenset({"openai-organization", "openai-project", "user-agent"})
-_SHORTEST_SECRET = 8
 _EPHEMERAL = "ek_"
 _CALL_ID = re.compile(r"rtc_[A-Za-z0-9_.~-]{1,200}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -113,14 +112,11 @@ class Endpoint:
         """Values of headers and query that may be keys, longest first: nothing the server says may show them.
 
         Which header of a gateway's carries a key is not known here, so all do, but for those that OpenAI made public
-        names for. What is shorter than 8 characters is no key, and would be found in any text.
+        names for.
         """
         values = [value for name, value in self.headers.items() if name.lower() not in _PUBLIC_HEADERS]
         values += [value for name, value in _pairs(urlsplit(self.url).query) if name not in _OUR_PARAMETERS]
-        words = {word for value in values for word in (str(value), *value.split())}  # "Bearer ...": the key alone, too
-        words |= {quote(word, safe="") for word in words}
-        long = (word for word in words if len(word) >= _SHORTEST_SECRET)
-        return tuple(Secret(word) for word in sorted(long, key=len, reverse=True))
+        return traces(values)
 
     def __repr__(self) -> str:
         parts = urlsplit(self.url)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 from pathlib import Path
 
+import aiohttp
 import numpy as np
 import pytest
 from aiohttp import web
@@ -89,6 +90,49 @@ async def test_a_page_with_a_client_secret_calls_by_itself_and_has_the_same_agen
     made = next(r for r in server.requests if (r.method, r.path) == ("POST", "/v1/realtime/calls"))
     assert made.headers["authorization"].startswith("Bearer ek_")
     assert server.sessions[0].config["instructions"].startswith("You answer the phone")
+
+
+async def test_a_call_whose_id_nobody_names_is_shown_and_given_up(shop, microphone, open_page):
+    server, url = shop
+    page = await open_page(f"{url}/?secret", microphone())
+
+    async def unnamed(route):
+        answer = await route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "location"}
+        await route.fulfill(response=answer, headers=headers)
+
+    await page.route("**/v1/realtime/calls", unnamed)
+    await page.click("#button")
+    await page.wait_for_selector("#status.bad >> text=did not name the call")
+    assert await page.inner_text("#button") == "Call"
+    assert not server.handshakes
+
+
+@pytest.mark.parametrize(
+    ("origin", "body", "status"),
+    [("", "rtc_1", 403), ("null", "rtc_1", 403), ("https://other.example", "rtc_1", 403), (None, "call_1", 400)],
+)
+async def test_an_agent_is_attached_for_the_servers_own_page_to_what_can_be_a_call(shop, origin, body, status):
+    server, url = shop
+    headers = {} if origin == "" else {"Origin": url if origin is None else origin}
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/made", data=body, headers=headers) as answer,
+    ):
+        assert answer.status == status
+    assert not server.handshakes
+
+
+async def test_a_gateways_key_does_not_reach_the_page(shop, monkeypatch):
+    server, url = shop
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{server.base_url}/?gateway-key=hidden")
+    async with (
+        aiohttp.ClientSession() as http,
+        http.post(f"{url}/secret", headers={"Origin": url}) as answer,
+    ):
+        told = await answer.json()
+    assert told["url"] == f"{server.base_url}/realtime/calls"
+    assert server.requests[0].query["gateway-key"] == "hidden"
 
 
 async def test_the_page_shows_what_openai_refuses(shop, microphone, open_page, monkeypatch):

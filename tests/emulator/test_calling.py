@@ -16,6 +16,7 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from aiortc.mediastreams import MediaStreamError
 
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
+from livekit_plugins_openai_ga.emulator.webrtc import WebRtcPeer
 
 from .test_server import dial, receive
 
@@ -239,3 +240,14 @@ async def test_a_socket_for_a_call_that_is_not_there_is_refused_before_it_opens(
         with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
             await http.ws_connect(f"{server.base_url}/realtime?call_id=rtc_nobody", headers=KEY)
         assert caught.value.status == 404
+
+
+async def test_a_page_without_a_data_channel_fills_no_memory(caller) -> None:
+    quiet = WebRtcPeer(hear=lambda _: None, receive=lambda _: None, connected=lambda: None, gone=lambda: None)
+    for number in range(1500):
+        quiet.send({"type": f"told.{number}"})
+    late = caller()
+    await late.peer.setRemoteDescription(RTCSessionDescription(await quiet.answer(await late.offer()), "answer"))
+    await late.told("told.1499")
+    assert late.names == [f"told.{number}" for number in range(500, 1500)]
+    await quiet.aclose()

@@ -77,7 +77,7 @@ async def test_a_webrtc_call_is_live_at_once_and_cannot_be_referred() -> None:
             await client_of(server).realtime.calls.refer(call.id, target_uri="tel:+15550123")
 
 
-SECRET = "whsec_c2VjcmV0"
+SECRET = "whsec_" + "c2VjcmV0" * 4
 
 
 class Application:

@@ -11,7 +11,7 @@ import pytest
 from livekit.agents import APIConnectOptions, APIStatusError, llm
 
 from livekit_plugins_openai_ga import RealtimeModel
-from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator.faults import CloseOn, RefuseHandshake, RejectHandshake
 
 FOREVER = 1000
@@ -146,6 +146,24 @@ async def test_a_key_provider_is_asked_for_every_connection(open_session, readin
         assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
         assert [shake.headers["authorization"] for shake in server.handshakes] == [f"Bearer {key}" for key in asked]
         assert len(asked) == 2
+
+
+async def test_a_key_that_the_provider_kept_too_long_costs_one_attempt(open_session, reading):
+    async with Emulator(Script([Turn(say="Hi.")]), knobs=Knobs(api_keys=frozenset({"sk-new"}))) as server:
+        keys = iter(["sk-old", "sk-new"])
+        call = open_session(server, api_key=lambda: next(keys))
+        assert (await reading(await call.session.generate_reply()))[0][0] == "Hi."
+        assert [(error.recoverable, error.error.body.code) for error in call.errors] == [(True, "invalid_api_key")]
+
+
+async def test_a_key_provider_that_is_cancelled_inside_is_told_and_asked_again(open_session):
+    async def key():
+        raise asyncio.CancelledError
+
+    async with Emulator() as server:
+        error = await the_end(open_session(server, api_key=key))
+        assert error.error.body.code == "key_provider_failed"
+        assert not server.handshakes
 
 
 async def test_a_client_secret_serves_until_its_session_ends(open_session, reading):

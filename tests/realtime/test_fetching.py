@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from livekit_plugins_openai_ga.images import Images
@@ -64,6 +68,34 @@ async def test_a_redirect_leads_to_no_private_address(web: Web, to: str) -> None
     with pytest.raises(NotFetched, match="is not on the public internet"):
         await fetch(web.url(f"redirect?to={to.format(port=web.port)}"), HERE)
     assert len(web.asked) == 1
+
+
+async def test_a_stranger_leads_to_no_trusted_host(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    Names(monkeypatch, ["8.8.8.8"])
+    loop = asyncio.get_running_loop()
+    connect = loop.sock_connect
+    # The stranger's public address is this machine, so that there is one who answers.
+    monkeypatch.setattr(loop, "sock_connect", lambda sock, address: connect(sock, ("127.0.0.1", *address[1:])))
+    stranger, trusted = web.url("redirect", "stranger.example"), web.url("image.png")
+    assert await fetch(f"{stranger}?to={web.url('image.png', 'stranger.example')}", HERE)
+    for way in (f"{stranger}?to={trusted}", web.url(f"redirect?to={stranger}%3Fto={trusted}")):
+        web.asked.clear()
+        with pytest.raises(NotFetched, match=r"127\.0\.0\.1 is not on the public internet"):
+            await fetch(way, HERE)
+        assert {path for path, _ in web.asked} == {"/redirect"}
+
+
+async def test_a_redirect_from_https_to_http_is_not_followed(
+    web: Web, monkeypatch: pytest.MonkeyPatch, certificates: dict[str, Path]
+) -> None:
+    monkeypatch.setattr(aiohttp, "TCPConnector", functools.partial(aiohttp.TCPConnector, ssl=False))
+    proof = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    proof.load_cert_chain(certificates["localhost"])
+    async with serving(proof) as safe:
+        assert await fetch(safe.url("image.png"), HERE)
+        with pytest.raises(NotFetched, match=r"^127\.0\.0\.1 sends to a link that is not https"):
+            await fetch(safe.url(f"redirect?to={web.url('image.png')}"), HERE)
+    assert web.asked == []
 
 
 async def test_a_redirect_within_what_may_be_reached_is_followed_a_few_times(web: Web) -> None:
@@ -185,7 +217,17 @@ async def test_a_name_is_looked_up_once_so_that_what_was_checked_is_what_is_reac
         ("::ffff:127.0.0.1", False),
         ("::ffff:8.8.8.8", True),
         ("64:ff9b::a00:1", False),
+        ("64:ff9b::808:808", True),
         ("2002:7f00:1::", False),
+        ("2002:808:808::1", True),
+        ("64:ff9b:1::a9fe:a9fe", False),
+        ("::169.254.169.254", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
+        ("3fff::1", False),
+        ("2001:db8::1", False),
+        ("168.63.129.16", False),
+        ("::ffff:168.63.129.16", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from livekit import rtc
@@ -51,6 +52,95 @@ async def test_a_linked_image_reaches_the_model_and_stays_a_link_in_the_context(
         await call.first("session_reconnected")
         assert parts(server.sessions[1].items[0]) == ["Look:", PNG_URL]  # brought back without asking the web again
         assert len(web.asked) == 1
+
+
+async def spoken(call: Any, text: str) -> llm.ChatMessage:
+    """The message of a reply that was made to its end."""
+    assert await (await call.session.generate_reply()).text() == text
+    return call.session.chat_ctx.items[-1]  # type: ignore[no-any-return]
+
+
+async def asked_for(web: Web) -> None:
+    async with web.arrived:
+        await asyncio.wait_for(web.arrived.wait_for(lambda: web.waiting), 5)
+
+
+async def test_what_is_cut_while_an_image_is_fetched_stays_cut(open_session, web):
+    async with Emulator(Script([Turn(say="One two three four.")])) as server:
+        call = open_session(server, images=HERE)
+        said = await spoken(call, "One two three four.")
+        look = message("Look:", llm.ImageContent(image=web.url("slow.png")))
+        update = asyncio.ensure_future(call.session.update_chat_ctx(llm.ChatContext([said, look])))
+        await asked_for(web)
+        call.session.truncate(
+            message_id=said.id, modalities=["audio", "text"], audio_end_ms=400, audio_transcript="One two"
+        )
+        web.gate.set()
+        await update
+        assert [item.text_content for item in call.session.chat_ctx.items] == ["One two", "Look:"]
+        assert server.received("conversation.item.delete") == []
+        assert len(server.received("conversation.item.create")) == 1
+
+
+async def test_what_nobody_heard_is_not_brought_back_by_an_image(open_session, web):
+    async with Emulator(Script([Turn(say="Unheard.")])) as server:
+        call = open_session(server, images=HERE)
+        said = await spoken(call, "Unheard.")
+        look = message("Look:", llm.ImageContent(image=web.url("slow.png")))
+        update = asyncio.ensure_future(call.session.update_chat_ctx(llm.ChatContext([said, look])))
+        await asked_for(web)
+        call.session.truncate(message_id=said.id, modalities=["audio"], audio_end_ms=0)
+        await server.wait_sent("conversation.item.deleted")
+        web.gate.set()
+        await update
+        assert [item.text_content for item in call.session.chat_ctx.items] == ["Look:"]
+        assert [parts(item)[0] for item in server.sessions[0].items] == ["Look:"]
+
+
+async def test_a_context_brings_back_what_the_one_before_it_took_out(open_session, web):
+    async with Emulator() as server:
+        call = open_session(server, images=HERE)
+        first, second = message("Hello."), message("Well?")
+        await call.session.update_chat_ctx(llm.ChatContext([first, second]))
+        look = message("Look:", llm.ImageContent(image=web.url("slow.png")))
+        edited = first.model_copy(update={"content": ["Hi."]})
+        older = asyncio.ensure_future(call.session.update_chat_ctx(llm.ChatContext([edited, look])))
+        newer = asyncio.ensure_future(call.session.update_chat_ctx(llm.ChatContext([first, second])))
+        await asked_for(web)
+        web.gate.set()
+        await asyncio.gather(older, newer)
+        assert [parts(item) for item in server.sessions[0].items] == [["Hello."], ["Well?"]]
+        assert call.session.chat_ctx.items == [first, second]
+
+
+async def test_an_image_that_was_refused_is_neither_asked_for_nor_told_again(open_session, web, caplog):
+    async with Emulator() as server:
+        call = open_session(server, images=HERE)
+        context = llm.ChatContext([message(llm.ImageContent(image=web.url("nothing.png")))])
+        with pytest.raises(llm.RealtimeError, match="HTTP 404"):
+            await call.session.update_chat_ctx(context)
+        for text in ("Hello.", "Well?"):
+            context.items.append(message(text))
+            await call.session.update_chat_ctx(context)
+        assert [item.text_content for item in call.session.chat_ctx.items] == ["Hello.", "Well?"]
+        assert (len(web.asked), len(call.errors)) == (1, 1)
+        assert any("refused here, before OpenAI saw it: image_refused" in text for text in caplog.messages)
+        assert not any("OpenAI reported" in text for text in caplog.messages)
+        context.items.append(message(llm.ImageContent(image=web.url("nothing.png"))))  # another try
+        with pytest.raises(llm.RealtimeError, match="HTTP 404"):
+            await call.session.update_chat_ctx(context)
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "assistant"])
+async def test_an_image_that_is_not_the_users_is_told_loudly(open_session, web, role):
+    async with Emulator() as server:
+        call = open_session(server, images=HERE)
+        look = message("Look:", llm.ImageContent(image=web.url("image.png")), role=role)
+        with pytest.raises(llm.RealtimeError, match=r"An image was left out .* that is not the user's") as raised:
+            await call.session.update_chat_ctx(llm.ChatContext([look]))
+        assert raised.value.code == REFUSED
+        assert [parts(item) for item in server.sessions[0].items] == [["Look:"]]
+        assert (len(call.errors), web.asked) == (1, [])
 
 
 @pytest.mark.parametrize(

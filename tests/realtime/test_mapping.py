@@ -84,7 +84,7 @@ def test_an_image_goes_inline() -> None:
 
 def test_an_image_that_cannot_be_sent_stays_out_of_its_message() -> None:
     origin = message("user", "Look:", llm.ImageContent(image=DATA_URL))
-    record = mapping.to_record(origin, lambda image: None)
+    record = mapping.to_record(origin, lambda image, role: None)
     assert record is not None
     assert record.item.content == ({"type": "input_text", "text": "Look:"},)
     assert record.origin is origin

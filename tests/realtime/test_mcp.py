@@ -55,6 +55,7 @@ def test_it_prints_without_its_secrets() -> None:
         ({"server_url": "shop.test/mcp"}, "server_url is not an address"),
         ({"server_url": None, "connector_id": "gmail"}, "connector_id='gmail' is not a connector"),
         ({"authorization": 7}, "authorization is not a text"),
+        ({"authorization": " "}, "authorization is empty: pass the token itself, or leave authorization out"),
         ({"headers": {"X-Key": 7}}, "headers is not a dict of texts"),
         ({"allowed_tools": "find"}, "allowed_tools='find' is not supported: use a list of texts"),
         ({"allowed_tools": {"names": []}}, "allowed_tools={'names': []} is not a filter"),

@@ -110,6 +110,27 @@ async def test_a_text_that_is_none_or_never_comes_fails(open_session):
         assert not call.session.has_active_generation
 
 
+async def test_a_text_that_nobody_waits_for_is_read_no_further(open_session):
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            yield "This call"
+            asked.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with Emulator() as server:
+        call = open_session(server, read_aloud=True)
+        waiting = call.session.say(endless())
+        await asked.wait()
+        waiting.cancel()
+        await asyncio.wait_for(ended.wait(), 5)
+        assert not call.session.has_active_generation
+        assert call.errors == []
+
+
 async def test_the_end_of_the_session_ends_a_text_that_has_not_come(open_session):
     async def never() -> AsyncIterator[str]:
         await asyncio.Event().wait()

@@ -11,7 +11,7 @@ from livekit.agents import llm
 
 from livekit_plugins_openai_ga import MCPTool
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, Turn
-from livekit_plugins_openai_ga.emulator.faults import DropOn, FailToolList, InjectOn
+from livekit_plugins_openai_ga.emulator.faults import DropOn, FailToolList, InjectOn, RejectOn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 SECRET = "mcp-secret-token"
@@ -328,6 +328,24 @@ async def test_what_is_secret_in_a_server_is_sent_and_shown_to_nobody(open_sessi
         assert any("What is [redacted]?" in text for text in printed)
         assert [text for text in printed if SECRET in text] == []
         assert server.received("session.update")[-1]["session"]["tools"][0]["headers"] == {"X-Key": SECRET}
+
+
+@pytest.mark.parametrize("version", ["1", "create_item"])
+async def test_a_header_that_is_no_key_leaves_what_an_error_is_known_by(open_session, version):
+    refused = RejectOn("conversation.item.create", "create_item_refused", f"No create_item. Is it {SECRET}?")
+    async with emulator(faults=[refused]) as server:
+        call = open_session(server)
+        headers = {"X-Version": version, "X-Kind": "request_error", "X-Key": f"Token {SECRET}"}
+        await call.session.update_tools([shop(authorization=None, headers=headers)])
+        told = llm.ChatMessage(role="user", content=["Hello."], id="create_item_1")
+        await call.session.update_chat_ctx(llm.ChatContext([told]))  # left out, and that is all
+        (error,) = [event["error"] for event in call.events[RAW] if event["type"] == "error"]
+        (sent,) = server.received("conversation.item.create")
+        assert (error["event_id"], error["code"]) == (sent["event_id"], "create_item_refused")
+        assert error["type"] == "invalid_request_error"
+        assert error["message"].endswith("Is it [redacted]?")
+        assert call.session.chat_ctx.items == []
+        assert len(server.sessions) == 1
 
 
 RAW = "openai_server_event_received"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ class Web:
     """The server; `asked` are the paths and headers of all requests. `gate` holds back /slow.png, at `most` so many."""
 
     port: int
+    scheme: str = "http"
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
@@ -26,7 +28,7 @@ class Web:
     most: int = 0
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}/{path}"
+        return f"{self.scheme}://{host}:{self.port}/{path}"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.path, dict(request.headers)))
@@ -58,14 +60,14 @@ async def _endless(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Web]:
-    """The server while the block runs."""
+async def serving(proof: ssl.SSLContext | None = None) -> AsyncIterator[Web]:
+    """The server while the block runs; on https with a certificate (`proof`)."""
     app = web.Application()
     runner = web.AppRunner(app, shutdown_timeout=0.1)
-    served = Web(0)
+    served = Web(0, "https" if proof else "http")
     app.router.add_get("/{name}", served.answer)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=proof)
     await site.start()
     served.port = runner.addresses[0][1]
     try:

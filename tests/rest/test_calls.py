@@ -139,6 +139,11 @@ async def test_a_404_without_a_code_is_told_as_that_too(desk: Desk) -> None:
         await calls(desk).hangup("rtc_1")
 
 
+async def test_a_model_of_a_call_says_where_calls_are(desk: Desk) -> None:
+    await calls(desk, IN_A_CALL).hangup("rtc_1")
+    assert [told.path for told in desk.told] == ["/v1/realtime/calls/rtc_1/hangup"]
+
+
 async def test_each_verb_goes_to_its_own_address(desk: Desk) -> None:
     ours = calls(desk)
     await ours.accept("rtc_1", {"model": "gpt-realtime"})
@@ -160,6 +165,13 @@ async def test_what_may_have_happened_is_not_done_twice(desk: Desk, status: int,
     with pytest.raises(APIError):
         await calls(desk).accept("rtc_1", {"type": "realtime"})
     assert len(desk.told) == times
+
+
+async def test_a_call_is_accepted_with_the_next_key_of_a_provider_whose_key_was_refused(desk: Desk) -> None:
+    desk.answers = [{"status": 401}, {"status": 200}]
+    keys = iter(["sk-old", "sk-new"])
+    await calls(desk, api_key=lambda: next(keys)).accept("rtc_1", {"type": "realtime"})
+    assert [told.headers["authorization"] for told in desk.told] == ["Bearer sk-old", "Bearer sk-new"]
 
 
 # -- calls that are made -------------------------------------------------------------------------------------------
@@ -212,8 +224,31 @@ def test_an_answer_is_not_printed() -> None:
     assert repr(Call("rtc_1", ANSWER)) == "Call(call_id='rtc_1')"
 
 
+@pytest.mark.parametrize("verb", ["create", "accept", "a client secret"])
+async def test_what_an_mcp_server_is_told_is_not_shown_when_the_server_quotes_it(desk: Desk, verb: str) -> None:
+    told = {"authorization": "mcp-authorization-1", "server_url": "https://mcp.example/key-in-the-path"}
+    headers = {"X-Team-Key": "mcp-header-of-ours", "X-Api-Version": "1", "X-Empty": ""}
+    session = {"type": "realtime", "tools": [{"type": "mcp", "server_label": "orders", "headers": headers, **told}]}
+    values = [*told.values(), headers["X-Team-Key"]]
+    error = {"code": "http_error", "message": f"Refused: {', '.join(values)}.", "param": f"tools[0].{values[0]}"}
+    desk.answers = [{"status": 400, "text": json.dumps({"error": error})}]
+    ours, given = calls(desk), {"base_url": desk.base_url, "api_key": "sk-test"}
+    ask: dict[str, Callable[[], Awaitable[Any]]] = {
+        "create": lambda: ours.create(OFFER, session),
+        "accept": lambda: ours.accept("rtc_1", session),
+        "a client secret": lambda: create_client_secret(session, **given),  # type: ignore[arg-type]
+    }
+    with pytest.raises(APIError) as caught:
+        await ask[verb]()
+    shown = f"{caught.value} {caught.value!r} {caught.value.body!r}"
+    assert [value for value in values if value in shown] == []
+    assert "http_error: Refused: [redacted], [redacted], [redacted]. Parameter: tools[0].[redacted]." in shown
+    assert all(value.encode() in desk.told[0].body for value in values)
+
+
 # -- what cannot work ----------------------------------------------------------------------------------------------
 
+IN_A_CALL = RealtimeModel(call_id="rtc_1", api_key="sk-other")
 Deed = Callable[[Desk], Awaitable[Any]]
 REFUSED: dict[str, Deed] = {
     "call_id='call_1'": lambda desk: calls(desk).hangup("call_1"),
@@ -223,6 +258,8 @@ REFUSED: dict[str, Deed] = {
     "status_code='486'": lambda desk: calls(desk).reject("rtc_1", "486"),  # type: ignore[arg-type]
     "target_uri": lambda desk: calls(desk).refer("rtc_1", "+14155550123"),
     "session is missing": lambda desk: calls(desk).accept("rtc_1"),
+    "session is a RealtimeModel with call_id": lambda desk: calls(desk, IN_A_CALL).create(OFFER),
+    "RealtimeModel with call_id, whose": lambda desk: calls(desk, IN_A_CALL).accept("rtc_2"),
     "session.type='transcription'": lambda desk: calls(desk).accept("rtc_1", STT(api_key="sk-x")),
     "api_key is a client secret": lambda desk: calls(desk, api_key=EPHEMERAL).hangup("rtc_1"),
     "sdp is not": lambda desk: calls(desk).create("offer", {"type": "realtime"}),

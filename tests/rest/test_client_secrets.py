@@ -186,6 +186,17 @@ async def test_a_key_provider_is_asked_each_time(desk: Desk) -> None:
     assert [told.headers["authorization"] for told in desk.told] == ["Bearer sk-1", "Bearer sk-2"]
 
 
+async def test_a_key_that_was_refused_is_asked_for_again_where_another_may_come(desk: Desk) -> None:
+    desk.answers = [{"status": 401}, {"text": FLAT}]
+    keys = iter(["sk-old", "sk-new"])
+    await mint(desk, api_key=lambda: next(keys))
+    assert [told.headers["authorization"] for told in desk.told] == ["Bearer sk-old", "Bearer sk-new"]
+    desk.answers = [{"status": 401}]
+    with pytest.raises(APIStatusError):
+        await mint(desk)
+    assert len(desk.told) == 3
+
+
 async def test_the_http_session_that_is_passed_is_used_and_left_open(desk: Desk) -> None:
     desk.answers = [{"text": FLAT}]
     async with aiohttp.ClientSession(headers={"X-Mine": "1"}) as http:
@@ -215,6 +226,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"session": "gpt-realtime"}, "session is not supported"),
     ({"session": {"type": "realtime", "x": object()}}, "session holds something that JSON cannot hold"),
     ({"session": {"type": "translation"}}, "session.model is missing"),
+    ({"session": RealtimeModel(call_id="rtc_1", api_key="sk-x")}, "session is a RealtimeModel with call_id"),
     ({"session": {"type": "transcription"}, "instructions": "Hi"}, "instructions has no meaning"),
     ({"api_key": "ek_68af296e8e408191a1120ab6383263c2"}, "api_key is a client secret"),
     ({"base_url": "http://gw.example/v1"}, "allow_insecure"),

@@ -17,7 +17,7 @@ from livekit_plugins_openai_ga.emulator.ringing import incoming
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
 DOCS = Path(__file__).parents[2] / "docs"
-SECRET = "whsec_c2VjcmV0"
+SECRET = "whsec_" + "c2VjcmV0" * 4
 
 
 def code(page: str, behind: str = "") -> list[str]:

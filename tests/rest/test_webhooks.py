@@ -74,6 +74,14 @@ def test_a_secret_that_is_none_is_refused_and_not_shown() -> None:
         Webhooks("whsec_not*base64")
     assert "not*base64" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
     assert SECRET not in repr(vars(webhooks()))
+    for none in ("whsec_", "whsec_é", "whsec_\udc80"):
+        with pytest.raises(ValueError, match="no base64 after it"):
+            Webhooks(none)
+    for short in ("whsec_" + base64.b64encode(b"x" * 15).decode(), "x" * 15):
+        with pytest.raises(ValueError, match="shorter than 16 bytes") as caught:
+            Webhooks(short)
+        assert short not in str(caught.value)
+    Webhooks("x" * 16)
     with pytest.raises(ValueError, match="tolerance=0"):
         webhooks(tolerance=0)
 
@@ -122,6 +130,13 @@ def test_what_is_not_openais_is_refused_and_not_remembered(forged: dict[str, str
     with pytest.raises(WebhookRefused):
         ours.unwrap(delivery.body, {**delivery.headers, **forged})
     assert isinstance(ours.unwrap(delivery.body, delivery.headers), IncomingCall)
+
+
+def test_an_id_that_is_too_long_to_remember_is_refused_with_a_good_signature_too() -> None:
+    body, ours = b'{"type": "x"}', webhooks()
+    assert ours.unwrap(body, signed(body, webhook_id="x" * 256)).type == "x"
+    with pytest.raises(WebhookRefused, match="malformed"):
+        ours.unwrap(body, signed(body, webhook_id="x" * 257))
 
 
 @pytest.mark.parametrize("body", [b"{}", b"", b"\xff\xfe"])

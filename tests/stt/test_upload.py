@@ -55,6 +55,13 @@ async def test_a_recording_comes_back_as_one_final_text(uploader, buffer):
         assert server.handshakes == []
 
 
+async def test_a_key_that_the_provider_kept_too_long_costs_one_attempt(uploader, buffer):
+    async with Emulator(Script([Turn(heard=ONE)]), knobs=Knobs(api_keys=frozenset({"sk-new"}))) as server:
+        keys = iter(["sk-old", "sk-new"])
+        event = await uploader(server, api_key=lambda: next(keys)).recognize(buffer(), conn_options=QUICK)
+        assert event.alternatives[0].text == ONE
+
+
 async def test_the_final_says_how_long_the_recording_was_and_which_request_it_was(uploader, buffer, recording):
     async with Emulator(Script([Turn(heard=ONE)]), knobs=QUICK_SERVER) as server:
         event = await uploader(server).recognize(buffer(), conn_options=ONCE)

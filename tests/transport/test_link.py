@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -189,6 +190,21 @@ async def test_a_key_that_a_server_takes_for_an_id_is_hidden() -> None:
     async with served(create, refuse_with(HTTPStatus.FORBIDDEN, "", x_request_id=KEY)) as server:
         failure = await failure_of(server)
     assert (failure.http_status, failure.request_id) == (403, "[redacted]")
+
+
+async def test_what_an_error_answers_is_read_also_when_a_header_says_the_same() -> None:
+    wrong = error("invalid_value", "session_1 in session_1 is wrong.")
+    wrong["error"].update(event_id="session_1", type=KEY)
+
+    async with served(lambda connection: created_then(connection, wrong)) as server:
+        where = server.endpoint
+        where = replace(where, headers={**where.headers, "X-Tenant": "session_1"})
+        link = await Link.open(where, timeout=3.0, heartbeat=None)
+        await link.receive()
+        told = await link.receive()
+        await link.close()
+    assert (told["error"]["event_id"], told["error"]["type"]) == ("session_1", "[redacted]")
+    assert told["error"]["message"] == "[redacted] in [redacted] is wrong."
 
 
 async def test_ids_of_any_length_are_kept_short() -> None:
