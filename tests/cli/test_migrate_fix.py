@@ -1,0 +1,166 @@
+"""What `--fix` writes, and that it leaves alone what somebody has to look at."""
+
+from __future__ import annotations
+
+import ast
+import json
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from livekit_plugins_openai_ga.cli.migration.rules import Finding, apply
+from livekit_plugins_openai_ga.cli.migration.scan import language_of, scan
+
+CORPUS = sorted((Path(__file__).parent / "corpus").glob("*/*"))
+
+
+def fixed(text: str, name: str = "a.py") -> str:
+    text = textwrap.dedent(text)
+    return apply(text, left(text, name))
+
+
+def left(text: str, name: str = "a.py") -> list[Finding]:
+    language = language_of(name)
+    assert language is not None
+    return scan(textwrap.dedent(text), language)[0]
+
+
+def test_a_flat_python_session_becomes_nested() -> None:
+    text = fixed("""
+        await realtime.send({
+            "type": "session.update",
+            "session": {
+                "modalities": ["text", "audio"],
+                "instructions": "Hi",
+                "voice": VOICES[0],
+                "turn_detection": {
+                    "type": "server_vad",
+                },
+                "input_audio_format": "g711_ulaw",
+                "max_response_output_tokens": 400,
+                "temperature": 0.8,
+            },
+        })
+        """)
+    assert text == textwrap.dedent("""
+        await realtime.send({
+            "type": "session.update",
+            "session": {
+                "type": "realtime",
+                "output_modalities": ["audio"],
+                "instructions": "Hi",
+                "audio": {
+                    "output": {
+                        "voice": VOICES[0]
+                    },
+                    "input": {
+                        "turn_detection": {
+                            "type": "server_vad",
+                        },
+                        "format": {"type": "audio/pcmu"}
+                    }
+                },
+                "max_output_tokens": 400,
+            },
+        })
+        """)
+
+
+def test_a_session_in_javascript_keeps_its_own_style() -> None:
+    line = (
+        "ws.send(JSON.stringify({ type: 'session.update', session: { voice, turn_detection: null } })); // realtime\n"
+    )
+    assert fixed(line, "a.ts") == (
+        "ws.send(JSON.stringify({ type: 'session.update', session: { type: 'realtime', "
+        "audio: {output: {voice: voice}, input: {turn_detection: null}} } })); // realtime\n"
+    )
+
+
+def test_json_stays_json() -> None:
+    update = {"type": "session.update", "session": {"temperature": 1, "voice": "ash", "note": "realtime", "speed": 1.5}}
+    for indent in (None, 2):
+        text = fixed(json.dumps(update, indent=indent), "a.json")
+        assert json.loads(text)["session"] == {
+            "type": "realtime",
+            "audio": {"output": {"voice": "ash", "speed": 1.5}},
+            "note": "realtime",
+        }
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('h = {"a": 1, "OpenAI-Beta": "realtime=v1"}', 'h = {"a": 1}'),
+        ('h = {"OpenAI-Beta": "realtime=v1", "a": 1}', 'h = {"a": 1}'),
+        ('h = {"OpenAI-Beta": "realtime=v1",}', "h = {}"),
+        ('p = ["realtime", "openai-beta.realtime-v1"]', 'p = ["realtime"]'),
+        ("client.beta.realtime.connect()", "client.realtime.connect()"),
+        ('"x" if e == "response.text.done" else realtime', '"x" if e == "response.output_text.done" else realtime'),
+        ("e == '''conversation.item.created''' != realtime", "e == '''conversation.item.added''' != realtime"),
+        ('realtime(model="gpt-4o-mini-realtime-preview")', 'realtime(model="gpt-realtime-2.1-mini")'),
+        ('u = "wss://api.openai.com/v1/realtime?model=x&intent=transcription"',
+         'u = "wss://api.openai.com/v1/realtime?intent=transcription"'),
+        ('u = "wss://api.openai.com/v1/realtime?intent=transcription&model=whisper-1"',
+         'u = "wss://api.openai.com/v1/realtime?intent=transcription"'),
+    ],
+)  # fmt: skip
+def test_what_is_sure_is_rewritten(before: str, after: str) -> None:
+    assert fixed(before) == after
+    assert left(after) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        's = {"type": "realtime", **more, "voice": "ash"}\nrealtime({"type": "session.update", "session": s})',
+        'realtime({"type": "session.update", "session": {"type": "realtime", "voice": 1, "audio": {}}})',
+        'realtime({"type": "session.update", "session": {"type": "realtime", "voice": 1,  # loud\n }})',
+        'realtime({"type": "session.update", "session": {"type": "realtime", "input_audio_format": form}})',
+        's = {"type": "realtime", "voice": 1}\ns["voice"] = 2\nrealtime({"type": "session.update", "session": s})',
+        'realtime(f"response.audio.delta {x}" + "response" ".audio.delta")',
+        'client.beta.realtime.sessions.create(model="gpt-realtime-2.1")',
+        'u = "https://api.openai.com/v1/realtime/sessions"',
+        "from openai.types.beta.realtime import Session",
+    ],
+)
+def test_what_is_not_sure_is_left_to_its_author(text: str) -> None:
+    assert left(text)
+    assert fixed(text) == text
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_second_time_there_is_nothing_to_fix_that_could_be_fixed_the_first_time(path: Path) -> None:
+    language = language_of(path.name) or ""
+    once = apply(path.read_text(), scan(path.read_text(), language)[0])
+    twice = apply(once, scan(once, language)[0])
+    thrice = apply(twice, scan(twice, language)[0])
+    assert thrice == twice
+    if path.suffix == ".py" and path.name != "legacy_py2.py":
+        ast.parse(twice)
+    if path.suffix == ".json":
+        json.loads(twice)
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_half_a_file_is_no_reason_to_fail(path: Path) -> None:
+    text = path.read_text()
+    for language in ("python", "javascript", "markdown", "shell", "settings", "yaml"):
+        for end in range(0, len(text), 1 + len(text) // 12):
+            for finding in scan(text[:end], language)[0]:
+                assert 0 <= finding.start <= finding.end <= end
+
+
+def test_places_are_characters_whatever_the_bytes_and_line_ends_are() -> None:
+    lines = ['a = "\N{SNOWMAN}\N{GRINNING FACE}"; m = ["é", "gpt-4o-realtime-preview"]', '\x0cu = "response.text.done"']
+    text = "\r\n".join([*lines, "# realtime"])
+    places = [text[found.start : found.end] for found in left(text)]
+    assert places == ['"gpt-4o-realtime-preview"', '"response.text.done"']
+
+
+def test_what_is_nested_too_deeply_is_looked_through_line_by_line() -> None:
+    deep = "[" * 5000 + "]" * 5000 + '\nurl = "wss://api.openai.com/v1/realtime?model=gpt-4o-realtime-preview"\n'
+    for language in ("python", "javascript"):
+        findings, note = scan(deep, language)
+        assert [finding.rule.id for finding in findings] == ["model-gone"]
+        assert note
