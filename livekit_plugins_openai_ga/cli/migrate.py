@@ -118,8 +118,10 @@ def _show(search: _Search, output: Output) -> None:
         lines = Lines(one.text)
         if one.path in notes:
             output.line(output.paint(f"{clean(one.path)}: {notes[one.path]}", "dim"))
+        before = ""
         for finding in one.findings:
-            _show_one(one.path, finding, lines, output)
+            _show_one(one.path, finding, lines, output, reason=finding.rule.id != before)
+            before = finding.rule.id
     counts = Counter(finding.rule.effect for one in search.found for finding in one.findings)
     parts = [f"{counts[effect]} {effect.value}" for effect in Effect if counts[effect]]
     fixable = sum(1 for one in search.found for finding in one.findings if finding.edits)
@@ -129,13 +131,14 @@ def _show(search: _Search, output: Output) -> None:
     output.line(output.paint(summary, "bold"))
 
 
-def _show_one(path: str, finding: Finding, lines: Lines, output: Output) -> None:
+def _show_one(path: str, finding: Finding, lines: Lines, output: Output, *, reason: bool) -> None:
     line, column = lines.at(finding.start)
     effect = finding.rule.effect
     where = output.paint(f"{clean(path)}:{line}:{column}", "bold")
     kind = output.paint(effect.value, _COLOURS[effect])
     output.line(f"{where}: {kind} {output.paint(finding.rule.id, 'cyan')}: {clean(finding.found)}")
-    output.line(f"    {finding.rule.why[0].upper()}{finding.rule.why[1:]}.")
+    if reason:
+        output.line(f"    {finding.rule.why[0].upper()}{finding.rule.why[1:]}.")
     output.line(f"    GA: {output.paint(clean(finding.instead), 'green')}")
 
 

@@ -51,6 +51,12 @@ def test_a_finding_is_a_place_an_effect_a_reason_and_the_ga_form(
     ]
 
 
+def test_a_reason_is_given_once_in_a_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(folder, {"a.py": HEADER * 2 + LATER + HEADER})
+    cli.main(["migrate", "a.py"])
+    assert capsys.readouterr().out.count("GA answers it with the error beta_api_shape_disabled") == 2
+
+
 @pytest.mark.parametrize(("text", "code"), [(HEADER, 1), (LATER, 0), ("x = 1  # realtime\n", 0)])
 def test_check_fails_for_what_breaks_and_not_for_what_will(
     folder: Path, text: str, code: int, capsys: pytest.CaptureFixture[str]

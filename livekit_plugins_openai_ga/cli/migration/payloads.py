@@ -10,7 +10,7 @@ from types import MappingProxyType
 from .fixing import Restructured, add_type, nest, rename_content
 from .literals import ending_transcription
 from .rules import RULES, Finding
-from .tree import Call, List, Name, Node, Object, Source, Text, last
+from .tree import Call, Entry, List, Name, Node, Object, Source, Text, last
 
 SESSION_FIELDS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,12 +28,6 @@ SESSION_FIELDS: Mapping[str, str] = MappingProxyType(
 )
 """Fields of the beta's session -> where GA has them (also in fields of `response.create`)."""
 
-_ONLY_BETA = frozenset(
-    {
-        *("input_audio_format", "output_audio_format", "input_audio_transcription", "input_audio_noise_reduction"),
-        "max_response_output_tokens",
-    }
-)
 _RESPONSE_FIELDS = frozenset(
     {"modalities", "voice", "output_audio_format", "max_response_output_tokens", "temperature"}
 )
@@ -184,7 +178,7 @@ class _Finder:
         of_framework = not node.braces or callee[:1].isupper() or bool(keys & _FRAMEWORK_KEYS) or "ettings" in key
         if of_framework or not self.realtime or key in ("response", "item"):
             return False
-        if keys & _ONLY_BETA:
+        if any(_only_beta(entry) for entry in node.entries):
             return True
         model = node.get("model")
         of_realtime = isinstance(model, Text) and "realtime" in model.value
@@ -215,6 +209,13 @@ class _Finder:
         for value in self.source.assigned.get(last(node.dotted), ()):
             if isinstance(value, Text):
                 yield value.value
+
+
+def _only_beta(entry: Entry) -> bool:
+    """Whether only the beta's wire had this field with such a value: LiveKit's keywords have some of the names."""
+    if entry.key in ("input_audio_format", "output_audio_format"):
+        return isinstance(entry.value, Text) and entry.value.value in _OLD_FORMATS
+    return entry.key == "max_response_output_tokens"
 
 
 def _session(payload: _Payload, source: Source) -> Iterator[Finding]:

@@ -16,3 +16,8 @@ def session() -> AgentSession:
         voice="cedar", input_audio_transcription=None, input_audio_noise_reduction="near_field", turn_detection=None
     )
     return AgentSession(llm=model or other)
+
+
+def test_options(make):
+    for options in ({"input_audio_transcription": {"model": "gpt-transcribe"}}, {"input_audio_noise_reduction": "far_field"}):
+        make(options, voice="ash", realtime=True)
