@@ -56,6 +56,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "cli": frozenset(),
+    "cli.doctor_probes": frozenset({"livekit"}),
     "__main__": frozenset(),
 }
 WORLD = frozenset({"asyncio", "time", "socket", "ssl", "threading", "random", "os", "datetime", "logging"})

@@ -219,6 +219,13 @@ class Link:
         Raises `LinkFailed`.
         """
         started = time.monotonic()
+        link = await cls.dial(endpoint, timeout=timeout)
+        await link.begin(timeout=max(0.1, timeout - (time.monotonic() - started)), heartbeat=heartbeat)
+        return link
+
+    @classmethod
+    async def dial(cls, endpoint: Endpoint, *, timeout: float) -> Link:
+        """The first half of `open`: dial and upgrade within `timeout` seconds. Raises `LinkFailed`."""
         try:
             socket = await _Connect(
                 endpoint.url,
@@ -237,23 +244,27 @@ class Link:
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
             # No cause: it holds the request, and the frames of the library hold its headers.
             raise LinkFailed(_failure(exc, endpoint)) from None
-        link = cls(cast(_Connection, socket), endpoint.secrets, of_call=endpoint.is_call)
+        return cls(cast(_Connection, socket), endpoint.secrets, of_call=endpoint.is_call)
+
+    async def begin(self, *, timeout: float, heartbeat: float | None) -> None:
+        """The other half of `open`: wait for `session.created` within `timeout` seconds.
+
+        Raises `LinkFailed`; the link is closed then.
+        """
         # Not `wait_for`: before Python 3.12 it can swallow the cancellation that ends a session.
-        opening = asyncio.ensure_future(link._handshake())
+        opening = asyncio.ensure_future(self._handshake())
         try:
-            left = max(0.1, timeout - (time.monotonic() - started))
-            done, _ = await asyncio.wait({opening}, timeout=left)
+            done, _ = await asyncio.wait({opening}, timeout=timeout)
             if not done:
-                raise LinkFailed(link._unanswered())
+                raise LinkFailed(self._unanswered())
             opening.result()
         except BaseException:
             opening.cancel()
-            await link.close()
+            await self.close()
             raise
         if heartbeat is not None:
             much = WRITE_LIMIT_BYTES // 4
-            link._pulse = Pulse(link._socket, heartbeat, much=much, dead=link._peer_is_dead)
-        return link
+            self._pulse = Pulse(self._socket, heartbeat, much=much, dead=self._peer_is_dead)
 
     @property
     def alive(self) -> bool:

@@ -113,6 +113,35 @@ async def opened(server: Server, *, heartbeat: float | None = None) -> Link:
 # -- opening -------------------------------------------------------------------------------------------------------
 
 
+async def test_the_upgrade_and_the_session_can_be_waited_for_one_after_the_other() -> None:
+    begin = asyncio.Event()
+
+    async def handler(connection: ServerConnection) -> None:
+        await begin.wait()
+        await created_then(connection)
+
+    async with served(handler) as server:
+        link = await Link.dial(server.endpoint, timeout=3.0)
+        assert link.alive
+        assert link.session_id == ""
+        begin.set()
+        await link.begin(timeout=3.0, heartbeat=None)
+        assert link.session_id == "sess_1"
+        await link.close()
+
+
+async def test_a_link_whose_session_does_not_begin_is_closed() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    async with served(handler) as server:
+        link = await Link.dial(server.endpoint, timeout=3.0)
+        with pytest.raises(LinkFailed) as caught:
+            await link.begin(timeout=0.1, heartbeat=None)
+        assert caught.value.failure.code == "timeout"
+        assert not link.alive
+
+
 async def test_a_link_is_open_when_the_session_was_created() -> None:
     async with served(lambda connection: created_then(connection, {"type": "rate_limits.updated"})) as server:
         link = await opened(server)
