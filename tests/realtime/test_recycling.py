@@ -61,10 +61,9 @@ async def test_it_waits_for_a_call_that_the_server_runs(open_session, reading):
         await call.session._update_session(instructions=PROMPT, tools=[shop])
         await call.session.generate_reply()
         await server.wait_until(lambda: server.sent("response.done"))
-        call.session.interrupt()  # no reply waits for the call
-        answer = await call.first("generation_created", 2)
-        assert await reading(answer) != []
-        assert len(server.sent("response.mcp_call.completed")) == 1
+        call.session.interrupt()  # no reply waits for the call, and none tells of its result by itself
+        await server.wait_sent("response.mcp_call.completed")
+        assert len(server.handshakes) == 1
         await goes_on(call, server, reading)
 
 
