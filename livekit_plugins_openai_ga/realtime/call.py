@@ -69,7 +69,7 @@ class CallSession(RealtimeSession):
         if not self._is_end(failure):
             super().gave_up(failure)
             return
-        self._log.info("the call has ended: %s", failure, extra=failure.fields())
+        self._trail.log.info("the call has ended: %s", failure, extra=failure.fields())
         self._end(failure)
         self.emit("call_ended", events.CallEnded(self._options.call_id, failure.sentence()))
 

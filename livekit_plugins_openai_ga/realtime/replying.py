@@ -155,7 +155,9 @@ class Replying(Shell):
         def ended(end: ReplyEnd) -> None:
             similarity = saying.similarity(text, end.text)
             if end.status == "completed" and similarity < 1.0:
-                self._log.warning("what was to be read aloud was said in other words (similarity %.2f)", similarity)
+                self._trail.log.warning(
+                    "what was to be read aloud was said in other words (similarity %.2f)", similarity
+                )
                 self.emit("said_otherwise", SaidOtherwise(reply.response_id, text, end.text, similarity))
 
         reply.when_ended(ended)

@@ -16,7 +16,6 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import is_given
 
 from ..core import effects as fx
-from ..core.record import Record
 from ..core.setup import Phase
 from ..errors import Failure, Kind, from_exception
 from ..framework import make, sets_up_in_steps
@@ -24,7 +23,7 @@ from ..info import SessionInfo
 from ..wire import client_events
 from .pictures import REFUSED_HERE, Pictures
 from .replying import Replying
-from .shown import Awaited
+from .shown import ContextLine
 from .streams import refusal
 from .video import Video
 
@@ -51,9 +50,7 @@ class RealtimeSession(Replying):
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
         super().__init__(realtime_model, turn_detection_disabled=turn_detection_disabled)
         self._video = Video(self._options.images)
-        self._fetching = asyncio.Lock()
-        self._awaited: list[Awaited] = []  # contexts whose images are being fetched, or that came behind one
-        self._left_out: set[str] = set()  # ids of image contents that were refused
+        self._contexts = ContextLine()
 
     # -- what LiveKit reads --------------------------------------------------------------------------------------
 
@@ -139,28 +136,15 @@ class RealtimeSession(Replying):
         are fetched first (see `Images`). One that cannot be sent is left out and reported; when the rest is done, that
         raises RealtimeError, too. In later contexts the same `ImageContent` stays out without a word.
         """
-        pictures = Pictures(self._options.images, self._left_out)
+        pictures = Pictures(self._options.images, self._contexts.left_out)
         records = self._shown.records(chat_ctx.items, pictures.part)
-        if pictures.missing or self._awaited:
-            records = await self._fetched(self._shown.awaited(chat_ctx.items, records), pictures)
+        if pictures.missing or self._contexts:
+            records = await self._contexts.fetched(self._shown.awaited(chat_ctx.items, records), pictures)
         key = utils.shortuuid("chat_ctx_")
         if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
             raise refusal(failure)
         if (refused := pictures.refused) is not None:
             raise refusal(self._report(refused, REFUSED_HERE))
-
-    async def _fetched(self, context: Awaited, pictures: Pictures) -> list[Record]:
-        """The records of a context when its images are here, and what came before it was applied."""
-        self._awaited.append(context)
-        try:
-            async with self._fetching:  # so contexts are applied in the order in which they came
-                await pictures.fetch()
-        finally:
-            self._awaited.remove(context)
-        records = context.records(pictures.part)
-        for later in self._awaited:
-            later.comes_behind(records)
-        return records
 
     async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
@@ -217,7 +201,7 @@ class RealtimeSession(Replying):
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:
-                self._log.error("the agent starts without a part of its setup: %s", result)
+                self._trail.log.error("the agent starts without a part of its setup: %s", result)
             elif isinstance(result, BaseException) and not isinstance(result, llm.RealtimeError):
                 raise result
 

@@ -90,9 +90,8 @@ class Shell(Listening):
             lambda: {"event": self._outbox.events_dropped, "turn": self._conversation.spoken.dropped},
         )
         self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
-        self._log = self._trail.log
-        self._notices = Notices(self._counters, self._log)
-        self._server_tools = ServerToolEvents(self, self._approve, self._log)
+        self._notices = Notices(self._counters, self._trail.log)
+        self._server_tools = ServerToolEvents(self, self._approve, self._trail.log)
         self._supervisor = Supervisor(
             self._dial,
             self,
@@ -133,7 +132,7 @@ class Shell(Listening):
         try:
             await self._supervisor.run()
         except Exception as exc:
-            self._log.exception("the session ended by an error of this plugin; please report it")
+            self._trail.log.exception("the session ended by an error of this plugin; please report it")
             self.gave_up(replace(from_exception(exc), kind=Kind.FATAL))
 
     async def _dial(self) -> Link:
@@ -199,7 +198,7 @@ class Shell(Listening):
         failure = self._trail.failed(failure, "reconnect")
         change = events.ModelChanged(failure.model, options.model, failure.sentence())
         told = "%s was refused, going on with %s: %s"
-        self._log.warning(told, change.refused, change.model, change.reason, extra=failure.fields())
+        self._trail.log.warning(told, change.refused, change.model, change.reason, extra=failure.fields())
         self._model.refused(change.refused)
         self._use(options)
         self._do(self._conversation.configure(self._payload()))
@@ -210,13 +209,13 @@ class Shell(Listening):
         """The next attempt comes after `delay` seconds."""
         failure = self._trail.failed(failure, "reconnect")
         told = "connection to OpenAI lost, next attempt in %.1f s: %s"
-        self._log.warning(told, delay, failure, extra=failure.fields())
+        self._trail.log.warning(told, delay, failure, extra=failure.fields())
         self._emit_error(failure, recoverable=True)
 
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the session is over."""
         failure = self._trail.failed(failure, "fatal")
-        self._log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
+        self._trail.log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
         self._end(failure)
         self._last_news.over(failure)
 
@@ -261,7 +260,7 @@ class Shell(Listening):
     def _report(self, failure: Failure, what: str = "OpenAI reported an error") -> Failure:
         of_a_reply = failure.kind is Kind.REPLY_FAILED
         failure = self._trail.failed(failure, "reply_failed" if of_a_reply else "request_failed")
-        self._log.error("%s: %s", what, failure, extra=failure.fields())
+        self._trail.log.error("%s: %s", what, failure, extra=failure.fields())
         self._emit_error(failure, recoverable=True)
         return failure
 
@@ -320,7 +319,7 @@ class Shell(Listening):
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
         failure = self._trail.failed(effect.failure, "transcription_failed")
         extra = {"item_id": effect.item_id, **failure.fields()}
-        self._log.error("a user turn was not transcribed: %s", failure, extra=extra)
+        self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
         self._shared.give_up(effect.item_id)
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
@@ -349,7 +348,7 @@ class Shell(Listening):
 
     def _reply_again(self, effect: fx.ReplyAgain) -> None:
         self._counters.asked_again()
-        self._log.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
+        self._trail.log.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
         if effect.delay:
             self._timers.start(effect.key, effect.delay, self._reply_rested)
 
@@ -373,7 +372,7 @@ class Shell(Listening):
         self._streams.ended(effect)
         self._counters.replied(effect)
         if effect.status == "incomplete":
-            self._log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
+            self._trail.log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
             self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
         metrics = mapping.reply_metrics(
             effect, label=self._model.label, model=self._model.model, provider=self._model.provider

@@ -7,6 +7,7 @@ object may have been edited in place meanwhile; its texts tell.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
@@ -19,6 +20,7 @@ from ..core.record import Record
 from ..formats import PCM, AudioFormat
 from ..wire.items import short_id
 from . import mapping
+from .pictures import Pictures
 
 
 class Shown:
@@ -128,3 +130,34 @@ class Awaited:
             *(record for record in wanted if record is not None),
             *(record for record in self._mirror if record.id not in told and record.origin is None),
         ]
+
+
+class ContextLine:
+    """The contexts of a session whose images are being fetched, or that came behind one: applied in their order.
+
+    Attributes:
+        left_out: ids of image contents that were refused.
+    """
+
+    __slots__ = ("_contexts", "_turn", "left_out")
+
+    def __init__(self) -> None:
+        self._contexts: list[Awaited] = []
+        self._turn = asyncio.Lock()
+        self.left_out: set[str] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._contexts)
+
+    async def fetched(self, context: Awaited, pictures: Pictures) -> list[Record]:
+        """The records of a context when its images are here, and what came before it was applied."""
+        self._contexts.append(context)
+        try:
+            async with self._turn:
+                await pictures.fetch()
+        finally:
+            self._contexts.remove(context)
+        records = context.records(pictures.part)
+        for later in self._contexts:
+            later.comes_behind(records)
+        return records
