@@ -10,6 +10,7 @@ import re
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +111,6 @@ async def test_a_full_disk_ends_the_recording_with_one_warning(caplog):
     assert "No space left on device" in record.getMessage()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-async def test_a_folder_that_may_not_be_written_to_is_told_and_nothing_is_recorded(tmp_path, caplog):
-    tmp_path.chmod(0o500)
-    assert Recorder(tmp_path / "calls").begin(Header()) is None
-    assert "nothing is recorded" in caplog.text
-
-
 async def test_a_folder_that_is_a_file_is_told_and_nothing_is_recorded(tmp_path, caplog):
     (tmp_path / "calls").write_text("")
     assert Recorder(tmp_path / "calls").begin(Header()) is None
@@ -162,14 +156,18 @@ async def test_nothing_is_written_behind_the_end(tmp_path):
     assert [entry.event["type"] for entry in read(file.path).entries] == ["closed"]
 
 
+def in_a_child(call: Callable[[], object]) -> None:
+    child = os.fork()
+    if child == 0:
+        call()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
 async def test_a_forked_process_does_not_write_its_parents_lines(tmp_path):
     file = begun(tmp_path)
     file.write("in", EVENT)
-    child = os.fork()
-    if child == 0:
-        file.flush()
-        os._exit(0)
-    os.waitpid(child, 0)
+    in_a_child(file.flush)
     assert file.path.stat().st_size == 0
     file.close()
     assert len(read(file.path).entries) == 2
@@ -195,7 +193,7 @@ def test_an_interpreter_that_ends_in_the_middle_of_a_call_writes_the_rest(tmp_pa
 
 @pytest.mark.parametrize("directory", ["", None, 7])
 def test_a_recorder_without_a_folder_is_refused(directory):
-    with pytest.raises(ValueError, match="directory=.*pass the folder"):
+    with pytest.raises(ValueError, match=r"directory=.*pass the folder"):
         Recorder(directory)
 
 
