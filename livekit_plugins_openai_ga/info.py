@@ -175,7 +175,7 @@ class _SessionLog(LogAdapter):
     """The package's logger, with the session's fields in every record."""
 
     def __init__(self, trail: Trail) -> None:
-        super().__init__(logger, {})
+        super().__init__(logger, None)
         self._trail = trail
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
