@@ -145,6 +145,8 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
+    __slots__ = ("_audio", "_dropped", "_job", "_kind", "_lost_at", "_model", "_open", "_own", "_told")
+
     def __init__(
         self,
         kind: Kind,

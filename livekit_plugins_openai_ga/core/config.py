@@ -39,6 +39,8 @@ class Update:
 class Config:
     """One owner for the configuration. Payloads are treated as frozen."""
 
+    __slots__ = ("_flying", "_proven", "_waiting", "complete", "confirmed", "held", "voice_fixed", "wanted")
+
     def __init__(self, wanted: session.Payload) -> None:
         self.wanted = wanted
         self.confirmed: session.Payload | None = None

@@ -91,6 +91,8 @@ class History:
     others, too.
     """
 
+    __slots__ = ("_audio_of", "_calls", "_frame", "_open", "_sent", "_serial", "_stays", "_waits", "mirror")
+
     def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None, *, stays: bool = False) -> None:
         self._audio_of = audio_of
         self._stays = stays

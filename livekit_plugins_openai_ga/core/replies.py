@@ -144,6 +144,8 @@ class Reply:
 class Replies:
     """Every reply from request to end."""
 
+    __slots__ = ("_blocked", "_let_go", "_live", "_queued", "_resting", "_sent", "owed_since")
+
     def __init__(self) -> None:
         self.owed_since: float | None = None  # the server ended a turn of the user then, and answers it by itself
         self._queued: list[Request] = []

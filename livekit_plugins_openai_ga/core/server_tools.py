@@ -26,6 +26,8 @@ class ServerTools:
     `stays`: the server's session goes on when the connection goes, and so do the approvals it waits for.
     """
 
+    __slots__ = ("_answers", "_approvals", "_event_id", "_history", "_labels", "_running", "_stays", "_turns")
+
     def __init__(
         self,
         answers: Answers,

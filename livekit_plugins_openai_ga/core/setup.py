@@ -41,6 +41,8 @@ def failure_of(detail: ev.ErrorDetail) -> Failure:
 class Setup:
     """Owns the phase and the configuration. `wanted` is the first `session` payload; `event_id` makes ids of a kind."""
 
+    __slots__ = ("_event_id", "_was_ready", "config", "phase")
+
     def __init__(self, wanted: session.Payload, event_id: Callable[[str], str]) -> None:
         self.config = Config(wanted)
         self.phase = Phase.CLOSED

@@ -14,6 +14,8 @@ KEPT_MS = 120_000
 class Spoken:
     """Audio as it was sent, by item id."""
 
+    __slots__ = ("_bytes_per_ms", "_keep", "_turns", "dropped")
+
     def __init__(self, keep_ms: int = KEPT_MS, *, bytes_per_ms: int = BYTES_PER_MS) -> None:
         self.dropped = 0  # turns that were let go, since there was too much
         self._bytes_per_ms = bytes_per_ms
