@@ -26,7 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("images", "notices", "info", "framework", "counters", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "recorded", "__init__"),
     }
 )
 """Where LiveKit is visible."""
@@ -38,7 +38,7 @@ LAWS: dict[str, frozenset[str]] = {
     "core": frozenset({"wire"}),
     "transport": frozenset({"wire", "core"}),
     "emulator": frozenset({"wire"}),
-    "recording": frozenset({"wire", "transport"}),
+    "recording": frozenset({"wire", "core", "transport"}),
     "edge": frozenset({"wire", "core", "transport", "recording"}),
     "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
     # `python -m livekit_plugins_openai_ga`; nothing imports it.
