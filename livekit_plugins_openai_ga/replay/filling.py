@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import base64
+import copy
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +14,13 @@ LETTER = "x"
 """Stands for each character of a text that was left out."""
 
 _DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGP4z8DwHwAFAAH/iZk9HQAAAABJRU5ErkJggg=="
+_EMPTY: Mapping[str, Any] = {
+    "parameters": {"type": "object", "properties": {}},
+    **{name: {} for name in ("metadata", "variables", "tracing")},
+    **{name: [] for name in ("logprobs", "keywords", "annotations", "required")},
+}
+"""What stands for a whole object or list that was left out."""
+
 _PLACES = frozenset({"bytes", "ms", "sha256", "mime"})
 _RATE, _TONE_HZ, _LOUDNESS = 24_000, 300, 3_000
 
@@ -33,7 +41,9 @@ def filled(value: Any, name: str = "") -> Any:
     return value
 
 
-def _filling(gap: Mapping[str, Any], name: str) -> str:
+def _filling(gap: Mapping[str, Any], name: str) -> Any:
+    if name in _EMPTY:
+        return copy.deepcopy(_EMPTY[name])
     if "chars" in gap:
         count = int(gap["chars"])
         if name == "arguments" and count >= 2:  # whoever calls the tool takes it for JSON

@@ -67,6 +67,7 @@ class Conversation:
             api_key=KEY,
             input_chunk_ms=wishes.chunk_ms(recording),
             fallback_models=wishes.fallback_models(recording),
+            **wishes.heartbeat(recording),
             **given,
         )
 
@@ -202,8 +203,8 @@ class Speech:
         self._told = told
         self._form = formats.find(recording.header.input_format) or formats.PCM
         given = wishes.transcription_options(wishes.first_update(recording) or {}, recording.header.model)
-        chunk = wishes.chunk_ms(recording)
-        self._stt = model(base_url=base_url, api_key=KEY, vad=None, input_chunk_ms=chunk, **given)
+        given |= {**wishes.heartbeat(recording), "input_chunk_ms": wishes.chunk_ms(recording)}
+        self._stt = model(base_url=base_url, api_key=KEY, vad=None, **given)
 
     def begin(self) -> None:
         """Open the stream."""
@@ -239,6 +240,7 @@ class Interpreting:
         self.asked: list[str] = []
         self._told = told
         given = wishes.translation_options(wishes.first_update(recording) or {}, recording.header.model)
+        given |= wishes.heartbeat(recording)
         # What was left out of the source is not in the recording any more.
         self._translator = model(base_url=base_url, api_key=KEY, skip_silence=False, **given)
 

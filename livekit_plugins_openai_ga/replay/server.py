@@ -37,6 +37,7 @@ _PROTOCOL = "realtime"
 _CLOSE = re.compile(r"close_(\d{4})")
 _HTTP = re.compile(r"http_(\d{3})")
 _AUTH, _SHAPE, _BROKEN = 3000, 4000, 1011
+_SILENT = "timeout"
 _MALFORMED = "what stood here was no event"
 
 
@@ -193,6 +194,10 @@ class Replay:
             elif entry.event["type"] == "malformed":
                 await self.turn(number, closed)
                 await connection.send(_MALFORMED)
+            elif number == attempt.end and entry.event.get("code") == _SILENT:
+                self.tape.swallow(attempt)
+                self.stir()
+                await _end(connection, entry.event, final=False)
             elif number == attempt.end and not _is_the_clients(entry.event):
                 await self.turn(number, closed)
                 self.tape.mark(number, self._now())
@@ -285,7 +290,7 @@ async def _end(connection: ServerConnection, note: Mapping[str, Any], *, final: 
     code = str(note.get("code") or "")
     found = _CLOSE.fullmatch(code)
     number = note.get("close_code") if isinstance(note.get("close_code"), int) else int(found[1]) if found else None
-    if code == "timeout":
+    if code == _SILENT:
         connection.transport.pause_reading()  # no pongs either: the client finds out by itself
         await connection.wait_closed()
     elif number is not None and number not in (1005, 1006, 1015):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..recording.entries import Entry, Recording, audio_ms
-from .filling import filled, first_difference, shown
+from .filling import filled, first_difference, is_gap, shown
 
 APPENDS = frozenset({"input_audio_buffer.append", "session.input_audio_buffer.append"})
 """Client events that carry user audio. Their number is nobody's business, only their sum."""
@@ -66,6 +66,9 @@ class Tape:
         self.differences: list[Difference] = []
         self._speed = speed
         self._ids: dict[str, str] = {}
+        self._dead: set[int] = set()
+        self._metadata: list[Any] = []  # of replies that were asked for, where the recording does not tell it
+        self._told_metadata: dict[str, Any] = {}  # by response id
         self._heard_ms: dict[int, float] = {}
         self._awaited: dict[int, list[int]] = {}
         for number, entry in enumerate(self.entries):
@@ -146,6 +149,14 @@ class Tape:
                     self.differ(entry.t_ms, entry.link, f"the client did not send {_named(entry.event)}.")
         self._advance()
 
+    def swallow(self, attempt: Attempt) -> None:
+        """The server is silent from here on, and what the client sends on this connection gets nowhere."""
+        self._dead.add(attempt.link)
+        for number in attempt.entries:
+            if self.entries[number].direction == "out" and not self._done[number]:
+                self._done[number] = self.entries[number].event["type"] not in APPENDS
+        self._advance()
+
     def forget(self, link: int) -> None:
         """The connection is gone before its time: what the server had to say on it is not waited for."""
         for number, entry in enumerate(self.entries):
@@ -174,7 +185,13 @@ class Tape:
 
     def event(self, number: int) -> dict[str, Any]:
         """A server event as it is sent now: gaps filled, ids those of today, and times, too."""
-        event: dict[str, Any] = self._renamed(filled(self.entries[number].event))
+        recorded = self.entries[number].event
+        event: dict[str, Any] = self._renamed(filled(recorded))
+        if is_gap(_at(recorded, "response.metadata")):
+            response = event["response"]
+            if recorded["type"] == "response.created":
+                self._told_metadata[str(response.get("id"))] = self._metadata.pop(0) if self._metadata else {}
+            response["metadata"] = self._told_metadata.get(str(response.get("id")), {})
         return event
 
     def _renamed(self, value: Any, name: str = "") -> Any:
@@ -210,6 +227,8 @@ class Tape:
             self.differ(entry.t_ms, link, f"the client sent {_named(event)} later than recorded.")
         self._learn(entry.event, event)
         self._compare(entry, event)
+        if is_gap(_at(entry.event, "response.metadata")):
+            self._metadata.append(_at(event, "response.metadata"))
         self.mark(number, now)
 
     def _place(self) -> float:
@@ -251,7 +270,7 @@ class Tape:
             appended = [n for n in attempt.entries if n in self._appended_ms]
             was = self._appended_ms[appended[-1]] if appended else 0.0
             now = self._heard_ms.get(attempt.link, 0.0)
-            if abs(was - now) > AUDIO_TOLERANCE_MS:
+            if attempt.link not in self._dead and abs(was - now) > AUDIO_TOLERANCE_MS:
                 at = self.entries[appended[-1]].t_ms if appended else self._place()
                 told = (
                     f"{now / 1000:.2f} s of user audio were sent on this connection, {was / 1000:.2f} s were recorded."

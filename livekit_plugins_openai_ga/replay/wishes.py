@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from ..session_fields import FIELDS, Field
 from ..wire.session import LOGPROBS
 from .filling import filled
 from .tape import APPENDS
+
+_SILENCE = re.compile(r"no sign of life for (\d+(?:\.\d+)?) s")
+"""What the plugin says of a peer that it gives up, after two heartbeats."""
 
 _CLEARED = ("input_audio_transcription", "turn_detection")
 """What a session is told to be without by not being told of it at all."""
@@ -39,6 +43,14 @@ def chunk_ms(recording: Recording) -> float:
         if entry.direction == "out" and entry.event["type"] in APPENDS
     )
     return min(100.0, max(1.0, sizes.most_common(1)[0][0])) if sizes else 20.0
+
+
+def heartbeat(recording: Recording) -> dict[str, float]:
+    """`heartbeat=`, where a peer that fell silent tells how it was; {}: as it is by default."""
+    for entry in recording.entries:
+        if entry.event.get("code") == "timeout" and (found := _SILENCE.search(str(entry.event.get("sentence")))):
+            return {"heartbeat": float(found[1]) / 2}
+    return {}
 
 
 def options(update: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
