@@ -60,6 +60,7 @@ class Conversation:
         self._replies: dict[str, asyncio.Future[Any]] = {}
         self._created: dict[str, llm.ChatItem] = {}
         given: dict[str, Any] = wishes.options(self._update, whole=True) if self._update is not None else {}
+        given |= wishes.heartbeat(recording)
         if recording.header.model:
             given["model"] = recording.header.model
         self._model = model(
@@ -67,7 +68,6 @@ class Conversation:
             api_key=KEY,
             input_chunk_ms=wishes.chunk_ms(recording),
             fallback_models=wishes.fallback_models(recording),
-            **wishes.heartbeat(recording),
             **given,
         )
 
@@ -241,8 +241,7 @@ class Interpreting:
         self._told = told
         given = wishes.translation_options(wishes.first_update(recording) or {}, recording.header.model)
         given |= wishes.heartbeat(recording)
-        # What was left out of the source is not in the recording any more.
-        self._translator = model(base_url=base_url, api_key=KEY, skip_silence=False, **given)
+        self._translator = model(base_url=base_url, api_key=KEY, **given)
 
     def begin(self) -> None:
         """Open the stream."""

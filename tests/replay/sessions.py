@@ -167,47 +167,59 @@ async def translated(stream: Any, server: Emulator) -> None:
 HEARD = [Turn(heard="The first sentence."), Turn(heard="And the second one.")]
 
 SESSIONS: dict[str, dict[str, Any]] = {
-    "plain turn": dict(go=plain_turn, script=PLAIN, turn_detection=VAD),
-    "plain turn, with its audio": dict(go=plain_turn, script=PLAIN, turn_detection=VAD, audio=True),
-    "plain turn, without its texts": dict(go=plain_turn, script=PLAIN, turn_detection=VAD, redact=True),
-    "telephone": dict(go=plain_turn, script=PLAIN, input_audio_format="pcmu", output_audio_format="pcma"),
-    "tool call": dict(go=tool_call, script=TOOL, turn_detection=VAD),
-    "interruption": dict(go=interruption, script=STORY, turn_detection=VAD),
-    "refused update": dict(go=refused_update, script=PLAIN[:1], struck=REFUSED),
-    "drop mid-reply": dict(
-        go=drop,
-        script=[*PLAIN[1:], Turn(say="More of it.")],
-        struck=[faults.DropOn("response.output_audio.delta", nth=4)],
-        turn_detection=VAD,
-    ),
-    "close with a code": dict(
-        go=drop,
-        script=[*PLAIN[1:], Turn(say="More of it.")],
-        struck=[faults.CloseOn("response.output_audio.delta", 1011, "keepalive ping timeout", nth=4)],
-        turn_detection=VAD,
-    ),
-    "silent peer": dict(
-        go=drop,
-        script=[*PLAIN[1:], Turn(say="More of it.")],
-        struck=[faults.FreezeOn("response.output_audio.delta", nth=4)],
-        turn_detection=VAD,
-        heartbeat=1.0,
-    ),
-    "invalid model": dict(go=nothing, struck=[faults.RejectHandshake()]),
-    "beta shape": dict(go=nothing, struck=[faults.RejectHandshake("beta_api_shape_disabled", "It is gone.")]),
-    "wrong key": dict(go=nothing, struck=[faults.RefuseHandshake(401)]),
-    "busy server, then a session": dict(
-        go=plain_turn, script=PLAIN, struck=[faults.RefuseHandshake(503, times=2)], turn_detection=VAD
-    ),
-    "speech to text": dict(go=two_segments, script=HEARD, make=STT),
-    "speech to text, flushed": dict(go=flushed_segments, script=HEARD, make=STT, turn_detection=None, vad=None),
-    "speech to text, dropped": dict(
-        go=two_segments,
-        script=HEARD,
-        make=STT,
-        struck=[faults.DropOn("conversation.item.input_audio_transcription.delta", nth=1)],
-    ),
-    "translation": dict(
-        go=translated, script=[Turn(heard="Hello.", say="Hallo.")], make=Translator, target_language="de"
-    ),
+    "plain turn": {"go": plain_turn, "script": PLAIN, "turn_detection": VAD},
+    "plain turn, with its audio": {"go": plain_turn, "script": PLAIN, "turn_detection": VAD, "audio": True},
+    "plain turn, without its texts": {"go": plain_turn, "script": PLAIN, "turn_detection": VAD, "redact": True},
+    "telephone": {"go": plain_turn, "script": PLAIN, "input_audio_format": "pcmu", "output_audio_format": "pcma"},
+    "tool call": {"go": tool_call, "script": TOOL, "turn_detection": VAD},
+    "interruption": {"go": interruption, "script": STORY, "turn_detection": VAD},
+    "refused update": {"go": refused_update, "script": PLAIN[:1], "struck": REFUSED},
+    "drop mid-reply": {
+        "go": drop,
+        "script": [*PLAIN[1:], Turn(say="More of it.")],
+        "struck": [faults.DropOn("response.output_audio.delta", nth=4)],
+        "turn_detection": VAD,
+    },
+    "close with a code": {
+        "go": drop,
+        "script": [*PLAIN[1:], Turn(say="More of it.")],
+        "struck": [faults.CloseOn("response.output_audio.delta", 1011, "keepalive ping timeout", nth=4)],
+        "turn_detection": VAD,
+    },
+    "silent peer": {
+        "go": drop,
+        "script": [*PLAIN[1:], Turn(say="More of it.")],
+        "struck": [faults.FreezeOn("response.output_audio.delta", nth=4)],
+        "turn_detection": VAD,
+        "heartbeat": 1.0,
+    },
+    "invalid model": {"go": nothing, "struck": [faults.RejectHandshake()]},
+    "beta shape": {"go": nothing, "struck": [faults.RejectHandshake("beta_api_shape_disabled", "It is gone.")]},
+    "wrong key": {"go": nothing, "struck": [faults.RefuseHandshake(401)]},
+    "busy server, then a session": {
+        "go": plain_turn,
+        "script": PLAIN,
+        "struck": [faults.RefuseHandshake(503, times=2)],
+        "turn_detection": VAD,
+    },
+    "speech to text": {"go": two_segments, "script": HEARD, "make": STT},
+    "speech to text, flushed": {
+        "go": flushed_segments,
+        "script": HEARD,
+        "make": STT,
+        "turn_detection": None,
+        "vad": None,
+    },
+    "speech to text, dropped": {
+        "go": two_segments,
+        "script": HEARD,
+        "make": STT,
+        "struck": [faults.DropOn("conversation.item.input_audio_transcription.delta", nth=1)],
+    },
+    "translation": {
+        "go": translated,
+        "script": [Turn(heard="Hello.", say="Hallo.")],
+        "make": Translator,
+        "target_language": "de",
+    },
 }

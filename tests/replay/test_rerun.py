@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from livekit_plugins_openai_ga.replay import rerun
 
+from livekit_plugins_openai_ga.replay import rerun
 from tests.replay.sessions import SESSIONS, record
 
 
