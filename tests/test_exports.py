@@ -100,6 +100,7 @@ PUBLIC = {
         "Script",
         "ToolCall",
         "Turn",
+        "faults",
         "speak",
     ],
 }
