@@ -150,7 +150,9 @@ async def test_the_python_of_the_page_runs(
 ) -> None:
     names = await programs.program(page)
     for value in names.values():
-        if isinstance(value, (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream)):
+        if isinstance(
+            value, (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream, openai_ga.TranslationStream)
+        ):
             await value.aclose()
     assert [dispatch.room for dispatch in dispatches] == (["the-room"] if page == "docs/production.md" else [])
 
