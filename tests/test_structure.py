@@ -26,7 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("images", "notices", "info", "framework", "counters", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "recorded", "__init__"),
     }
 )
 """Where LiveKit is visible."""
@@ -38,10 +38,11 @@ LAWS: dict[str, frozenset[str]] = {
     "core": frozenset({"wire"}),
     "transport": frozenset({"wire", "core"}),
     "emulator": frozenset({"wire"}),
-    "edge": frozenset({"wire", "core", "transport"}),
-    "devtools": frozenset({"wire", "core", "transport", "edge", "emulator"}),
-    # `python -m livekit_plugins_openai_ga`; nothing imports it.
-    "cli": frozenset({"wire", "core", "transport", "edge", "emulator", "devtools"}),
+    "recording": frozenset({"wire", "core", "transport"}),
+    "edge": frozenset({"wire", "core", "transport", "recording"}),
+    "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
+    # `python -m livekit_plugins_openai_ga`, and `.emulator`, which is one of its commands; nothing imports them.
+    "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools"}),
     "__main__": frozenset({"cli"}),
 }
 # Room, or module -> what it may import that is neither ours nor the standard library's.
@@ -52,6 +53,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "wire": frozenset(),
     "core": frozenset(),
     "transport": frozenset({"websockets"}),
+    "recording": frozenset(),
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
@@ -65,6 +67,8 @@ WORLD = frozenset({"asyncio", "time", "socket", "ssl", "threading", "random", "o
 
 def room(module: str) -> str:
     """The room of a module named relative to the package, for example `core.mirror`."""
+    if module.endswith("__main__"):
+        return "__main__"
     top = module.partition(".")[0]
     if top in GROUND:
         return "ground"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import llm
 
+from .. import recorded
 from ..api_errors import to_api_error
 from ..audio import InputAudio
 from ..core import effects as fx
@@ -84,9 +85,10 @@ class Shell(Listening):
         self._counters = Counters("realtime", self._options.model, self._outbox.audio, self._dropped)
         self._trail = Trail(self._asked_model, self._attempt, self._counters)
         self._notices = Notices(self._counters, self._trail.log)
+        peer = recorded.session(self, "realtime", self._options, heard, spoken)
         self._supervisor = Supervisor(
             self._dial,
-            self,
+            peer,
             self._outbox,
             self._budget,
             recycle_after=connection.max_session_duration,
@@ -94,6 +96,7 @@ class Shell(Listening):
         )
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+        recorded.until(self._main, peer)
 
     def _begin(self) -> Conversation:
         return Conversation(
