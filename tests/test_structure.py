@@ -26,7 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("images", "notices", "info", "framework", "counters", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "recorded", "__init__"),
     }
 )
 """Where LiveKit is visible."""
@@ -38,10 +38,11 @@ LAWS: dict[str, frozenset[str]] = {
     "core": frozenset({"wire"}),
     "transport": frozenset({"wire", "core"}),
     "emulator": frozenset({"wire"}),
-    "edge": frozenset({"wire", "core", "transport"}),
-    "devtools": frozenset({"wire", "core", "transport", "edge", "emulator"}),
+    "recording": frozenset({"wire", "core", "transport"}),
+    "edge": frozenset({"wire", "core", "transport", "recording"}),
+    "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
     # `python -m livekit_plugins_openai_ga`, and `.emulator`, which is one of its commands; nothing imports them.
-    "cli": frozenset({"wire", "core", "transport", "edge", "emulator", "devtools"}),
+    "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools"}),
     "__main__": frozenset({"cli"}),
 }
 # Room, or module -> what it may import that is neither ours nor the standard library's.
@@ -52,6 +53,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "wire": frozenset(),
     "core": frozenset(),
     "transport": frozenset({"websockets"}),
+    "recording": frozenset(),
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
