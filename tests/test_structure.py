@@ -58,6 +58,9 @@ FOREIGN: dict[str, frozenset[str]] = {
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "cli": frozenset(),
+    "cli.timelines.heard": frozenset({"numpy"}),
+    "cli.timelines.sound": frozenset({"numpy"}),
+    "cli.timelines.waves": frozenset({"numpy"}),
     "cli.doctor_probes": frozenset({"livekit"}),
     "__main__": frozenset(),
 }
