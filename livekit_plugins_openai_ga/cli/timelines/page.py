@@ -55,8 +55,7 @@ def page(story: Story, *, name: str, entries: Sequence[Entry]) -> str:
             f'<div class="frame"><svg class="names" width="76" aria-hidden="true">{_labels(rows, shown, names)}</svg>',
             '<div class="scroller" tabindex="0" role="region" aria-label="Lanes, to be scrolled">',
             f'<div class="canvas">{drawn}</div></div></div>',
-            '<div id="detail" aria-live="polite"><p class="hint">Point at something, or move with the arrow keys, to see',
-            " its events. Enter or a click keeps it.</p></div></section>",
+            f'<div id="detail" aria-live="polite"><p class="hint">{_HINT}</p></div></section>',
             tables.turns(facts),
             tables.segments(facts),
             _happened(shown, names, entries),
@@ -73,6 +72,7 @@ def page(story: Story, *, name: str, entries: Sequence[Entry]) -> str:
     )
 
 
+_HINT = "Point at something, or move with the arrow keys, to see its events. Enter or a click keeps it."
 _TOOLS = (
     '<div class="zoom" role="group" aria-label="Zoom">'
     '<button type="button" id="out" aria-label="Zoom out">\u2212</button>'
