@@ -60,6 +60,9 @@ FOREIGN: dict[str, frozenset[str]] = {
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
     "replay": frozenset({"websockets", "livekit"}),
     "cli": frozenset(),
+    "cli.timelines.heard": frozenset({"numpy"}),
+    "cli.timelines.sound": frozenset({"numpy"}),
+    "cli.timelines.waves": frozenset({"numpy"}),
     "cli.doctor_probes": frozenset({"livekit"}),
     "__main__": frozenset(),
 }
