@@ -12,6 +12,7 @@ from livekit.agents import Plugin
 
 from . import elsewhere, realtime, rest, stt, translation
 from .log import logger
+from .prices import Price
 from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .stt import STT, SpeechStream
 from .translation import TranslatedText, TranslationStream, Translator
@@ -20,6 +21,7 @@ from .version import __version__
 __all__ = [
     "STT",
     "MCPTool",
+    "Price",
     "RealtimeModel",
     "RealtimeSession",
     "SpeechStream",

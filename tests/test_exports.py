@@ -31,6 +31,7 @@ PUBLIC = {
     "livekit_plugins_openai_ga": [
         "STT",
         "MCPTool",
+        "Price",
         "RealtimeModel",
         "RealtimeSession",
         "SpeechStream",
@@ -44,12 +45,15 @@ PUBLIC = {
         "translation",
     ],
     "livekit_plugins_openai_ga.realtime": [
+        "CostLimitReached",
+        "CostWarning",
         "Images",
         "InputAudioTimeoutTriggered",
         "MCPApprovalRequested",
         "MCPTool",
         "MCPToolsListed",
         "ModelChanged",
+        "Price",
         "RateLimit",
         "RateLimitsUpdated",
         "RealtimeModel",
@@ -60,6 +64,7 @@ PUBLIC = {
         "SaidOtherwise",
         "SessionCreated",
         "SessionInfo",
+        "SessionUsage",
     ],
     "livekit_plugins_openai_ga.realtime.realtime_model": [
         "DEFAULT_VOICE",
@@ -81,8 +86,10 @@ PUBLIC = {
         "Webhooks",
         "create_client_secret",
     ],
-    "livekit_plugins_openai_ga.stt": ["STT", "SpeechStream"],
+    "livekit_plugins_openai_ga.stt": ["STT", "CostLimitReached", "CostWarning", "SessionUsage", "SpeechStream"],
     "livekit_plugins_openai_ga.translation": [
+        "CostLimitReached",
+        "CostWarning",
         "Reconnected",
         "SessionInfo",
         "TranslatedText",

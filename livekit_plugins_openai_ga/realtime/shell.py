@@ -33,11 +33,12 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping
+from .billing import Billing
 from .last_news import LastNews
-from .listening import Listening
 from .server_tools import ServerToolEvents
 from .shared import SharedContent
 from .shown import Shown
+from .spending import ConversationSpending
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -52,7 +53,7 @@ RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 
-class Shell(Listening):
+class Shell(Billing):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -64,6 +65,7 @@ class Shell(Listening):
         self._capabilities = replace(realtime_model.capabilities, turn_detection=self._options.server_turns)
         self._instructions: str | None = None
         self._tools = Tools()
+        self._spending = ConversationSpending(self._options, self.emit)
 
         heard, spoken = self._options.input_format, self._options.output_format
         self._conversation = self._begin()
@@ -82,21 +84,21 @@ class Shell(Listening):
         connection = self._options.connection
         keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
         self._outbox = Outbox(keep_ms=keep_ms, dead_for=dead_for, bytes_per_ms=heard.bytes_per_ms)
-        self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
+        budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
         self._counters = Counters(
             "realtime",
             self._options.model,
             self._outbox.audio,
             lambda: {"event": self._outbox.events_dropped, "turn": self._conversation.spoken.dropped},
         )
-        self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
+        self._trail = Trail(lambda: self._options.model, lambda: budget.attempt(time.monotonic()), self._counters)
         self._notices = Notices(self._counters, self._trail.log)
         self._server_tools = ServerToolEvents(self, self._approve, self._trail.log)
         self._supervisor = Supervisor(
             self._dial,
             self,
             self._outbox,
-            self._budget,
+            budget,
             recycle_after=connection.max_session_duration,
             recycle_patience=RECYCLE_PATIENCE_S,
         )
@@ -118,11 +120,12 @@ class Shell(Listening):
         )
 
     def _payload(self) -> dict[str, Any]:
-        return self._options.session_payload(self._instructions, self._tools.payloads)
+        return self._spending.silenced(self._options.session_payload(self._instructions, self._tools.payloads))
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
         self._counters.closed()
+        self._spending.closed(self._trail.log)
         self._do(self._conversation.abandon(failure, time.time()))
         self._timers.clear()
 
@@ -322,14 +325,6 @@ class Shell(Listening):
         self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
         self._shared.give_up(effect.item_id)
 
-    def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
-        model = (self._options.values.get("input_audio_transcription") or {}).get("model")
-        self._counters.transcribed(effect.usage, model)
-        metrics = mapping.transcription_metrics(
-            effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
-
     # -- replies -------------------------------------------------------------------------------------------------
 
     def _reply_overdue(self, key: str) -> None:
@@ -370,14 +365,10 @@ class Shell(Listening):
 
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
-        self._counters.replied(effect)
         if effect.status == "incomplete":
             self._trail.log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
             self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
-        metrics = mapping.reply_metrics(
-            effect, label=self._model.label, model=self._model.model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
+        self._tell_reply(effect)
 
 
 HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
@@ -411,6 +402,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
+    fx.ReplyBilled: Shell._reply_billed,
     fx.ReplyEnded: Shell._reply_ended,
 }
 """What carries out each effect. One table for all sessions: one for each would be a tenth of what an idle one takes."""
