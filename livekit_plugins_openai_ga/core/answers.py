@@ -63,6 +63,7 @@ class Answers:
         self._setup = setup
         self._history = history
         self._event_id = event_id
+        self._billed = ""  # the response that ended last
 
     def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False, played: bool = False) -> Effects:
         """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation.
@@ -289,7 +290,8 @@ class Answers:
         # After a fast interruption a reply can end that never began.
         reply = self.replies.done(event.response.id)
         usage = reply_usage(event.response.usage)
-        effects: Effects = [fx.ReplyBilled(usage)] if usage is not None else []
+        told_twice, self._billed = self._billed == event.response.id, event.response.id
+        effects: Effects = [] if usage is None or told_twice else [fx.ReplyBilled(usage)]
         if failure is not None and reply is not None and (again := self._once_more(reply, failure, usage)):
             return [*effects, *again, *self.release()]
         if reply is not None:

@@ -29,6 +29,8 @@ class Limited(Shell):
             grace = GRACE_S if self.is_heard("cost_limit_reached") else 0.0
             self._spending.begin_to_end(time.time(), grace)
             self._timers.start(_TIMER, grace, self._grace_is_over)
+            if not grace:
+                self._spending.refuse(LIMIT_REACHED)
             self._do(self._conversation.configure(self._payload()))
         self._spending.announce(reached)
 
