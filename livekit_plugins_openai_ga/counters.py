@@ -16,7 +16,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import prometheus_client
@@ -149,6 +149,8 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
+    __slots__ = ("_audio", "_dropped", "_job", "_kind", "_lost_at", "_model", "_open", "_own", "_told")
+
     def __init__(
         self,
         kind: Kind,
@@ -162,13 +164,14 @@ class Counters:
         `audio` is where the session's audio is counted, `dropped` gives how much of what was let go; what is new in
         them is told at every other occasion.
         """
-        self._labels = {"kind": kind, "model": model}
+        self._kind = kind
+        self._model = model
         # Of the beginning, and kept: a level goes down again in the series in which it went up.
         self._job = job_attributes()
         self._audio = audio or AudioCount()
-        self._told = AudioCount()
+        self._told = (0.0, 0.0)  # ms that were lost, and that were replayed
         self._dropped = dropped
-        self._own: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self._own: dict[tuple[Any, ...], float] = {}  # by name and labels: ("replies", ("status", "completed"))
         self._open = True
         self._lost_at: float | None = None
         self._add("sessions", 1)
@@ -176,13 +179,13 @@ class Counters:
     def count(self, name: str, **labels: str) -> float:
         """What this session has added to a row of the table, with these labels (and any others)."""
         wanted = labels.items()
-        return sum(amount for (row, having), amount in self._own.items() if row == name and wanted <= having)
+        return sum(amount for (row, *having), amount in self._own.items() if row == name and wanted <= set(having))
 
     def _add(self, name: str, amount: float, **labels: str) -> None:
         row = _ROWS[name]
-        key = (name, frozenset(labels.items()))
+        key = (name, *labels.items())
         self._own[key] = self._own.get(key, 0) + amount
-        told = {**self._labels, **labels}
+        told = {"kind": self._kind, "model": self._model, **labels}
         instrument = _INSTRUMENTS[name]
         tell = instrument.record if isinstance(row.shape, tuple) else instrument.add
         model = {"model_name": told["model"]}  # LiveKit's name for it
@@ -266,11 +269,7 @@ class Counters:
         for what, count in self._dropped().items():
             if (new := count - self.count("dropped", what=what)) > 0:
                 self._add("dropped", new, what=what)
-        now, before = self._audio, self._told
-        for name, ms in (
-            ("lost_audio", now.dropped - before.dropped),
-            ("replayed_audio", now.replayed - before.replayed),
-        ):
-            if ms > 0:
-                self._add(name, ms / 1000)
-        self._told = replace(now)
+        before, self._told = self._told, (self._audio.dropped, self._audio.replayed)
+        for name, now, told in zip(("lost_audio", "replayed_audio"), self._told, before, strict=True):
+            if now > told:
+                self._add(name, (now - told) / 1000)

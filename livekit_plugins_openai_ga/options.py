@@ -21,6 +21,8 @@ from .framework import make
 from .images import DEFAULT_IMAGES, Images
 from .log import logger
 from .prices import NO_PRICES, Price, checked
+from .recording.recorder import Recorder, chosen
+from .recording.recorder import RecorderOption as RecorderOption
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
@@ -66,6 +68,7 @@ class Options:
     read_aloud: bool = False
     prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
     max_cost: float | None = None
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -85,6 +88,7 @@ class Options:
         read_aloud: bool = False,
         prices: Mapping[str, Price] | None = None,
         max_cost: float | None = None,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -112,7 +116,7 @@ class Options:
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
         options = replace(options, fallback_models=tuple(fallback_models), images=images)
-        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud))
+        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud), recorder=chosen(recorder))
         if not options.call_id:
             defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
             options = replace(options, values=defaults)

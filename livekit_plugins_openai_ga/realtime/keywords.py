@@ -40,6 +40,7 @@ class SessionOptions(TypedDict, total=False):
     fallback_models: Sequence[str]
     images: Images
     read_aloud: bool
+    recorder: opts.RecorderOption
     prices: Mapping[str, Price] | None
     max_cost: float | None
     temperature: NotGivenOr[float]

@@ -21,6 +21,7 @@ from ..formats import PCM, AudioFormat
 from ..framework import LanguageCode
 from ..log import logger
 from ..prices import NO_PRICES, Price, checked
+from ..recording.recorder import Recorder, chosen
 from ..spending import checked_limit, for_transcripts
 from ..transport.link import Link
 from ..wire import session
@@ -66,6 +67,7 @@ class Options:
         input_format: What the server hears over a socket.
         prices: USD by model id, before the table's.
         max_cost: USD that a stream may cost; None: no limit.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -88,6 +90,7 @@ class Options:
     input_format: AudioFormat = PCM
     prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
     max_cost: float | None = None
+    recorder: Recorder | None = None
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
@@ -316,5 +319,6 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "model_in_url": ("model_in_url", _optional(fields.flag)),
     "input_chunk_ms": ("input_chunk_ms", _at_least(1, MAX_CHUNK_MS)),
     "input_audio_format": ("input_format", fields.audio_format),
+    "recorder": ("recorder", lambda _, value: chosen(value)),
 }
 """Parameter -> the attribute it sets, and its check. `language` and `detect_language` are settled together."""

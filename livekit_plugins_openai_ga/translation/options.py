@@ -14,6 +14,7 @@ from ..core.bill import WARNING_AT
 from ..framework import LanguageCode
 from ..log import logger
 from ..prices import NO_PRICES, Price, checked
+from ..recording.recorder import Recorder, RecorderOption, chosen
 from ..spending import BY_LENGTH, checked_limit
 from ..transport.link import Link
 from ..wire import translation
@@ -45,6 +46,7 @@ class Options:
         max_replay_audio: Seconds of source audio that are kept for a reconnect, at most.
         prices: USD by model id, before the table's.
         max_cost: USD that a stream may cost; None: no limit.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -57,6 +59,7 @@ class Options:
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
     prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
     max_cost: float | None = None
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -72,6 +75,7 @@ class Options:
         max_replay_audio: float,
         prices: Mapping[str, Price] | None = None,
         max_cost: float | None = None,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Check everything. Raises ValueError: one sentence that names the parameter."""
         made = cls(
@@ -84,6 +88,7 @@ class Options:
             float(fields.number("drain_timeout", drain_timeout, 1)),
             float(fields.number("max_replay_audio", max_replay_audio, 0, 600)),
             checked(prices),
+            recorder=chosen(recorder),
         )
         made.endpoint()
         return replace(made, max_cost=checked_limit(max_cost, made.prices, [(m, BY_LENGTH) for m in made.billed]))

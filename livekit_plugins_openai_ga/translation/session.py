@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from livekit import rtc
 
+from .. import recorded
 from ..audio import MAX_CHUNK_MS, InputAudio
 from ..core import effects as fx
 from ..core.bill import Reached, SessionUsage
@@ -99,8 +100,9 @@ class TranslationSession:
         self._spending = Spending(options.prices, options.max_cost, audience.cost)
         self._marks = options.marks_ms
         self._failure: Failure | None = None  # with which it ends when everything was told
+        peer = recorded.session(self, "translation", options)
         self._supervisor = Supervisor(
-            self._dial, self, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
+            self._dial, peer, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
         )
         self._term = Term(lambda: self._do(self._core.renew()))
         self._session_id = ""
@@ -114,6 +116,7 @@ class TranslationSession:
         """Translated audio that was given out, in ms."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.running = asyncio.create_task(self._run(), name="openai_ga.TranslationStream")
+        recorded.until(self.running, peer)
 
     @property
     def options(self) -> Options:
