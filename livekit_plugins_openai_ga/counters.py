@@ -145,6 +145,8 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
+    __slots__ = ("_audio", "_dropped", "_job", "_kind", "_lost_at", "_model", "_open", "_own", "_told")
+
     def __init__(
         self,
         kind: Kind,
@@ -157,13 +159,14 @@ class Counters:
         `audio` is where the session's audio is counted, `dropped` gives how much of what was let go; what is new in
         them is told at every other occasion.
         """
-        self._labels = {"kind": kind, "model": model}
+        self._kind = kind
+        self._model = model
         # Of the beginning, and kept: a level goes down again in the series in which it went up.
         self._job = job_attributes()
         self._audio = audio or AudioCount()
         self._told = AudioCount()
         self._dropped = dropped
-        self._own: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self._own: dict[tuple[Any, ...], float] = {}  # by name and labels: ("replies", ("status", "completed"))
         self._open = True
         self._lost_at: float | None = None
         self._add("sessions", 1)
@@ -171,13 +174,13 @@ class Counters:
     def count(self, name: str, **labels: str) -> float:
         """What this session has added to a row of the table, with these labels (and any others)."""
         wanted = labels.items()
-        return sum(amount for (row, having), amount in self._own.items() if row == name and wanted <= having)
+        return sum(amount for (row, *having), amount in self._own.items() if row == name and wanted <= set(having))
 
     def _add(self, name: str, amount: float, **labels: str) -> None:
         row = _ROWS[name]
-        key = (name, frozenset(labels.items()))
+        key = (name, *labels.items())
         self._own[key] = self._own.get(key, 0) + amount
-        told = {**self._labels, **labels}
+        told = {"kind": self._kind, "model": self._model, **labels}
         instrument = _INSTRUMENTS[name]
         tell = instrument.record if isinstance(row.shape, tuple) else instrument.add
         model = {"model_name": told["model"]}  # LiveKit's name for it

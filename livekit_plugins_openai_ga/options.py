@@ -20,6 +20,8 @@ from .formats import AudioFormat
 from .framework import make
 from .images import DEFAULT_IMAGES, Images
 from .log import logger
+from .recording.recorder import Recorder, chosen
+from .recording.recorder import RecorderOption as RecorderOption
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
@@ -62,6 +64,7 @@ class Options:
     call_id: str = ""
     images: Images = DEFAULT_IMAGES
     read_aloud: bool = False
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -79,6 +82,7 @@ class Options:
         call_id: str | None = None,
         images: Images = DEFAULT_IMAGES,
         read_aloud: bool = False,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -106,7 +110,7 @@ class Options:
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
         options = replace(options, fallback_models=tuple(fallback_models), images=images)
-        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud))
+        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud), recorder=chosen(recorder))
         if not options.call_id:
             defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
             options = replace(options, values=defaults)

@@ -26,7 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("images", "notices", "info", "framework", "counters", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "recorded", "__init__"),
     }
 )
 """Where LiveKit is visible."""
@@ -38,10 +38,10 @@ LAWS: dict[str, frozenset[str]] = {
     "core": frozenset({"wire"}),
     "transport": frozenset({"wire", "core"}),
     "emulator": frozenset({"wire"}),
-    "recording": frozenset({"wire", "transport"}),
+    "recording": frozenset({"wire", "core", "transport"}),
     "edge": frozenset({"wire", "core", "transport", "recording"}),
     "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
-    # `python -m livekit_plugins_openai_ga`; nothing imports it.
+    # `python -m livekit_plugins_openai_ga`, and `.emulator`, which is one of its commands; nothing imports them.
     "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools"}),
     "__main__": frozenset({"cli"}),
 }
@@ -70,6 +70,8 @@ WORLD = frozenset({"asyncio", "time", "socket", "ssl", "threading", "random", "o
 
 def room(module: str) -> str:
     """The room of a module named relative to the package, for example `core.mirror`."""
+    if module.endswith("__main__"):
+        return "__main__"
     top = module.partition(".")[0]
     if top in GROUND:
         return "ground"

@@ -49,6 +49,8 @@ _TOO_MANY = Failure(
 class Answers:
     """Owns `Replies` and `Output`. `event_id` makes ids of a kind; `bytes_per_ms` and `audible` as in `Output`."""
 
+    __slots__ = ("_event_id", "_history", "_setup", "output", "replies")
+
     def __init__(
         self,
         setup: Setup,

@@ -17,6 +17,7 @@ from .. import errors
 from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
+from ..wire.session import Payload
 from . import effects as fx
 from . import passing
 from .effects import Effects
@@ -40,7 +41,7 @@ class Hearing:
 
     def __init__(
         self,
-        wanted: Mapping[str, Any],
+        wanted: Payload,
         *,
         server_turns: bool,
         local_vad: bool,
@@ -90,7 +91,7 @@ class Hearing:
         """A new connection has a session; sends the configuration, or what it was not `told` of it ahead."""
         return self.setup.opened(told)
 
-    def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
+    def configure(self, wanted: Payload, key: str) -> Effects:
         """Change the configuration; `key` is settled when the server answers."""
         return self.setup.configure(wanted, key)
 

@@ -24,7 +24,7 @@ from ..errors import Kind
 from ..wire import server_events as ev
 from ..wire import translation
 from ..wire.codec import b64decode
-from ..wire.session import BYTES_PER_MS
+from ..wire.session import BYTES_PER_MS, Payload
 from ..wire.translation import ENGINE_FRAME_MS
 from ..wire.values import value
 from . import effects as fx
@@ -108,9 +108,7 @@ class _Told:
 class Interpreting:
     """One translation. `wanted` is the first `session` payload; `skip_silence` keeps translated speech in step."""
 
-    def __init__(
-        self, wanted: Mapping[str, Any], *, place: Callable[[float], float], skip_silence: bool = True
-    ) -> None:
+    def __init__(self, wanted: Payload, *, place: Callable[[float], float], skip_silence: bool = True) -> None:
         self.setup = Setup(wanted, self._event_id)
         self._place = place
         self._skip_silence = skip_silence
@@ -162,7 +160,7 @@ class Interpreting:
         self._closing = False
         return self.setup.opened(told)
 
-    def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
+    def configure(self, wanted: Payload, key: str) -> Effects:
         """Change the configuration; `key` is settled when the server answers. Nothing may be sent behind a close, so
         then it waits for the next connection."""
         if self._closing:

@@ -23,6 +23,8 @@ STALL_S = 0.1
 class Pacing:
     """Holds less than one step of audio. Every chunk that comes out is one step long: 9,600 bytes."""
 
+    __slots__ = ("_held", "_stalled", "due")
+
     def __init__(self) -> None:
         self._held = b""
         self._stalled = False  # the clock was late last time

@@ -93,6 +93,8 @@ class Segment:
 class Segments:
     """The segments of one connection that have not ended. Every method may be called with any id, in any order."""
 
+    __slots__ = ("_open", "_order", "_over", "_released_at", "_told_at", "_unbilled", "told_ms", "until_ms")
+
     def __init__(self) -> None:
         self._open: dict[str, Segment] = {}
         self._order: deque[str] = deque()  # committed ones, oldest first

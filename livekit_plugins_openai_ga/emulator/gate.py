@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.http11 import Request
 
 from .. import models
 from .faults import error_event
@@ -49,6 +52,13 @@ class Handshake:
     def is_azure(self) -> bool:
         """Whether the path is Azure's: other credentials, and models go by the names of their deployments."""
         return self.path.startswith(AZURE)
+
+    @classmethod
+    def read(cls, request: Request) -> Handshake:
+        """Take one as the WebSocket library has it; of a repeated query key the last value counts."""
+        parts = urlsplit(request.path)
+        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        return cls(parts.path, query, {name.lower(): value for name, value in request.headers.raw_items()})
 
 
 class Rejected(Exception):

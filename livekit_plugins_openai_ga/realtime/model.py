@@ -54,6 +54,7 @@ class SessionOptions(TypedDict, total=False):
     fallback_models: Sequence[str]
     images: Images
     read_aloud: bool
+    recorder: opts.RecorderOption
     temperature: NotGivenOr[float]
 
 
@@ -101,6 +102,7 @@ class RealtimeModel(llm.RealtimeModel):
         fallback_models: Sequence[str] = (),
         images: Images = DEFAULT_IMAGES,
         read_aloud: bool = False,
+        recorder: opts.RecorderOption = None,
         call_id: str | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
@@ -154,6 +156,8 @@ class RealtimeModel(llm.RealtimeModel):
             images: which links to images are fetched, how large frames may be, how many of a video are sent.
             read_aloud: `AgentSession.say` without a TTS asks the model to read the text aloud, which it may do in other
                 words (the session's event `said_otherwise` tells). Default False: GA has no speech from a given text.
+            recorder: a `Recorder`, which writes what every session says and hears to a file. None (default): one if
+                `$OPENAI_GA_RECORD` names a folder; False: never. See docs/timeline.md.
             call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
                 begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
                 elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
@@ -192,6 +196,7 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models=fallback_models,
             images=images,
             read_aloud=read_aloud,
+            recorder=recorder,
             call_id=call_id,
             given={
                 "voice": voice,

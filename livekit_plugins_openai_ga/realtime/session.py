@@ -56,8 +56,11 @@ class RealtimeSession(Replying):
 
     @property
     def capabilities(self) -> llm.RealtimeCapabilities:
-        """What this session can do; its own copy, because turn detection can be off here and on for the model."""
-        return self._capabilities
+        """What this session can do. Its options can be others than the model's: turn detection may be off here."""
+        options = self._options
+        return replace(
+            self._model.capabilities, turn_detection=options.server_turns, user_transcription=options.transcribes
+        )
 
     @property
     def chat_ctx(self) -> llm.ChatContext:
@@ -210,7 +213,7 @@ class RealtimeSession(Replying):
 
         Raises ValueError for a value GA would refuse and TypeError for a name it does not know.
         """
-        self._use(self._options.updated({"tool_choice": tool_choice, **given}))
+        self._options = self._options.updated({"tool_choice": tool_choice, **given})
         self._do(self._conversation.configure(self._payload()))
         self._listen()
 

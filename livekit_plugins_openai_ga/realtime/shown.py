@@ -26,6 +26,8 @@ from .pictures import Pictures
 class Shown:
     """LiveKit's view of a mirror. `heard`: the format in which the server gets audio that is in a context."""
 
+    __slots__ = ("_ends", "_heard", "_items", "_mirror", "_records", "_seen", "_texts")
+
     def __init__(self, mirror: Mirror[Record], heard: AudioFormat = PCM) -> None:
         self._mirror = mirror
         self._heard = heard

@@ -21,6 +21,7 @@ from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..formats import PCM
 from ..framework import make, voice_detector
 from ..log import logger
+from ..recording.recorder import RecorderOption
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from ..wire.endpoint import Service
@@ -61,6 +62,7 @@ class STT(stt.STT[str]):
         model_in_url: bool | None = None,
         input_chunk_ms: float = CHUNK_MS,
         input_audio_format: Any = PCM.name,
+        recorder: RecorderOption = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -96,6 +98,8 @@ class STT(stt.STT[str]):
             input_chunk_ms: milliseconds of audio that a message carries at least, 1 to 100; default 20.
             input_audio_format: what goes over the socket: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz)
                 for telephone audio. Uploads are PCM anyway.
+            recorder: a `Recorder`, which writes what every stream says and hears to a file. None (default): one if
+                `$OPENAI_GA_RECORD` names a folder; False: never. See docs/timeline.md.
             extra_headers: sent with every request.
             extra_query: added to every URL.
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
@@ -136,6 +140,7 @@ class STT(stt.STT[str]):
             "model_in_url": model_in_url,
             "input_chunk_ms": input_chunk_ms,
             "input_audio_format": input_audio_format,
+            "recorder": recorder,
         }
         self._options = self._first = Options(connection, model).changed(given)
         self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet

@@ -20,6 +20,7 @@ from ..connection import Connection
 from ..formats import PCM, AudioFormat
 from ..framework import LanguageCode
 from ..log import logger
+from ..recording.recorder import Recorder, chosen
 from ..transport.link import Link
 from ..wire import session
 from ..wire.endpoint import Endpoint, Service
@@ -62,6 +63,7 @@ class Options:
         model_in_url: Whether the socket's URL names the model; None: everywhere but on api.openai.com.
         input_chunk_ms: Milliseconds of audio that a message carries at least.
         input_format: What the server hears over a socket.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -82,6 +84,7 @@ class Options:
     model_in_url: bool | None = None
     input_chunk_ms: float = CHUNK_MS
     input_format: AudioFormat = PCM
+    recorder: Recorder | None = None
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
@@ -304,5 +307,6 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "model_in_url": ("model_in_url", _optional(fields.flag)),
     "input_chunk_ms": ("input_chunk_ms", _at_least(1, MAX_CHUNK_MS)),
     "input_audio_format": ("input_format", fields.audio_format),
+    "recorder": ("recorder", lambda _, value: chosen(value)),
 }
 """Parameter -> the attribute it sets, and its check. `language` and `detect_language` are settled together."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from livekit.agents import APIError, stt
 
+from .. import recorded
 from ..api_errors import to_api_error
 from ..core import effects as fx
 from ..core.hearing import Hearing
@@ -82,7 +83,8 @@ class TranscriptionSession:
         self._detects = detects
         self._serial = 0
         self._timeout = timeout
-        self._dial = dial
+        self._peer = recorded.peer(self, "stt", options, options.input_format)
+        self._dial = recorded.dialling(self._peer, dial)
         self._emit = emit
         self._report_error = report
         self._taken_back = taken_back
@@ -99,12 +101,8 @@ class TranscriptionSession:
             max_segment_ms=longest,
             place=self._outbox.session_ms,
         )
-        self._line = Line(
-            self,
-            self._outbox,
-            recycle_after=options.connection.max_session_duration,
-            recycle_patience=RECYCLE_PATIENCE_S,
-        )
+        recycle_after = options.connection.max_session_duration
+        self._line = Line(self._peer, self._outbox, recycle_after=recycle_after, recycle_patience=RECYCLE_PATIENCE_S)
         self._clock = WallClock()
         self._retries = 0  # in a row; LiveKit counts them, and does not tell
         self._counters = Counters(
@@ -264,6 +262,7 @@ class TranscriptionSession:
         """Nothing will be told any more."""
         self._closed = True
         self._counters.closed()
+        recorded.over(self._peer)
         self._stop(self._timer)
         self._stop(self._confirmation)
 

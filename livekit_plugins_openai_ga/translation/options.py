@@ -12,6 +12,7 @@ from .. import session_fields as fields
 from ..connection import Connection
 from ..framework import LanguageCode
 from ..log import logger
+from ..recording.recorder import Recorder, RecorderOption, chosen
 from ..transport.link import Link
 from ..wire import translation
 from ..wire.endpoint import Endpoint, Service
@@ -40,6 +41,7 @@ class Options:
         skip_silence: Leave out silence by which translated speech would come later and later.
         drain_timeout: Seconds without a sign of progress after which the rest of a translation is given up.
         max_replay_audio: Seconds of source audio that are kept for a reconnect, at most.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -50,6 +52,7 @@ class Options:
     skip_silence: bool = True
     drain_timeout: float = DEFAULT_DRAIN_TIMEOUT
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -63,6 +66,7 @@ class Options:
         skip_silence: bool,
         drain_timeout: float,
         max_replay_audio: float,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Check everything. Raises ValueError: one sentence that names the parameter."""
         made = cls(
@@ -74,6 +78,7 @@ class Options:
             fields.flag("skip_silence", skip_silence),
             float(fields.number("drain_timeout", drain_timeout, 1)),
             float(fields.number("max_replay_audio", max_replay_audio, 0, 600)),
+            chosen(recorder),
         )
         made.endpoint()
         return made

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from livekit import rtc
 
+from .. import recorded
 from ..audio import MAX_CHUNK_MS, InputAudio
 from ..core import effects as fx
 from ..core.interpreting import WARM_UP_MS, CloseSession, Interpreting, Renewed, Translated, TranslatedText
@@ -90,8 +91,9 @@ class TranslationSession:
         self._trail = Trail(lambda: options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
         self.log = self._trail.log
         self._notices = Notices(self._counters, self.log)
+        peer = recorded.session(self, "translation", options)
         self._supervisor = Supervisor(
-            self._dial, self, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
+            self._dial, peer, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
         )
         self._term = Term(lambda: self._do(self._core.renew()))
         self._session_id = ""
@@ -105,6 +107,7 @@ class TranslationSession:
         """Translated audio that was given out, in ms."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.running = asyncio.create_task(self._run(), name="openai_ga.TranslationStream")
+        recorded.until(self.running, peer)
 
     @property
     def options(self) -> Options:

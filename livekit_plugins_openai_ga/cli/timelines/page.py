@@ -18,6 +18,7 @@ from importlib import resources
 
 from ...devtools.display import clean
 from ...recording.entries import Entry
+from ...recording.scrub import Scrub
 from ...version import __version__
 from . import tables
 from .drawing import Row, lanes, moment
@@ -58,7 +59,7 @@ def page(story: Story, *, name: str, entries: Sequence[Entry]) -> str:
             f'<div id="detail" aria-live="polite"><p class="hint">{_HINT}</p></div></section>',
             tables.turns(facts),
             tables.segments(facts),
-            _happened(shown, names, entries),
+            _happened(shown, names, entries, _scrub(facts)),
             _foot(facts),
         ]
     )
@@ -177,16 +178,23 @@ def _legend(facts: Facts) -> str:
     return '<p class="legend"><span class="key cut"></span> cut when the user spoke</p>'
 
 
-def _happened(shown: Sequence[Mark], names: dict[Lane, str], entries: Sequence[Entry]) -> str:
-    rows = "".join(_row(number, mark, names, entries) for number, mark in enumerate(shown))
+def _scrub(facts: Facts) -> Scrub:
+    return Scrub(heard=facts.header.input_format, spoken=facts.header.output_format)
+
+
+def _happened(shown: Sequence[Mark], names: dict[Lane, str], entries: Sequence[Entry], scrub: Scrub) -> str:
+    rows = "".join(
+        _row(number, mark, names, [(entries[at], as_text(entries[at], scrub)) for at in mark.events])
+        for number, mark in enumerate(shown)
+    )
     return f'<section aria-labelledby="log"><h2 id="log">What happened</h2><ol class="log">{rows}</ol></section>'
 
 
-def _row(number: int, mark: Mark, names: dict[Lane, str], entries: Sequence[Entry]) -> str:
+def _row(number: int, mark: Mark, names: dict[Lane, str], shown: Sequence[tuple[Entry, str]]) -> str:
     end = "" if mark.end_ms is None else f"\u2013{moment(mark.end_ms)}"
     remarks = "".join(f'<span class="remark">{escape(clean(remark))}</span>' for remark in mark.remarks)
-    count = len(mark.events)
-    events = "".join(_event(entries[at]) for at in mark.events)
+    count = len(shown)
+    events = "".join(_event(entry, text) for entry, text in shown)
     more = f"<details><summary>{count} event{'s' * (count != 1)}</summary>{events}</details>" if count else ""
     return (
         f'<li id="m{number}" class="{mark.lane} {mark.tone}"><span class="at">{moment(mark.start_ms)}{end}</span>'
@@ -206,10 +214,10 @@ def _text(mark: Mark) -> str:
     return f"{escape(text[:place])}<s>{escape(text[place:])}</s>"
 
 
-def _event(entry: Entry) -> str:
+def _event(entry: Entry, text: str) -> str:
     way = _WAYS[entry.direction]
     head = f"{moment(entry.t_ms)} \u00b7 {escape(clean(str(entry.event.get('type', ''))))} \u00b7 {way}"
-    return f'<div class="event"><p>{head}</p><pre tabindex="0">{escape(_plain(as_text(entry)))}</pre></div>'
+    return f'<div class="event"><p>{head}</p><pre tabindex="0">{escape(_plain(text))}</pre></div>'
 
 
 def _foot(facts: Facts) -> str:
