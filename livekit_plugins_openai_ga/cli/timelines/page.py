@@ -26,7 +26,7 @@ from .facts import Facts, Lane, tokens
 from .marks import Mark, marks, seconds
 from .shown import as_text
 from .story import Story
-from .terminal import KINDS, cost_line
+from .terminal import KINDS, PRICES
 from .waves import Wave, wave
 
 _NAMES: dict[str, dict[Lane, str]] = {
@@ -136,13 +136,9 @@ def _tiles(facts: Facts) -> Iterator[str]:
     if facts.header.kind == "realtime":
         cuts = sum(speech.cut for speech in facts.speeches)
         yield _tile("Turns", str(sum(turn.user is not None for turn in facts.turns)), f"{cuts} interrupted")
-        open_calls = sum(call.end_ms is None for call in facts.tools)
-        yield _tile(
-            "Tool calls",
-            str(len(facts.tools)),
-            f"{open_calls} never answered" if open_calls else "all answered",
-            bad=open_calls > 0,
-        )
+        left = sum(call.end_ms is None for call in facts.tools)
+        answered = "all answered" if facts.tools else "none"
+        yield _tile("Tool calls", str(len(facts.tools)), f"{left} never answered" if left else answered, bad=left > 0)
     lost = [outage for outage in facts.outages if not outage.planned]
     away = sum((facts.duration_ms if outage.end_ms is None else outage.end_ms) - outage.start_ms for outage in lost)
     yield _tile("Connections lost", str(len(lost)), f"{seconds(away)} without one" if lost else "none", bad=bool(lost))
@@ -157,13 +153,10 @@ def _tiles(facts: Facts) -> Iterator[str]:
         total = facts.usage.total if facts.usage is not None else 0
         yield _tile("Tokens", f"{total:,}", ", ".join(f"{count:,} {kind}" for kind, count in used.items()))
     if facts.costs:
-        cost = facts.cost_usd
-        line = cost_line(facts).removeprefix("Cost: ").rstrip(".")
-        yield _tile(
-            "Cost",
-            "unknown" if cost is None else f"${cost:.4f}",
-            line if cost is None else line.partition(" ")[2].strip("() ,"),
-        )
+        unknown = sum(cost is None for cost in facts.costs)
+        without = f"without {unknown} of unknown price; " if unknown else ""
+        cost = "unknown" if facts.cost_usd is None else f"${facts.cost_usd:.4f}"
+        yield _tile("Cost", cost, f"{without}{PRICES}")
 
 
 def _tile(label: str, value: str, more: str, *, bad: bool = False) -> str:
