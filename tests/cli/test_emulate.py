@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from livekit_plugins_openai_ga.cli import main
 from livekit_plugins_openai_ga.emulator.__main__ import main as by_module
 from livekit_plugins_openai_ga.emulator.named_faults import table
+from tests.docs.blocks import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "emulate.md").read_text(encoding="utf-8")
@@ -131,8 +132,8 @@ async def test_it_shows_what_the_page_says_that_it_shows() -> None:
                 await until(client, "nothing")
         await emulate.until("ended")
         assert await emulate.end(signal.SIGINT) == 1
-    (shown,) = [block for block in re.findall(r"```text\n(.*?)```", PAGE, re.S) if block.startswith("Serving")]
-    assert sorted(without_times(emulate.out)) == sorted(without_times(shown))
+    shown, _ = blocks("docs/emulate.md", "text")
+    assert sorted(without_times(emulate.out)) == sorted(without_times(shown.code))
 
 
 async def test_on_a_terminal_what_is_wrong_stands_out_in_lines_that_fit() -> None:
@@ -230,7 +231,8 @@ def test_what_cannot_be_used_is_one_sentence(start: Any, arguments: list[str], s
 def test_the_faults_are_listed_as_the_page_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emulate", "--list-faults"]) == 0
     assert capsys.readouterr().out == table() + "\n"
-    assert f"```text\n{table()}\n```" in PAGE
+    _, shown = blocks("docs/emulate.md", "text")
+    assert shown.code == table() + "\n"
 
 
 def test_the_page_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
