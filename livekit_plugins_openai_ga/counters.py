@@ -16,7 +16,7 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import prometheus_client
@@ -164,7 +164,7 @@ class Counters:
         # Of the beginning, and kept: a level goes down again in the series in which it went up.
         self._job = job_attributes()
         self._audio = audio or AudioCount()
-        self._told = AudioCount()
+        self._told = (0.0, 0.0)  # ms that were lost, and that were replayed
         self._dropped = dropped
         self._own: dict[tuple[Any, ...], float] = {}  # by name and labels: ("replies", ("status", "completed"))
         self._open = True
@@ -274,11 +274,7 @@ class Counters:
         for what, count in self._dropped().items():
             if (new := count - self.count("dropped", what=what)) > 0:
                 self._add("dropped", new, what=what)
-        now, before = self._audio, self._told
-        for name, ms in (
-            ("lost_audio", now.dropped - before.dropped),
-            ("replayed_audio", now.replayed - before.replayed),
-        ):
-            if ms > 0:
-                self._add(name, ms / 1000)
-        self._told = replace(now)
+        before, self._told = self._told, (self._audio.dropped, self._audio.replayed)
+        for name, now, told in zip(("lost_audio", "replayed_audio"), self._told, before, strict=True):
+            if now > told:
+                self._add(name, (now - told) / 1000)

@@ -65,9 +65,15 @@ _SECRETS = tuple(
     )
 )
 
+_SIGNS = ("key", "bearer", "sk-", "ek_", "eyj", "token=", "sig=", "@")
+"""Every pattern wants one of these. Most texts have none, and are known by that in a tenth of the time."""
+
 
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a key replaced by `[redacted]`."""
+    folded = text.casefold()
+    if not any(sign in folded for sign in _SIGNS):
+        return text
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

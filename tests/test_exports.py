@@ -103,6 +103,7 @@ PUBLIC = {
         "Script",
         "ToolCall",
         "Turn",
+        "faults",
         "speak",
     ],
 }

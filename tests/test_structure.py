@@ -41,8 +41,9 @@ LAWS: dict[str, frozenset[str]] = {
     "recording": frozenset({"wire", "core", "transport"}),
     "edge": frozenset({"wire", "core", "transport", "recording"}),
     "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
+    "replay": frozenset({"wire", "core", "recording", "edge"}),
     # `python -m livekit_plugins_openai_ga`, and `.emulator`, which is one of its commands; nothing imports them.
-    "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools"}),
+    "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools", "replay"}),
     "__main__": frozenset({"cli"}),
 }
 # Room, or module -> what it may import that is neither ours nor the standard library's.
@@ -57,7 +58,11 @@ FOREIGN: dict[str, frozenset[str]] = {
     "emulator": frozenset({"websockets", "numpy", "espeakng_loader"}),
     "emulator.ringing": frozenset({"aiohttp"}),
     "edge": frozenset({"livekit", "numpy", "aiohttp", "prometheus_client", "opentelemetry"}),
+    "replay": frozenset({"websockets", "livekit"}),
     "cli": frozenset(),
+    "cli.timelines.heard": frozenset({"numpy"}),
+    "cli.timelines.sound": frozenset({"numpy"}),
+    "cli.timelines.waves": frozenset({"numpy"}),
     "cli.doctor_probes": frozenset({"livekit"}),
     "__main__": frozenset(),
 }

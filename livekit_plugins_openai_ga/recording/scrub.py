@@ -49,6 +49,10 @@ WALKED = frozenset(
 )
 """Fields whose objects have fields of the protocol. The others may have names of the application's own."""
 
+_NAMES = frozenset({"type", "code", "event_id", "object", "role", "status"})
+"""What everything is known by. A word of theirs that is also in a header stays, but for what looks like a key."""
+
+_KNOWN = PLAIN | WALKED | {"delta", "text", "transcript", "arguments", "instructions", "output_index", "content_index"}
 _ONE_WORD = re.compile(r"[A-Za-z0-9_.:/+\[\]-]{0,128}")
 _DATA_URL = re.compile(r"data:([\w.+/-]{0,100})[^,]{0,100};base64,")
 _HASHED = 16
@@ -87,7 +91,10 @@ class _Pass:
     def fields(self, values: Mapping[str, Any], parent: str) -> dict[str, Any]:
         """Every field of an object that is part of the protocol; `parent` is the field that it stands in."""
         speaker = self.rules.heard if values.get("type") == "input_audio" else self.rules.spoken
-        return {self.word(name): self.field(name, value, parent, speaker) for name, value in values.items()}
+        return {
+            name if name in _KNOWN else self.words(name): self.field(name, value, parent, speaker)
+            for name, value in values.items()
+        }
 
     def field(self, name: str, value: Any, parent: str, spoken: str) -> Any:
         if value is None or isinstance(value, (bool, int, float)):
@@ -108,16 +115,16 @@ class _Pass:
             return value if self.rules.audio else _stands_for(value, ms_of=form)
         if name == "image_url" and (head := _DATA_URL.match(value)):
             return value if self.rules.audio else _stands_for(value[head.end() :], mime=head[1])
-        if not self.rules.redact:
-            return self.word(value) if name == "type" else hide(redact(value), self.secrets)
-        plain = name in PLAIN or f"{parent}.{name}" in PLAIN
-        if plain and _ONE_WORD.fullmatch(value):
-            return self.word(value)
-        return HIDDEN if name == "type" else {"chars": len(value)}
+        if self.rules.redact and not self.is_plain(name, value, parent):
+            return HIDDEN if name == "type" else {"chars": len(value)}
+        return redact(value) if name in _NAMES else self.words(value)
 
-    def word(self, value: str) -> str:
-        """A name or an id. A word of theirs that is also in a header stays, but for what looks like a key."""
-        return redact(value)
+    def is_plain(self, name: str, value: str, parent: str) -> bool:
+        allowed = name in PLAIN or f"{parent}.{name}" in PLAIN
+        return allowed and _ONE_WORD.fullmatch(value) is not None
+
+    def words(self, value: str) -> str:
+        return hide(redact(value), self.secrets)
 
 
 def _stands_for(base64: str, *, ms_of: str = "", mime: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import log
 from typing import Any
 
 from .entries import Direction, Entry, Header, Kind, Recording, audio_ms, rate_of
@@ -133,7 +134,7 @@ def _unit(told: Sequence[float], heard_ms: float) -> float:
         return 1.0 if max(told) >= _FIRST_EPOCH_S * 1000 else 1000.0
     span = max(told) - min(told)
     if heard_ms > 0 and span > 0:
-        return 1.0 if abs(span - heard_ms) < abs(span * 1000 - heard_ms) else 1000.0
+        return 1.0 if abs(log(span / heard_ms)) < abs(log(span * 1000 / heard_ms)) else 1000.0
     return 1.0 if all(time.is_integer() for time in told) and span > 0 else 1000.0
 
 
