@@ -56,8 +56,6 @@ COMMANDS = (
     Entry("emulate", "serve the GA API on this machine, strictly, for any client in any language", ".emulate"),
     Entry("replay", "run a recorded session again, and say whether it goes the same way", ".replay"),
     Entry("timeline", "draw a recorded session: who spoke when, what took long", ".timeline"),
-    Entry("timeline", "draw a recorded session: who spoke when, what took long", ".timeline"),
-    Entry("emulate", "serve the GA API on this machine, strictly, for any client in any language", ".emulate"),
     Entry("listen", "write down what a recording or the microphone hears", "..devtools.listen"),
 )
 
