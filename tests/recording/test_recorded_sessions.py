@@ -50,6 +50,7 @@ def assert_witnessed(recording: Recording, server: Emulator, *, broken: Sequence
             assert begins_with(session.sent, came)
             assert begins_with(left, session.received)
         else:
+            assert [event["type"] for event in came] == [event["type"] for event in session.sent]
             assert (came, left) == (session.sent, session.received)
         assert came, "nothing was recorded"
     times = [entry.t_ms for entry in recording.entries]
@@ -78,6 +79,9 @@ async def call(server: Emulator, **options: Any) -> None:
     """A greeting that breaks off, a tool, its result, and a reply that is interrupted."""
     options = {"api_key": KEY, "base_url": server.base_url, "conn_options": QUICK, "turn_detection": None, **options}
     session = RealtimeModel(**options).session()
+    came: list[int] = []  # events that came, by connection
+    session.on("session_created", lambda _: came.append(0))
+    session.on("openai_server_event_received", lambda _: came.append(came.pop() + 1))
     try:
         await session.update_instructions("Be kind to Ada Lovelace.")
         await session.update_tools([weather])
@@ -98,6 +102,9 @@ async def call(server: Emulator, **options: Any) -> None:
         await spoken(reply)
         await server.wait_sent("response.done", count=2)
         await asyncio.wait_for(again.wait(), 5)
+        await server.wait_sent("rate_limits.updated", count=2)  # the last that is told of a reply
+        await session.update_instructions("Say goodbye.")  # what was on its way before has come, too
+        assert came[-1] == len(server.sessions[-1].sent)
     finally:
         await session.aclose()
 
