@@ -136,6 +136,7 @@ def furnished(folder: Path, server: Emulator) -> dict[str, str]:
     """Put into the folder what the pages' commands find there; returns the environment they run in."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "agent.py").symlink_to(ROOT / "examples" / "agent.py")
+    (folder / "call.jsonl").symlink_to(Path(__file__).with_name("call.jsonl"))
     for name in ("talk.wav", "my.wav"):
         with wave.open(str(folder / name), "wb") as file:
             file.setparams((1, 2, 24000, 0, "NONE", ""))
