@@ -42,7 +42,7 @@ LAWS: dict[str, frozenset[str]] = {
     "recording": frozenset({"wire", "core", "transport"}),
     "edge": frozenset({"wire", "core", "transport", "recording"}),
     "devtools": frozenset({"wire", "core", "transport", "recording", "edge", "emulator"}),
-    "replay": frozenset({"wire", "core", "recording", "edge"}),
+    "replay": frozenset({"wire", "core", "recording", "edge", "emulator"}),
     # `python -m livekit_plugins_openai_ga`, and `.emulator`, which is one of its commands; nothing imports them.
     "cli": frozenset({"wire", "core", "transport", "recording", "edge", "emulator", "devtools", "replay"}),
     "__main__": frozenset({"cli"}),

@@ -43,8 +43,8 @@ class Replies:
         """The connection is gone, or there is a new one: what was asked for on the last has no answer, or no end."""
         self._asked = []
         for reply in self.replies.values():
-            if reply.done_ms is None and not reply.status:
-                reply.status, reply.reason = "lost", "the connection was lost"
+            if reply.done_ms is None:
+                reply.lost = True
 
     def created(self, at: int, event: Mapping[str, Any]) -> None:
         """response.created."""

@@ -62,7 +62,7 @@ def tell(recording: Recording) -> Story:
         utterances=said,
         replies=made,
         tools=sorted(replies.tools.values(), key=lambda call: call.start_ms),
-        phrases=phrases.phrases,
+        phrases=phrases.ended(),
         connections=network.connections,
         outages=network.outages,
         problems=told.problems,
