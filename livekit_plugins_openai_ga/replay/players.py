@@ -92,7 +92,7 @@ class Conversation:
     def _answered(self, task: asyncio.Future[Any]) -> None:
         self._asking.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._told.line(f"a call failed: {code_of(error)}")
+            self._told.failed(f"a call failed: {code_of(error)}")
 
     def act(self, event: Event) -> None:
         """Make the call that this event came of."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..emulator.knobs import Knobs
 from ..recording.entries import Entry, Recording
 from .filling import filled
 
@@ -42,6 +43,8 @@ def to_script(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     if recording.header.kind == "translation":
         return _translation(recording)
     reader = _Reader()
+    if recording.header.redacted:
+        reader.leave_out("texts", "The texts, which the recording does not have: each x stands for a character.")
     for entry in recording.entries:
         reader.read(entry)
     return reader.script(), [*reader.left_out.values()]
@@ -59,6 +62,7 @@ class _Reader:
         self._asides = False
 
     def read(self, entry: Entry) -> None:
+        """Take one entry in."""
         event = filled(entry.event)
         kind = event["type"]
         if entry.direction == "note":
@@ -71,10 +75,10 @@ class _Reader:
         elif kind == "conversation.item.input_audio_transcription.completed":
             self._transcripts[str(event.get("item_id"))] = str(event.get("transcript") or "")
         elif kind == "conversation.item.input_audio_transcription.failed":
-            self._leave_out("untold", "A turn of the user was not transcribed: FailTranscription does that.")
+            self.leave_out("untold", "A turn of the user was not transcribed: FailTranscription does that.")
         elif kind == "error":
             code = (event.get("error") or {}).get("code")
-            self._leave_out(f"error {code}", f"The server refused something ({code}): RejectOn does that.")
+            self.leave_out(f"error {code}", f"The server refused something ({code}): RejectOn does that.")
         elif kind == "response.created":
             self._begin(entry, event)
         elif kind.startswith("response."):
@@ -85,16 +89,17 @@ class _Reader:
             fault = "DropOn, CloseOn" if event["type"] == "lost" else "RejectHandshake, RefuseHandshake"
             at, code = entry.t_ms / 1000, event.get("code")
             told = f"A connection ended with {code} after {at:.1f} s. The faults {fault} do that."
-            self._leave_out(f"note {entry.t_ms}", told)
+            self.leave_out(f"note {entry.t_ms}", told)
 
     def _sent(self, kind: str, event: Mapping[str, Any]) -> None:
         if kind == "response.create":
             self._asides = (event.get("response") or {}).get("conversation") == "none"
         elif kind in ("response.cancel", "conversation.item.truncate"):
             told = "A reply was interrupted: it has only the text that had come by then. Who interrupts is the client."
-            self._leave_out("cut", told)
+            self.leave_out("cut", told)
 
-    def _leave_out(self, what: str, told: str) -> None:
+    def leave_out(self, what: str, told: str) -> None:
+        """Tell once that this cannot be said."""
         self.left_out.setdefault(what, told)
 
     def _begin(self, entry: Entry, event: Mapping[str, Any]) -> None:
@@ -123,6 +128,7 @@ class _Reader:
             reply.ending = _ending(response)
 
     def script(self) -> dict[str, Any]:
+        """What came of it."""
         turns: list[dict[str, Any]] = []
         asides: list[dict[str, Any]] = []
         for reply in self._replies.values():
@@ -136,7 +142,7 @@ class _Reader:
     def _words(self, items: list[str]) -> str:
         known = [text for item in items if (text := self._transcripts.get(item))]
         if not known:
-            self._leave_out("words", f"Words of the user were not transcribed: {NOT_TRANSCRIBED!r} stands for them.")
+            self.leave_out("words", f"Words of the user were not transcribed: {NOT_TRANSCRIBED!r} stands for them.")
         return " ".join(known) or NOT_TRANSCRIBED
 
     def _turn(self, reply: _Reply) -> dict[str, Any]:
@@ -146,7 +152,9 @@ class _Reader:
         turn |= {"tool": reply.tools[0]} if len(reply.tools) == 1 else {"tools": reply.tools} if reply.tools else {}
         turn |= {"mcp": reply.mcp} if reply.mcp else {}
         if reply.first_ms is not None:
-            turn["latency"] = round((reply.first_ms - reply.began_ms) / 1000, 2)
+            # A turn's comes on top of the emulator's own.
+            latency = round((reply.first_ms - reply.began_ms) / 1000 - Knobs().reply_latency, 2)
+            turn |= {"latency": latency} if latency > 0 else {}
         return {**turn, **reply.ending}
 
 

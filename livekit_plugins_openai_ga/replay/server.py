@@ -169,7 +169,7 @@ class Replay:
 
     def _left_early(self, attempt: Attempt) -> None:
         unsaid = [n for n in attempt.entries if self.tape.entries[n].direction == "in" and not self.tape.done(n)]
-        planned = attempt.end is not None and _is_the_clients(self.tape.entries[attempt.end].event)
+        planned = attempt.end is not None and self.tape.entries[attempt.end].event.get("planned")
         if unsaid and not planned:
             at = self.tape.entries[unsaid[0]]
             self.tape.differ(at.t_ms, at.link, f"the client left before {at.event['type']} came.")

@@ -283,7 +283,7 @@ def _in_order(entries: tuple[Entry, ...]) -> list[Entry]:
     for anything before it, and the client may have told of it after its own first words."""
     ordered: list[Entry] = []
     first: dict[int, int] = {}
-    for entry in entries:
+    for entry in _of_their_connections(entries):
         place = first.setdefault(entry.link, len(ordered))
         if entry.direction == "in" and entry.event.get("type") == "session.created" and place < len(ordered):
             ordered.insert(place, replace(entry, t_ms=ordered[place].t_ms))
@@ -291,6 +291,24 @@ def _in_order(entries: tuple[Entry, ...]) -> list[Entry]:
         else:
             ordered.append(entry)
     return ordered
+
+
+def _of_their_connections(entries: tuple[Entry, ...]) -> list[Entry]:
+    """The entries; raw events of a tap do not tell of which connection they are: a configuration that left right before
+    `session.created` came is of the new one, and so is what followed it."""
+    told = list(entries)
+    if any(entry.direction == "note" for entry in entries):
+        return told
+    for place, created in enumerate(told):
+        if created.event.get("type") != "session.created":
+            continue
+        begin = place
+        while begin and told[begin - 1].direction == "out":
+            begin -= 1
+        updates = (n for n in range(begin, place) if told[n].event.get("type") == "session.update")
+        for number in range(next(updates, place), place):
+            told[number] = replace(told[number], link=created.link)
+    return told
 
 
 def _attempts(entries: tuple[Entry, ...], *, streams: bool) -> Iterator[Attempt]:

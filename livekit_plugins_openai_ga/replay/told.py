@@ -17,16 +17,33 @@ _MOST = 400
 
 
 class Told:
-    """Listens to one session. `lines` grows; `end` is the code of the error that ended it, None for none."""
+    """Listens to one session. `end` is the code of the error that ended it, None for none.
+
+    What comes in streams stands where they began: a task reads them, and when it gets its turn says nothing.
+    """
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self._places: list[list[str]] = []
+        self._failed: list[str] = []
         self.end: str | None = None
         self._reading: list[asyncio.Future[None]] = []
 
+    @property
+    def lines(self) -> list[str]:
+        """All of it, in order; calls that failed stand at the end."""
+        return [line for place in (*self._places, self._failed) for line in place]
+
     def line(self, text: str) -> None:
         """Write one down."""
-        self.lines.append(text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text)} characters)")
+        self._place().append(_short(text))
+
+    def failed(self, text: str) -> None:
+        """Write down that a call raised."""
+        self._failed.append(_short(text))
+
+    def _place(self) -> list[str]:
+        self._places.append([])
+        return self._places[-1]
 
     def read(self, reading: Any) -> None:
         """Let this coroutine run until the session is over."""
@@ -80,20 +97,8 @@ class Told:
 
     def _generation(self, event: llm.GenerationCreatedEvent) -> None:
         self.line(f"a reply begins, {'asked for' if event.user_initiated else 'by the server'}")
-        self.read(self._messages(event.message_stream))
-        self.read(self._calls(event.function_stream))
-
-    async def _messages(self, messages: AsyncIterable[llm.MessageGeneration]) -> None:
-        async for message in messages:
-            texts: list[str] = []
-            seconds: list[float] = []
-            await asyncio.gather(_all_texts(message.text_stream, texts), _seconds(message.audio_stream, seconds))
-            spoken = f" ({sum(seconds):.2f} s of speech)" if seconds else ""
-            self.line(f"agent: {''.join(texts)}{spoken}")
-
-    async def _calls(self, calls: AsyncIterable[llm.FunctionCall]) -> None:
-        async for call in calls:
-            self.line(f"tool: {call.name}({call.arguments})")
+        self.read(_messages(event.message_stream, self._place()))
+        self.read(_calls(event.function_stream, self._place()))
 
     # -- speech to text, translation -----------------------------------------------------------------------------
 
@@ -121,30 +126,30 @@ class Told:
         """Write down what comes of a translation."""
         stream.on("error", self._error)
         stream.on("reconnected", lambda event: self.line("connected again"))
-        self.read(self._translated("translation", stream.transcript))
-        self.read(self._translated("source", stream.source_transcript))
-        self.read(self._translated_speech(stream.audio))
+        self.read(self._translated("source", stream.source_transcript, self._place()))
+        self.read(self._translated("translation", stream.transcript, self._place()))
+        self.read(self._translated_speech(stream.audio, self._place()))
 
-    async def _translated(self, what: str, texts: AsyncIterable[Any]) -> None:
+    async def _translated(self, what: str, texts: AsyncIterable[Any], into: list[str]) -> None:
         said: list[str] = []
         try:
             async for text in texts:
                 said.append(text.text)
         except Exception as error:
-            self.line(f"{what}: error {code_of(error)}")
+            into.append(f"{what}: error {code_of(error)}")
         finally:
             if said:
-                self.line(f"{what}: {''.join(said)}")
+                into.append(_short(f"{what}: {''.join(said)}"))
 
-    async def _translated_speech(self, frames: AsyncIterable[rtc.AudioFrame]) -> None:
+    async def _translated_speech(self, frames: AsyncIterable[rtc.AudioFrame], into: list[str]) -> None:
         seconds: list[float] = []
         try:
             await _seconds(frames, seconds)
         except Exception as error:
-            self.line(f"audio: error {code_of(error)}")
+            into.append(f"audio: error {code_of(error)}")
         finally:
             if seconds:
-                self.line(f"audio: {sum(seconds):.2f} s of translated speech")
+                into.append(f"audio: {sum(seconds):.2f} s of translated speech")
 
 
 def code_of(error: Any) -> str:
@@ -157,6 +162,24 @@ def _item(item: llm.ChatItem) -> str:
     if item.type == "message":
         return f"{item.role} {item.text_content or ''}".rstrip()
     return f"{item.type} {getattr(item, 'name', '')}".rstrip()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text)} characters)"
+
+
+async def _messages(messages: AsyncIterable[llm.MessageGeneration], into: list[str]) -> None:
+    async for message in messages:
+        texts: list[str] = []
+        seconds: list[float] = []
+        await asyncio.gather(_all_texts(message.text_stream, texts), _seconds(message.audio_stream, seconds))
+        spoken = f" ({sum(seconds):.2f} s of speech)" if seconds else ""
+        into.append(_short(f"agent: {''.join(texts)}{spoken}"))
+
+
+async def _calls(calls: AsyncIterable[llm.FunctionCall], into: list[str]) -> None:
+    async for call in calls:
+        into.append(_short(f"tool: {call.name}({call.arguments})"))
 
 
 async def _all_texts(stream: AsyncIterable[str], into: list[str]) -> None:

@@ -36,8 +36,7 @@ STAND_INS = ("docker", "git", "lk", "make", "parse", "pip")
 # (what serves until Ctrl-C, the port it has when none is named or None, what it prints when it is there)
 SERVERS = (
     (r"livekit_plugins_openai_ga\.emulator\b.* --ring\b", 8765, "came in and is live"),
-    (r"livekit_plugins_openai_ga\.emulator\b", 8765, "OPENAI_BASE_URL="),
-    (r"(livekit_plugins_openai_ga|livekit-openai-ga) emulate\b", 8765, "OPENAI_BASE_URL="),
+    (r"(livekit_plugins_openai_ga\.emulator|ga emulate)\b(?!.*--list)", 8765, "OPENAI_BASE_URL="),
     (r"\bpython examples/browser/server\.py", 8080, "Open http://"),
     (r"\bpython server\.py", None, "Running on"),
 )

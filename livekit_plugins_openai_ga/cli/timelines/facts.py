@@ -92,6 +92,7 @@ class Reply:
         status: completed, cancelled, incomplete or failed; "" without an end.
         reason: Why it did not complete.
         apart: Out of band: not a part of the conversation.
+        lost: It has no end because its connection was lost.
         model: That made it.
         cost_usd: None: no price is known, or no usage was reported.
     """
@@ -105,6 +106,7 @@ class Reply:
     reason: str = ""
     text: str = ""
     apart: bool = False
+    lost: bool = False
     model: str = ""
     speeches: list[Speech] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
@@ -267,11 +269,11 @@ class Facts:
 
     @property
     def texted(self) -> list[float]:
-        """From the end of each piece of speech to its whole text, in ms."""
+        """From the end of each piece of speech to its whole text, in ms; without those in which nothing was said."""
         return [
             said.text_ms - said.end_ms
             for said in self.utterances
-            if said.text_ms is not None and said.end_ms is not None and not said.typed
+            if said.text and said.text_ms is not None and said.end_ms is not None and not said.typed
         ]
 
     @property

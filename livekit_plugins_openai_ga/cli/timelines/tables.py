@@ -76,6 +76,8 @@ def _reply(reply: Reply) -> str:
         heard, made = (sum(getattr(speech, name) for speech in reply.speeches) for name in ("heard_ms", "made_ms"))
         share = f", {heard / 1000:.1f} of {made / 1000:.1f} s heard" if heard < made else ""
         parts.append(f'<span class="remark cut">interrupted{share}</span>')
+    elif reply.lost:
+        parts.append('<span class="remark bad">lost with the connection</span>')
     elif reply.status not in ("", "completed"):
         why = ": ".join(filter(None, (reply.status, reply.reason)))
         parts.append(f'<span class="remark bad">{escape(clean(why))}</span>')
