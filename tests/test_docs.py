@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from livekit_plugins_openai_ga import failures, models
+from livekit_plugins_openai_ga import cli, models
 from livekit_plugins_openai_ga.devtools import errors_page
 
 ROOT = Path(__file__).parent.parent
@@ -17,11 +17,23 @@ def test_the_errors_page_is_written_from_the_tables():
     assert (ROOT / "docs" / "errors.md").read_text() == errors_page.page(), f"run: {command}"
 
 
-def test_the_readmes_errors_say_what_the_tables_say():
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \|$", README, re.M)
-    assert len(rows) >= 8
-    for code, meaning, remedy in rows:
-        assert (failures.FAILURES[code].meaning, failures.FAILURES[code].remedy) == (meaning, remedy)
+def test_the_readme_names_every_command_with_what_its_help_says():
+    table = README.split("| command | what it does |")[1]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (.+?)(?: \(\[.+\))? \|$", table.partition("\n\n")[0], re.M))
+    assert list(rows) == [command.name for command in cli.COMMANDS]
+    for command in cli.COMMANDS:
+        assert rows[command.name].startswith(command.help)
+
+
+def test_the_readme_is_short():
+    assert README.count("\n") <= 130
+
+
+def test_the_index_names_every_page_and_the_readme_leads_to_it():
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == pages
+    assert "(docs/README.md)" in README
 
 
 def test_every_file_the_docs_link_to_exists():

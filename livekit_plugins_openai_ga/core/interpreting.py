@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -114,7 +113,7 @@ class Interpreting:
         self._skip_silence = skip_silence
         self._serial = 0
         self._put_ms = 0.0
-        self._loud: deque[float] = deque()  # where steps with speech begin that the model has not reached
+        self._loud: list[float] = []  # where steps with speech begin that the model has not reached
         self._heard_ms = -math.inf  # where the last speech ends that it has reached
         self._spoke_ms = -math.inf  # where it was when it last said anything
         self._reached_ms = 0.0  # how far it is
@@ -252,7 +251,7 @@ class Interpreting:
         """Source audio that the next connection need not hear again."""
         self._reached_ms = self._place(self._engine_ms)
         while self._loud and self._loud[0] < self._reached_ms:
-            self._heard_ms = max(self._heard_ms, self._loud.popleft() + ENGINE_FRAME_MS)
+            self._heard_ms = max(self._heard_ms, self._loud.pop(0) + ENGINE_FRAME_MS)
         taken = self._engine_ms - WARM_UP_MS
         if taken < self._taken_ms + ENGINE_FRAME_MS:
             return []

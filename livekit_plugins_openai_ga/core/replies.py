@@ -153,7 +153,7 @@ class Replies:
         self._sent: dict[str, Request] = {}
         self._live: dict[str, Reply] = {}
         self._blocked = False  # the server says that a reply is active which we do not know of
-        self._let_go: frozenset[str] = frozenset()  # calls of server-side tools whose replies were stopped
+        self._let_go: dict[str, None] = {}  # calls of server-side tools whose replies were stopped
 
     def __iter__(self) -> Iterator[Reply]:
         return iter(list(self._live.values()))
@@ -292,7 +292,7 @@ class Replies:
         self._blocked = False
         reply = self._live.pop(response_id, None)
         if reply is not None and reply.cancel_id is not None:
-            self._let_go |= reply.served
+            self._let_go |= dict.fromkeys(reply.served)
         return reply
 
     # -- asking again --------------------------------------------------------------------------------------------
@@ -328,14 +328,14 @@ class Replies:
     def let_go(self, key: str) -> None:
         """The request `key` was stopped: nobody is to speak of the calls that it waits for when they end."""
         if (request := self._resting.get(key)) is not None:
-            self._let_go |= request.calls
+            self._let_go |= dict.fromkeys(request.calls)
 
     def call_ended(self, item_id: str) -> Request | bool:
         """A call of a server-side tool ended: returns the request that waited for it and no other; else whether it
         needs no reply of its own, because one that is live or held answers it, or nobody is to.
         """
         if item_id in self._let_go:
-            self._let_go -= {item_id}
+            del self._let_go[item_id]
             return True
         for reply in self:
             if item_id in reply.served:
@@ -350,7 +350,7 @@ class Replies:
     def lost(self, begun: list[Request]) -> None:
         """The connection is gone, and every live reply. Those in `begun`, and those on their way, wait again."""
         self._live.clear()
-        self._let_go = frozenset()
+        self._let_go.clear()
         self._blocked, self.owed_since = False, None
         for request in reversed([*begun, *self._wanted]):
             request.left = False

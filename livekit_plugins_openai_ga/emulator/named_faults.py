@@ -215,7 +215,7 @@ NAMED = (
     _of_its_own(
         "reject",
         "accept the upgrade, then send an error and close",
-        lambda code: faults.RejectHandshake(code, ON_PURPOSE),
+        lambda code: faults.RejectHandshake(code, ON_PURPOSE, 3000 if code == "invalid_api_key" else 4000),
         "connection",
         _error_code("invalid_model"),
     ),

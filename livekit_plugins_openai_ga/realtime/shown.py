@@ -146,7 +146,7 @@ class ContextLine:
     def __init__(self) -> None:
         self._contexts: list[Awaited] = []
         self._turn = asyncio.Lock()
-        self.left_out: set[str] = set()
+        self.left_out: dict[str, None] = {}  # a third of what an empty set takes, in every session
 
     def __bool__(self) -> bool:
         return bool(self._contexts)

@@ -18,8 +18,7 @@ from typing import Any, cast
 
 import websockets
 import websockets.version
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.asyncio.server import broadcast
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, InvalidStatus
 from websockets.protocol import State
 
@@ -33,6 +32,7 @@ from ..wire import client_events, server_events
 from ..wire.client_events import Event
 from ..wire.endpoint import Endpoint
 from ..wire.server_events import Malformed
+from .framing import FramedConnection
 from .pulse import Pulse
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -43,14 +43,6 @@ CLOSE_TIMEOUT_S = 0.4
 
 WRITE_LIMIT_BYTES = 32 * 1024
 """With more than this in the send buffer, sending waits for the peer to read; asyncio lets it go on at a quarter."""
-
-READ_BYTES = 32 * 1024
-"""Read at once. asyncio's own 256 KiB may be a thousand frames, which the library takes apart in one step: 30 ms
-or more in which nobody else on the loop is heard."""
-
-SIGN_OF_LIFE_BYTES = 32
-"""More than this is a sign of life, a pong is one anyway. A ping is not: it also comes from a peer that nothing
-reaches, and what is said to it meanwhile would be lost."""
 
 ERROR_CLOSE_GAP_S = 1.0
 """An error and the close it announces arrive in the same millisecond; within this time they belong together."""
@@ -76,49 +68,6 @@ class _Connect(connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
-
-
-class _Connection(ClientConnection, asyncio.BufferedProtocol):
-    """Notes when bytes came, and whether more may be written. Both are told by asyncio, which owns the buffer.
-
-    Bytes are a sign of life, not only a pong, which has to wait behind a big frame.
-    """
-
-    heard_at = 0.0
-    _heard = 0  # bytes since then
-    room: asyncio.Event | None = None  # while the buffer is full: set when it is not any more
-
-    def get_buffer(self, sizehint: int) -> bytearray:
-        # New each time: nothing is read most of the time, and who is idle holds none.
-        self._read = bytearray(READ_BYTES)
-        return self._read
-
-    def buffer_updated(self, nbytes: int) -> None:
-        read, self._read = self._read, bytearray()
-        self.data_received(bytes(memoryview(read)[:nbytes]))
-
-    def data_received(self, data: bytes) -> None:
-        self._heard += len(data)
-        if self._heard > SIGN_OF_LIFE_BYTES:
-            self.heard_at, self._heard = time.monotonic(), 0
-        super().data_received(data)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.room = asyncio.Event()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self._has_room()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._has_room()
-
-    def _has_room(self) -> None:
-        if self.room is not None:
-            self.room.set()
-            self.room = None
 
 
 @functools.cache
@@ -188,7 +137,7 @@ class Link:
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
     """
 
-    def __init__(self, socket: _Connection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
+    def __init__(self, socket: FramedConnection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
         self._socket = socket
         self._of_call = of_call
         self._secrets = tuple(secrets)
@@ -243,13 +192,13 @@ class Link:
                 close_timeout=CLOSE_TIMEOUT_S,
                 write_limit=WRITE_LIMIT_BYTES,
                 logger=socket_logger,
-                create_connection=_Connection,
+                create_connection=FramedConnection,
                 ssl=_tls() if endpoint.url.startswith("wss:") else None,
             )
         except (OSError, ValueError, EOFError, asyncio.TimeoutError, websockets.WebSocketException) as exc:
             # No cause: it holds the request, and the frames of the library hold its headers.
             raise LinkFailed(_failure(exc, endpoint)) from None
-        return cls(cast(_Connection, socket), endpoint.secrets, of_call=endpoint.is_call)
+        return cls(cast(FramedConnection, socket), endpoint.secrets, of_call=endpoint.is_call)
 
     async def begin(self, *, timeout: float, heartbeat: float | None) -> None:
         """The other half of `open`: wait for `session.created` within `timeout` seconds.
@@ -312,7 +261,7 @@ class Link:
         if self._early:
             return self._early.pop(0)
         try:
-            frame = await self._socket.recv()
+            frame = await self._socket.message()
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
         payload = server_events.parse(frame)
@@ -352,15 +301,11 @@ class Link:
         return self._socket.room is None and self.alive
 
     def write(self, event: Event) -> None:
-        """Send one client event, in this step. The link must be `ready`.
-
-        `broadcast` is what the library has for writing without waiting. `send` waits only when the buffer is full, and
-        costs an asynchronous context more.
-        """
+        """Send one client event, in this step. The link must be `ready`."""
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
             known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
             self._secrets = tuple(sorted(known, key=len, reverse=True))
-        broadcast((self._socket,), client_events.text(event))
+        self._socket.send_text(client_events.text(event))
 
     def tell(self, session: Payload) -> None:
         """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""

@@ -14,6 +14,10 @@ from .given import GIVEN
 SHOWN = {
     ("README.md", "class Assistant(Agent)"): "examples/agent.py",
     ("docs/production.md", "An agent that writes down"): "examples/diagnose.py",
+    ("docs/emulate.md", "python openai_sdk.py"): "tests/clients/openai_sdk.py",
+    ("docs/emulate.md", "python openai_agents.py"): "tests/clients/openai_agents.py",
+    ("docs/emulate.md", "python pipecat_pipeline.py"): "tests/clients/pipecat_pipeline.py",
+    ("docs/emulate.md", "python livekit_official.py"): "tests/clients/livekit_official.py",
 }
 
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import wave
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from livekit_plugins_openai_ga.emulator import Emulator, speak
@@ -36,7 +36,7 @@ STAND_INS = ("docker", "git", "lk", "make", "parse", "pip")
 # (what serves until Ctrl-C, the port it has when none is named or None, what it prints when it is there)
 SERVERS = (
     (r"livekit_plugins_openai_ga\.emulator\b.* --ring\b", 8765, "came in and is live"),
-    (r"livekit_plugins_openai_ga\.emulator\b", 8765, "OPENAI_BASE_URL="),
+    (r"(livekit_plugins_openai_ga\.emulator|ga emulate)\b(?!.*--list)", 8765, "OPENAI_BASE_URL="),
     (r"\bpython examples/browser/server\.py", 8080, "Open http://"),
     (r"\bpython server\.py", None, "Running on"),
 )
@@ -51,6 +51,16 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def put_files(page: str, folder: Path, changed: Callable[[str], str] = str) -> None:
+    """Put the files that the page shows into the folder."""
+    for block in blocks(page):
+        if block.file:
+            path = folder / block.file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_text(changed(block.code), encoding="utf-8")
+
+
 class Terminal:
     """Runs the commands of one block. Raises AssertionError, with the output, for one that ends as it should not."""
 
@@ -63,9 +73,7 @@ class Terminal:
 
     async def run(self, block: Block) -> str:
         """All lines of the block, one after the other; returns what they printed."""
-        for each in blocks(block.page):
-            if each.file:
-                self._put(each.file, each.code)
+        put_files(block.page, self.folder, self._with_ports)
         printed = ""
         try:
             for line in re.sub(r"\\\n\s*", "", block.code).splitlines():
@@ -84,12 +92,6 @@ class Terminal:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGINT)
         return await asyncio.wait_for(process.wait(), _PATIENCE)
-
-    def _put(self, name: str, code: str) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.write_text(self._with_ports(code), encoding="utf-8")
 
     def _with_ports(self, text: str) -> str:
         """Others may listen on the ports that the pages name."""
@@ -133,7 +135,7 @@ class Terminal:
 def furnished(folder: Path, server: Emulator) -> dict[str, str]:
     """Put into the folder what the pages' commands find there; returns the environment they run in."""
     (folder / "examples").symlink_to(ROOT / "examples")
-    (folder / "agent.py").symlink_to(ROOT / "examples" / "deploy" / "agent.py")
+    (folder / "agent.py").symlink_to(ROOT / "examples" / "agent.py")
     for name in ("talk.wav", "my.wav"):
         with wave.open(str(folder / name), "wb") as file:
             file.setparams((1, 2, 24000, 0, "NONE", ""))
@@ -143,6 +145,7 @@ def furnished(folder: Path, server: Emulator) -> dict[str, str]:
     stand_ins = Path(__file__).with_name("stand_ins.py")
     wrappers = {
         "python": f'exec "{sys.executable}" "$@"',
+        "pytest": f'exec "{sys.executable}" -m pytest "$@"',
         "livekit-openai-ga": f'exec "{sys.executable}" -m livekit_plugins_openai_ga "$@"',
         **{name: f'exec "{sys.executable}" "{stand_ins}" {name} "$@"' for name in STAND_INS},
     }

@@ -6,6 +6,8 @@
 | `python`, first line `# test_....py` | pytest runs it, in a folder with the page's other files |
 | `sh` | bash runs it, line by line (`terminal`) |
 | `json` | it is a script that the emulator takes |
+| `ini` | it is the file that its first line names |
+| `yaml` | it is a workflow for CI: its commands run |
 | `text`, `diff` | a test of its page reads it and compares it with what is shown, or done |
 
 Functions and classes that Python only defines have to be called: by a test of the page itself, or by a test module that
@@ -18,10 +20,12 @@ import ast
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from configparser import ConfigParser
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 from livekit import api
 from livekit.plugins import openai_ga
 
@@ -29,12 +33,13 @@ from livekit_plugins_openai_ga.emulator import Emulator, Script
 
 from . import programs
 from .blocks import ROOT, Block, all_blocks, blocks, found, pages
-from .terminal import Terminal, furnished
+from .terminal import Terminal, furnished, put_files
 
 pytestmark = pytest.mark.timeout(180)  # programs start in processes of their own
 
 # What is no code: (page, text in the block): why it is there.
 DRAWINGS = {("docs/browser.md", "browser or phone ──"): "who sends what to whom"}
+CLOSED = (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream, openai_ga.TranslationStream)
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,7 @@ async def python(block: Block, place: Place) -> None:
 async def _pytest(block: Block, place: Place) -> None:
     assert block.file
     environment = furnished(place.folder, place.server)
-    for each in blocks(block.page):
-        if each.file:
-            (place.folder / each.file).write_text(each.code, encoding="utf-8")
+    put_files(block.page, place.folder)
     del environment["OPENAI_API_KEY"], environment["OPENAI_BASE_URL"]  # as where there is no key
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", block.file),
@@ -85,6 +88,20 @@ async def script(block: Block, place: Place) -> None:
     assert Script.load(path).turns
 
 
+async def settings(block: Block, place: Place) -> None:
+    """They are a file, which the page's tests and commands find."""
+    assert block.file, f"{block}: which file is it? Say so in its first line: `# pytest.ini`."
+    ConfigParser().read_string(block.code)
+
+
+async def workflow(block: Block, place: Place) -> None:
+    """A workflow of GitHub's: the commands of its jobs run, where the page's tests are."""
+    jobs = yaml.safe_load(block.code)["jobs"]
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert commands
+    await shell(replace(block, code="\n".join(commands) + "\n"), place)
+
+
 async def told(block: Block, place: Place) -> None:
     """A test compares it with what it shows: one that reads the blocks of this page in this language."""
     if any(page == block.page and text in block.code for page, text in DRAWINGS):
@@ -107,10 +124,12 @@ def _reads(path: Path, block: Block) -> bool:
 
 RULES: dict[str, Callable[[Block, Place], Awaitable[None]]] = {
     "diff": told,
+    "ini": settings,
     "json": script,
     "python": python,
     "sh": shell,
     "text": told,
+    "yaml": workflow,
 }
 
 
@@ -128,11 +147,16 @@ async def test_the_block_is_what_it_says(block: Block, server: Emulator, tmp_pat
 
 @pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "python")])
 async def test_the_python_of_the_page_runs(
-    page: str, server: Emulator, dispatches: list[api.CreateAgentDispatchRequest]
+    page: str,
+    server: Emulator,
+    dispatches: list[api.CreateAgentDispatchRequest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     names = await programs.program(page)
     for value in names.values():
-        if isinstance(value, (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream)):
+        if isinstance(value, CLOSED):
             await value.aclose()
     assert [dispatch.room for dispatch in dispatches] == (["the-room"] if page == "docs/production.md" else [])
 

@@ -1,4 +1,4 @@
-"""The programs of the page about translation, and the README's, interpret."""
+"""The first program of the page about translation interprets."""
 
 from __future__ import annotations
 
@@ -70,16 +70,6 @@ def test_the_first_program_of_the_page_leaves_nothing_behind_when_it_fails(monke
             for _ in range(5):
                 await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    assert simulate(1, Network(), call).violations == []
-
-
-def test_the_program_of_the_readme_translates(monkeypatch: pytest.MonkeyPatch) -> None:
-
-    async def call(_: object) -> None:
-        async with an_emulator() as server:
-            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-            assert await (await program("README.md"))["in_german"](microphone()) == "Guten Morgen allerseits"
 
     assert simulate(1, Network(), call).violations == []
 

@@ -22,7 +22,8 @@ from websockets.http11 import Request, Response
 
 from livekit_plugins_openai_ga.core.config import TOLD_AHEAD
 from livekit_plugins_openai_ga.errors import Failure, Kind
-from livekit_plugins_openai_ga.transport.link import CLOSE_TIMEOUT_S, READ_BYTES, Link, LinkFailed
+from livekit_plugins_openai_ga.transport.framing import READ_BYTES
+from livekit_plugins_openai_ga.transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
 from livekit_plugins_openai_ga.wire import endpoint
 from livekit_plugins_openai_ga.wire.endpoint import Endpoint, Service
 from livekit_plugins_openai_ga.wire.server_events import Malformed
@@ -596,7 +597,6 @@ async def test_a_frame_of_ten_megabytes_is_read() -> None:
 
 
 async def test_an_event_is_on_the_socket_in_the_step_that_writes_it() -> None:
-    """This is what `broadcast` of the websockets library is relied on for."""
     connections: list[ServerConnection] = []
 
     async def deaf(connection: ServerConnection) -> None:

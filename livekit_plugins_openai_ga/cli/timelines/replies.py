@@ -165,7 +165,7 @@ class Replies:
         reply.usage = reply_usage(usage if isinstance(usage, Mapping) else None)
         reply.model = self._told.model
         if reply.usage is not None:
-            reply.cost_usd = models.cost(reply.model, reply.usage)
+            reply.cost_usd = models.cost(reply.usage, reply.model).total
         if reply.status == "failed":
             problem = self._told.problem(at, "agent", details.get("error"))
             reply.reason = problem.code

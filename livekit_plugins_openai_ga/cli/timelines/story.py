@@ -69,7 +69,7 @@ def tell(recording: Recording) -> Story:
         moments=told.moments,
     )
     if recording.header.kind == "translation":
-        facts.audio_cost_usd = models.cost(told.model, ReplyUsage(seconds=heard.sent.total_ms / 1000))
+        facts.audio_cost_usd = models.cost(ReplyUsage(seconds=heard.sent.total_ms / 1000), told.model).total
     return Story(facts, heard.sent, played)
 
 

@@ -1,0 +1,303 @@
+"""Frames on the short way. The library's own parser is the second reader: same bytes, same messages, same end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.client import ClientProtocol
+from websockets.exceptions import ConnectionClosed
+from websockets.uri import parse_uri
+from websockets.utils import accept_key
+
+from livekit_plugins_openai_ga.transport.framing import MAX_SHORT_BYTES, MAX_WAITING, FramedConnection
+
+CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+MAX_SIZE = 300_000
+RUNS = int(os.environ.get("FRAMING_RUNS", "300"))
+
+
+def frame(
+    opcode: int, payload: bytes = b"", *, final: bool = True, reserved: int = 0, wide: int = 0, masked: bool = False
+) -> bytes:
+    """A frame as a server sends it. `wide`: bytes of its length, when more than are needed."""
+    size = len(payload)
+    first = final << 7 | reserved << 4 | opcode
+    if wide == 8 or size >= 1 << 16:
+        header = bytes([first, 127]) + size.to_bytes(8, "big")
+    elif wide == 2 or size >= 126:
+        header = bytes([first, 126]) + size.to_bytes(2, "big")
+    else:
+        header = bytes([first, size])
+    return bytes([header[0], header[1] | masked << 7]) + header[2:] + (b"\0\0\0\0" if masked else b"") + payload
+
+
+def sent_frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """What a client has sent: first byte and payload of each frame, without its mask."""
+    at = 0
+    while at < len(data):
+        first, size, at = data[at], data[at + 1] & 0x7F, at + 2
+        wide = {126: 2, 127: 8}.get(size, 0)
+        size = int.from_bytes(data[at : at + wide], "big") if wide else size
+        mask, at = data[at + wide : at + wide + 4], at + wide + 4
+        yield first, bytes(byte ^ mask[i % 4] for i, byte in enumerate(data[at : at + size]))
+        at += size
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; knows whether somebody wants to read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reading = True
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+class Read:
+    """One reader and its transport, before the answer to the handshake came."""
+
+    def __init__(self, kind: type[ClientConnection]) -> None:
+        protocol = ClientProtocol(parse_uri("ws://server/"), max_size=MAX_SIZE)
+        protocol.send_request(protocol.connect())
+        protocol.data_to_send()
+        self.answer = (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept_key(protocol.key)}\r\n\r\n"
+        ).encode()
+        self.transport = Transport()
+        self.connection = kind(protocol)
+        self.connection.connection_made(self.transport)
+        self.messages: list[str | bytes] = []
+
+    def feed(self, data: bytes, cuts: list[int]) -> None:
+        for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
+            self.connection.data_received(data[start:stop])
+
+    def end(self) -> None:
+        self.connection.eof_received()
+        self.connection.connection_lost(None)
+
+    async def message(self) -> str | bytes:
+        c = self.connection
+        return await (c.message() if isinstance(c, FramedConnection) else c.recv())
+
+    async def all(self) -> tuple[Any, ...]:
+        """Everything that a reader can know of what came, and what was answered."""
+        try:
+            while True:
+                self.messages.append(await self.message())
+        except ConnectionClosed as exc:
+            return self.messages, exc.rcvd, exc.sent, list(sent_frames(self.transport.written))
+
+
+async def both(make: Callable[[bytes], tuple[bytes, list[int]]]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """What ours reads of it, and what the library's reads."""
+    found = []
+    for kind in (FramedConnection, ClientConnection):
+        read = Read(kind)
+        read.feed(*make(read.answer))
+        reading = asyncio.ensure_future(read.all())
+        for _ in range(100):  # all that came is read, and what is wrong with it told, before the end
+            await asyncio.sleep(0)
+        read.end()
+        found.append(await asyncio.wait_for(reading, 10))
+    return found[0], found[1]
+
+
+SIZES = (0, 1, 3, 100, 125, 126, 127, 1000, 6500, MAX_SHORT_BYTES - 1, MAX_SHORT_BYTES, MAX_SHORT_BYTES + 1, 200_000)
+
+
+def a_text(dice: random.Random) -> bytes:
+    size = dice.choice(SIZES)
+    text = ("a" * size if dice.random() < 0.6 else "\u00e4\u20ac\U0001f600" * (size // 9)).encode()
+    return text + b"\xed\xa0\x80" if dice.random() < 0.02 else text  # not UTF-8
+
+
+def some_frames(dice: random.Random) -> Iterator[bytes]:
+    """Mostly what a server sends; now and then what none may send."""
+    for _ in range(dice.randint(1, 30)):
+        kind = dice.random()
+        if kind < 0.65:
+            yield frame(TEXT, a_text(dice), wide=dice.choice((0, 0, 0, 2, 8)))
+        elif kind < 0.75:
+            yield frame(dice.choice((PING, PONG)), b"p" * dice.randint(0, 125))
+        elif kind < 0.8:
+            yield frame(BINARY, b"\x81\x01\xff")
+        elif kind < 0.92:
+            text = a_text(dice)
+            parts = sorted(dice.randint(0, len(text)) for _ in range(dice.randint(0, 4)))
+            edges = [0, *parts, len(text)]
+            for i in range(len(edges) - 1):
+                if dice.random() < 0.3:
+                    yield frame(PING)
+                yield frame(CONTINUED if i else TEXT, text[edges[i] : edges[i + 1]], final=i == len(edges) - 2)
+        elif kind < 0.97:
+            yield frame(
+                dice.randint(0, 15),
+                b"x" * dice.choice((0, 5, 126)),
+                final=dice.random() < 0.7,
+                reserved=dice.choice((0, 0, 0, 4, 1)),
+                masked=dice.random() < 0.3,
+            )
+        elif kind < 0.98:
+            yield frame(TEXT, b"x" * (MAX_SIZE + 1))
+        else:
+            yield frame(CLOSE, dice.choice((b"", b"\x03\xe8bye", b"\x0b\xb8", b"\x00\x01", b"x")))
+
+
+def a_stream(seed: int) -> Callable[[bytes], tuple[bytes, list[int]]]:
+    dice = random.Random(seed)
+    frames = b"".join(some_frames(dice))
+    if dice.random() < 0.3:
+        frames = frames[: dice.randint(0, len(frames))]
+    cuts = dice.choice((0, 3, 40, 400))
+
+    def make(answer: bytes) -> tuple[bytes, list[int]]:
+        data, again = answer + frames, random.Random(seed)
+        return data, sorted(again.randint(0, len(data)) for _ in range(cuts))
+
+    return make
+
+
+@pytest.mark.parametrize("part", range(4))
+async def test_the_librarys_parser_reads_the_same(part: int) -> None:
+    for seed in range(part, RUNS, 4):
+        ours, theirs = await both(a_stream(seed))
+        assert ours == theirs, f"seed {seed}"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(TEXT, b"a"),
+        frame(TEXT, b"a" * 126) + frame(TEXT) + frame(TEXT, "\u00e4".encode()),
+        frame(TEXT, b"a", final=False) + frame(PING, b"x") + frame(CONTINUED, b"b") + frame(TEXT, b"c"),
+        frame(TEXT, b"a", final=False) + frame(TEXT, b"b"),
+        frame(TEXT, b"a") + frame(CLOSE, b"\x03\xe8bye") + frame(TEXT, b"too late"),
+        frame(TEXT, b"a") + frame(TEXT, b"b", reserved=4) + frame(TEXT, b"c"),
+        frame(TEXT, b"a") + frame(TEXT, b"b", masked=True) + frame(TEXT, b"c"),
+        frame(TEXT, b"\xff") + frame(TEXT, b"c"),
+        frame(PING, b"p" * 126),
+        frame(3, b"a"),
+    ],
+    ids=[
+        "one",
+        "lengths",
+        "in parts",
+        "inside parts",
+        "goodbye",
+        "reserved",
+        "masked",
+        "not UTF-8",
+        "long ping",
+        "odd",
+    ],
+)
+async def test_frames_cut_at_every_byte_are_read_as_the_library_reads_them(frames: bytes) -> None:
+    whole = await both(lambda answer: (answer + frames, []))
+    assert whole[0] == whole[1]
+    cut = await both(lambda answer: (answer + frames, list(range(len(answer + frames)))))
+    assert cut[0] == cut[1] == whole[0]
+
+
+async def test_a_refused_handshake_is_the_librarys_whatever_follows() -> None:
+    for kind in (FramedConnection, ClientConnection):
+        read = Read(kind)
+        refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\n\r\n\x81\x01a\r\n\r\n"
+        read.feed(refusal, list(range(len(refusal))))
+        assert read.connection.response is not None
+        assert (read.connection.response.status_code, read.connection.response.body) == (401, b"\x81\x01a\r\n\r")
+
+
+async def test_frames_begin_behind_the_answer_however_that_comes() -> None:
+    for cut in range(1, 6):
+        read = Read(FramedConnection)
+        read.feed(read.answer + frame(TEXT, b"a"), [len(read.answer) - cut])
+        assert await asyncio.wait_for(read.message(), 1) == "a"
+
+
+async def test_nothing_is_read_while_too_many_messages_wait() -> None:
+    read = Read(FramedConnection)
+    read.feed(read.answer, [])
+    for _ in range(MAX_WAITING):
+        read.connection.data_received(frame(TEXT, b"a"))
+    assert read.transport.reading
+    read.connection.data_received(frame(TEXT, b"b") + frame(TEXT, b"c", final=False))
+    assert not read.transport.reading
+    for _ in range(MAX_WAITING):
+        await read.message()
+    assert read.transport.reading
+    assert await read.message() == "b"
+
+
+async def test_a_wait_that_is_cancelled_loses_no_message() -> None:
+    read = Read(FramedConnection)
+    read.feed(read.answer + frame(TEXT, b"a", final=False), [])
+    for more in (frame(CONTINUED, b"b") + frame(TEXT, b"c"), frame(TEXT, b"d")):
+        waiting = asyncio.ensure_future(read.message())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        read.connection.data_received(more)
+        if more.endswith(b"c"):
+            assert [await read.message(), await read.message()] == ["ab", "c"]
+    assert await read.message() == "d"
+
+
+async def test_a_frame_in_single_bytes_is_not_copied_for_each() -> None:
+    """What is held is looked at again when it can be whole."""
+    read = Read(FramedConnection)
+    data = read.answer + frame(TEXT, b"a" * MAX_SHORT_BYTES)
+    read.feed(data, list(range(1, len(data))))
+    assert await read.message() == "a" * MAX_SHORT_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 1000, 65535, 65536, 200_000])
+async def test_what_is_sent_is_a_masked_text_frame(size: int) -> None:
+    read = Read(FramedConnection)
+    read.feed(read.answer, [])
+    assert isinstance(read.connection, FramedConnection)
+    text = ("\u00e4" * size)[: size // 2] + "a" * (size % 2)
+    read.connection.send_text(text)
+    assert read.transport.written[1] & 0x80
+    assert list(sent_frames(read.transport.written)) == [(0x81, text.encode())]
+
+
+async def test_masks_differ() -> None:
+    read = Read(FramedConnection)
+    read.feed(read.answer, [])
+    assert isinstance(read.connection, FramedConnection)
+    for _ in range(2000):
+        read.connection.send_text("")
+    masks = [read.transport.written[at + 2 : at + 6] for at in range(0, len(read.transport.written), 6)]
+    assert len(set(masks)) > 1990
