@@ -21,38 +21,11 @@ from livekit_plugins_openai_ga import cli
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
+from ..docs.blocks import blocks
 from .tape import Tape, weather_call
 
-LINES = """\
-Conversation with gpt-realtime-2.1 at api.openai.com, 2026-09-21 14:13:20 UTC: 9.0 s, 123 events.
-
-         |0 s        |1 s        |2 s         |3 s        |4 s        |5 s         |6 s        |7 s        |8 s
-user                       ===================                                   ============
-agent       ===========                                          =================x
-tools                                                 =======
-network  ================================================================================================!!!!!!========|
-
-0.0-7.8 s       network  connected sess_1
-0.3-1.1 s       agent    Good morning.
-1.5-3.0 s       user     What is the weather in Lisbon?
-3.7-4.2 s       tools    get_weather({"city": "Lisbon"}) -> 18 C [500 ms]
-4.6-6.0 s       agent    It is eighteen degrees, and it stays dry. [first audio after 1.6 s,
-                         interrupted, 1.4 s of 4.0 s heard]
-5.9-6.8 s       user     Thank you.
-7.8-8.3 s       network  no connection: close_1006: The connection was lost. [500 ms]
-8.3-9.0 s       network  connected sess_2
-9.0 s           network  Closed
-
-turn        at  first sound   noticing  asking   tools  making       cost
-   0     0.0 s                                                    $0.0045
-   1     1.5 s     1,600 ms =      500      10     720     370    $0.0090
-   2     5.9 s
-
-From the end of speech to the first sound: 1,600 ms, once.
-Interruptions: 1. Tool calls: 1. Connections lost: 1. Errors: 0.
-Tokens: 180 audio in, 120 text in, 90 cached, 120 audio out, 30 text out.
-Cost: $0.0138 (OpenAI's prices of 2026-07).
-"""
+PAGE = (Path(__file__).parents[2] / "docs" / "timeline.md").read_text()
+(LINES,) = (block.code for block in blocks("docs/timeline.md", "text"))
 
 
 @pytest.fixture
@@ -60,14 +33,17 @@ def call(tmp_path: Path) -> Path:
     return weather_call().write(tmp_path / "call.jsonl")
 
 
-def test_a_call_in_lines(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_call_in_lines_as_the_page_shows_it(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["timeline", str(call)]) == 0
     assert capsys.readouterr().out == LINES
 
 
-def test_json_is_one_object(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_one_object_whose_keys_the_page_has(call: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["timeline", str(call), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["summary"]["turns"] == 2
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"]["turns"] == 2
+    for key in {*told, *told["summary"], *told["turns"][0], *told["turns"][1]["wait"]}:
+        assert f"`{key}`" in PAGE
 
 
 def test_the_page_is_beside_the_recording_and_for_its_owner_only(

@@ -170,7 +170,7 @@ def test_replies_and_transcripts_have_their_price() -> None:
     facts = weather_call().facts()
     usage = reply_usage(USAGE)
     assert usage is not None
-    reply = models.cost("gpt-realtime-2.1", usage)
+    reply = models.cost(usage, "gpt-realtime-2.1").total
     assert reply is not None
     assert facts.replies[0].cost_usd == pytest.approx(reply)
     spoken = 2 * 2 / 60 * 0.0045
