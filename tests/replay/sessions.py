@@ -142,6 +142,14 @@ async def nothing(session: Any, server: Emulator) -> None:
     await asyncio.sleep(3)
 
 
+def unreachable(base_url: str, **options: Any) -> RealtimeModel:
+    return RealtimeModel(base_url="http://127.0.0.1:9/v1", **options)
+
+
+async def patient(session: Any, server: Emulator) -> None:
+    await asyncio.sleep(120)
+
+
 async def two_segments(stream: Any, server: Emulator) -> None:
     await speak(stream.push_frame, silence_ms=1500)
     await speak(stream.push_frame, silence_ms=1500)
@@ -196,6 +204,8 @@ SESSIONS: dict[str, dict[str, Any]] = {
     "invalid model": {"go": nothing, "struck": [faults.RejectHandshake()]},
     "beta shape": {"go": nothing, "struck": [faults.RejectHandshake("beta_api_shape_disabled", "It is gone.")]},
     "wrong key": {"go": nothing, "struck": [faults.RefuseHandshake(401)]},
+    "no server": {"go": patient, "make": unreachable},
+    "server that stays busy": {"go": patient, "struck": [faults.RefuseHandshake(503, times=20)]},
     "busy server, then a session": {
         "go": plain_turn,
         "script": PLAIN,
