@@ -12,6 +12,7 @@ from livekit.agents import Plugin
 
 from . import elsewhere, realtime, recording, rest, stt, translation
 from .log import logger
+from .prices import Price
 from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .recording import Recorder
 from .stt import STT, SpeechStream
@@ -21,6 +22,7 @@ from .version import __version__
 __all__ = [
     "STT",
     "MCPTool",
+    "Price",
     "RealtimeModel",
     "RealtimeSession",
     "Recorder",

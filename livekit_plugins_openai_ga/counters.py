@@ -23,11 +23,12 @@ import prometheus_client
 from opentelemetry import metrics as opentelemetry
 
 from .core.effects import ReplyEnded
-from .core.usage import ReplyUsage, TranscriptionUsage
+from .core.usage import ReplyUsage
 from .errors import Failure
 from .failures import CLOSE_CODES, EXCEPTIONS, FAILURES
 from .framework import job_attributes
 from .log import logger
+from .prices import Cost
 from .transport.outbox import AudioCount
 
 PREFIX = "livekit_openai_ga_"
@@ -44,7 +45,7 @@ CONNECTION_LOST: frozenset[Outcome] = frozenset({"reconnect", "fatal"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (`s` or none).
+    """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (s, USD or none).
 
     `shape` is `total` (only grows), `level` (goes up and down), or the buckets of a histogram.
     """
@@ -53,12 +54,12 @@ class Row:
     shape: Literal["total", "level"] | tuple[float, ...]
     meaning: str
     labels: tuple[str, ...] = ()
-    unit: Literal["", "s"] = ""
+    unit: Literal["", "s", "USD"] = ""
 
     @property
     def series(self) -> str:
         """The name that Prometheus shows; a histogram's has `_bucket`, `_sum` and `_count` behind it."""
-        return PREFIX + self.name + ("_seconds" if self.unit else "") + ("_total" if self.shape == "total" else "")
+        return PREFIX + self.name + _UNITS[self.unit] + ("_total" if self.shape == "total" else "")
 
     @property
     def instrument(self) -> str:
@@ -66,6 +67,7 @@ class Row:
         return OPENTELEMETRY_PREFIX + self.name
 
 
+_UNITS: Mapping[str, str] = {"": "", "s": "_seconds", "USD": "_usd"}
 _BRIEF = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 5.0)
 _LONG = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -88,8 +90,10 @@ TABLE: tuple[Row, ...] = (
     Row("replies_again", "total", "Replies that were asked for again, because nothing of them had been heard"),
     Row("first_output", _BRIEF, "From the beginning of a reply to its first speech or text", unit="s"),
     Row("tokens", "total", "Tokens billed", ("type",)),
-    Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too"),
+    Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too", ("type",)),
     Row("billed_audio", "total", "Audio that is billed by its length, not in tokens", unit="s"),
+    Row("cost", "total", "What was billed, by the prices known here", ("type",), unit="USD"),
+    Row("unpriced", "total", "Replies, transcripts and stretches of audio of which a part has no price here"),
 )
 """Every metric has the labels `kind` (one of `Kind`), `model` (as asked for), and those named here."""
 
@@ -154,7 +158,8 @@ class Counters:
         audio: AudioCount | None = None,
         dropped: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """A session begins. `model`: as asked for; the label stays although a session may go on with another.
+        """A session begins. `model`: as asked for; the label stays although a session may go on with another, but
+        what is billed has its own.
 
         `audio` is where the session's audio is counted, `dropped` gives how much of what was let go; what is new in
         them is told at every other occasion.
@@ -226,37 +231,32 @@ class Counters:
         self._add("replies", 1, status=ended.status if ended.status in STATUSES else "other")
         if ended.first_output_at is not None:
             self._add("first_output", max(0.0, ended.first_output_at - ended.started_at))
-        usage = ended.usage or ReplyUsage()
-        counts = {
-            "input_text": usage.input_text,
-            "input_audio": usage.input_audio,
-            "input_image": usage.input_image,
-            "input_other": usage.input - usage.input_text - usage.input_audio - usage.input_image,
-            "output_text": usage.output_text,
-            "output_audio": usage.output_audio,
-            "output_other": usage.output - usage.output_text - usage.output_audio,
-        }
-        self._billed(counts)
-        if usage.cached > 0:
-            self._add("cached_tokens", usage.cached)
 
-    def transcribed(self, usage: TranscriptionUsage, model: str | None = None) -> None:
-        """Speech was transcribed, by `model` when that is not the session's own."""
+    def billed(self, usage: ReplyUsage, cost: Cost, model: str = "") -> None:
+        """A reply, a transcript or a stretch of audio was billed, by `model` when that is not the session's own."""
         self._tell_audio()
         labels = {"model": model} if model else {}
-        counts = {
-            "input_audio": usage.input_audio,
-            "input_other": usage.input - usage.input_audio,
-            "output_text": usage.output,
+        inputs = {"input_text": usage.input_text, "input_audio": usage.input_audio, "input_image": usage.input_image}
+        outputs = {"output_text": usage.output_text, "output_audio": usage.output_audio}
+        cached = {"input_text": usage.cached_text, "input_audio": usage.cached_audio, "input_image": usage.cached_image}
+        told: dict[str, dict[str, float | None]] = {
+            "tokens": {
+                **inputs,
+                "input_other": usage.input - sum(inputs.values()),
+                **outputs,
+                "output_other": usage.output - sum(outputs.values()),
+            },
+            "cached_tokens": {**cached, "input_other": usage.cached - sum(cached.values())},
+            "cost": cost.parts,
         }
-        self._billed(counts, **labels)
+        for name, amounts in told.items():
+            for kind, amount in amounts.items():
+                if amount is not None and amount > 0:
+                    self._add(name, amount, type=kind, **labels)
         if usage.seconds > 0:
             self._add("billed_audio", usage.seconds, **labels)
-
-    def translated(self, seconds: float) -> None:
-        """So many more seconds of speech were sent to be translated."""
-        self._tell_audio()
-        self._add("billed_audio", seconds)
+        if cost.unknown:
+            self._add("unpriced", 1, **labels)
 
     def closed(self) -> None:
         """The session is over; a second time does nothing."""
@@ -264,11 +264,6 @@ class Counters:
             self._open = False
             self._add("sessions", -1)
             self._tell_audio()
-
-    def _billed(self, counts: Mapping[str, int], **labels: str) -> None:
-        for name, count in counts.items():
-            if count > 0:
-                self._add("tokens", count, type=name, **labels)
 
     def _tell_audio(self) -> None:
         for what, count in self._dropped().items():

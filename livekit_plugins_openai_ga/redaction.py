@@ -72,8 +72,13 @@ _SIGNS = ("key", "bearer", "sk-", "ek_", "eyj", "token=", "sig=", "@")
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a key replaced by `[redacted]`."""
     folded = text.casefold()
-    if not any(sign in folded for sign in _SIGNS):
-        return text
+    for sign in _SIGNS:
+        if sign in folded:
+            return _without_keys(text)
+    return text
+
+
+def _without_keys(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

@@ -31,6 +31,7 @@ PUBLIC = {
     "livekit_plugins_openai_ga": [
         "STT",
         "MCPTool",
+        "Price",
         "RealtimeModel",
         "RealtimeSession",
         "Recorder",
@@ -46,12 +47,15 @@ PUBLIC = {
         "translation",
     ],
     "livekit_plugins_openai_ga.realtime": [
+        "CostLimitReached",
+        "CostWarning",
         "Images",
         "InputAudioTimeoutTriggered",
         "MCPApprovalRequested",
         "MCPTool",
         "MCPToolsListed",
         "ModelChanged",
+        "Price",
         "RateLimit",
         "RateLimitsUpdated",
         "RealtimeModel",
@@ -62,6 +66,7 @@ PUBLIC = {
         "SaidOtherwise",
         "SessionCreated",
         "SessionInfo",
+        "SessionUsage",
     ],
     "livekit_plugins_openai_ga.realtime.realtime_model": [
         "DEFAULT_VOICE",
@@ -84,8 +89,10 @@ PUBLIC = {
         "Webhooks",
         "create_client_secret",
     ],
-    "livekit_plugins_openai_ga.stt": ["STT", "SpeechStream"],
+    "livekit_plugins_openai_ga.stt": ["STT", "CostLimitReached", "CostWarning", "SessionUsage", "SpeechStream"],
     "livekit_plugins_openai_ga.translation": [
+        "CostLimitReached",
+        "CostWarning",
         "Reconnected",
         "SessionInfo",
         "TranslatedText",

@@ -150,7 +150,7 @@ class Session:
         model = models.find(self._model)
         if model is None or model.usage != "duration":
             return None
-        return models.cost(self._model, ReplyUsage(seconds=usage.audio_duration))
+        return models.cost(ReplyUsage(seconds=usage.audio_duration), self._model).total
 
     def _cost(self) -> str:
         known = [price for price in self._billed if price is not None]

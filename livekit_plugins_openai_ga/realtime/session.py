@@ -44,7 +44,7 @@ class RealtimeSession(Replying):
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
     `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `said_otherwise`,
-    `mcp_tools_listed`, `mcp_approval_requested` and `call_ended`.
+    `mcp_tools_listed`, `mcp_approval_requested`, `call_ended`, `cost_warning` and `cost_limit_reached`.
     """
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:

@@ -33,10 +33,11 @@ from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
 from . import events, mapping, server_tools
+from .billing import Billing
 from .last_news import LastNews
-from .listening import Listening
 from .shared import SharedContent
 from .shown import Shown
+from .spending import ConversationSpending
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -51,7 +52,7 @@ RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 
-class Shell(Listening):
+class Shell(Billing):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -62,6 +63,7 @@ class Shell(Listening):
             self._options = self._options.changed({"turn_detection": None})
         self._instructions: str | None = None
         self._tools = Tools()
+        self._spending = ConversationSpending(self._options, self.emit)
 
         heard, spoken = self._options.input_format, self._options.output_format
         self._conversation = self._begin()
@@ -116,11 +118,12 @@ class Shell(Listening):
         return self._budget.attempt(time.monotonic())
 
     def _payload(self) -> dict[str, Any]:
-        return self._options.session_payload(self._instructions, self._tools.payloads)
+        return self._spending.silenced(self._options.session_payload(self._instructions, self._tools.payloads))
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
         self._counters.closed()
+        self._spending.closed(self._trail.log)
         self._do(self._conversation.abandon(failure, time.time()))
         self._timers.clear()
 
@@ -323,14 +326,6 @@ class Shell(Listening):
         self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
         self._shared.give_up(effect.item_id)
 
-    def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
-        model = (self._options.values.get("input_audio_transcription") or {}).get("model")
-        self._counters.transcribed(effect.usage, model)
-        metrics = mapping.transcription_metrics(
-            effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
-
     # -- replies -------------------------------------------------------------------------------------------------
 
     def _reply_overdue(self, key: str) -> None:
@@ -371,14 +366,10 @@ class Shell(Listening):
 
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
-        self._counters.replied(effect)
         if effect.status == "incomplete":
             self._trail.log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
             self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
-        metrics = mapping.reply_metrics(
-            effect, label=self._model.label, model=self._model.model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
+        self._tell_reply(effect)
 
 
 HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
@@ -412,6 +403,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
+    fx.ReplyBilled: Shell._reply_billed,
     fx.ReplyEnded: Shell._reply_ended,
 }
 """What carries out each effect. One table for all sessions: one for each would be a tenth of what an idle one takes."""

@@ -29,6 +29,8 @@ FLUSH_S = 1.0
 FLUSH_BYTES = 64 * 1024
 
 _YES_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
 _TRIES = 8
 """Of a name that no other file has; each is one of 16 million in that second."""
 
@@ -91,7 +93,7 @@ class Recorder:
         for left in reversed(range(_TRIES)):
             path = directory / f"{stamp}-{header.kind}-{secrets.token_hex(3)}.jsonl"
             try:
-                return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                return path, os.open(path, _NEW, 0o600)
             except FileExistsError:
                 if not left:
                     raise
@@ -131,6 +133,17 @@ def chosen(option: RecorderOption) -> Recorder | None:
     return option
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ESCAPED = json.JSONEncoder(separators=(",", ":"))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return _COMPACT.encode(value).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 does not have
+        return _ESCAPED.encode(value).encode()
+
+
 class RecordingFile:
     """One session's file. Nothing here raises."""
 
@@ -148,7 +161,7 @@ class RecordingFile:
         self.link = 0
         """The connection that entries are of."""
         _open.add(self)
-        self._add(asdict(header))
+        self._add(_json(asdict(header)) + b"\n")
 
     def write(self, direction: Direction, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
         """Add an entry. `secrets` are the keys in use, as `redaction.traces` gives them."""
@@ -161,13 +174,10 @@ class RecordingFile:
             self._entry("note", {"type": "unwritable", "direction": direction})
 
     def _entry(self, direction: Direction, event: Mapping[str, Any]) -> None:
-        self._add({"t": round((time.monotonic() - self._began) * 1000, 3), "link": self.link, direction: event})
+        at = (time.monotonic() - self._began) * 1000
+        self._add(b'{"t":%.3f,"link":%d,"%b":%b}\n' % (at, self.link, direction.encode(), _json(event)))
 
-    def _add(self, record: Mapping[str, Any]) -> None:
-        try:
-            line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 does not have
-            line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+    def _add(self, line: bytes) -> None:
         self._lines.append(line)
         self._size += len(line)
         if self._size >= FLUSH_BYTES:

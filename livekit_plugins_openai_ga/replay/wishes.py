@@ -57,9 +57,10 @@ def heartbeat(recording: Recording) -> dict[str, float]:
 def retries(recording: Recording) -> int:
     """`max_retry`: as often as the client tried again, and no more when it gave up then; 3 by default."""
     notes = [entry.event for entry in recording.entries if entry.direction == "note"]
-    tries = sum(note["type"] == "retry" for note in notes)
+    tries = [note["type"] for note in notes].count("retry")
     ends = [note for note in notes if note["type"] != "closed"]
-    gave_up = bool(ends) and ends[-1]["type"] == "failed" and ends[-1].get("kind") == Kind.RECONNECT.value
+    last: Mapping[str, Any] = ends[-1] if ends else {}
+    gave_up = last.get("type") == "failed" and last.get("kind") == Kind.RECONNECT.value
     return tries if gave_up else max(3, tries)
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import wave
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from livekit_plugins_openai_ga.emulator import Emulator, speak
@@ -32,12 +33,11 @@ INSTEAD = (
     ),
 )
 # Commands whose work is done by tests/docs/stand_ins.py, which says what it looks at and why.
-STAND_INS = ("docker", "git", "lk", "make", "parse", "pip")
+STAND_INS = ("git", "lk", "make", "parse", "pip")
 # (what serves until Ctrl-C, the port it has when none is named or None, what it prints when it is there)
 SERVERS = (
     (r"livekit_plugins_openai_ga\.emulator\b.* --ring\b", 8765, "came in and is live"),
-    (r"livekit_plugins_openai_ga\.emulator\b", 8765, "OPENAI_BASE_URL="),
-    (r"(livekit_plugins_openai_ga|livekit-openai-ga) emulate\b", 8765, "OPENAI_BASE_URL="),
+    (r"(livekit_plugins_openai_ga\.emulator|ga emulate)\b(?!.*--list)", 8765, "OPENAI_BASE_URL="),
     (r"\bpython examples/browser/server\.py", 8080, "Open http://"),
     (r"\bpython server\.py", None, "Running on"),
 )
@@ -45,11 +45,13 @@ PORTS = ("8000", "8080", "8765")
 _PATIENCE = 60.0
 
 
-def free_port() -> int:
-    """One that nobody listens on right now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def free_ports(count: int) -> list[str]:
+    """As many that nobody listens on right now."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [str(each.getsockname()[1]) for each in taken]
 
 
 def put_files(page: str, folder: Path, changed: Callable[[str], str] = str) -> None:
@@ -68,7 +70,7 @@ class Terminal:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._environment = dict(environment)
-        self._ports = {port: str(free_port()) for port in PORTS}
+        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._before: list[str] = []
         self._running: dict[int | None, asyncio.subprocess.Process] = {}
 
@@ -128,7 +130,11 @@ class Terminal:
                 assert got, f"{block}: {line}\nended before it printed {server[2]!r}:\n{printed}"
                 printed += got.decode()
             return printed
-        out, _ = await asyncio.wait_for(process.communicate(), _PATIENCE)
+        try:
+            out, _ = await asyncio.wait_for(process.communicate(), _PATIENCE)
+        except asyncio.TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError(f"{block}: {line}\ndid not end within {_PATIENCE:.0f} s") from None
         assert process.returncode == 0, f"{block}: {line}\nended with {process.returncode}:\n{out.decode()}"
         return out.decode()
 

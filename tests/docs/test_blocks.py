@@ -39,6 +39,7 @@ pytestmark = pytest.mark.timeout(180)  # programs start in processes of their ow
 
 # What is no code: (page, text in the block): why it is there.
 DRAWINGS = {("docs/browser.md", "browser or phone ──"): "who sends what to whom"}
+CLOSED = (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream, openai_ga.TranslationStream)
 
 
 @dataclass(frozen=True)
@@ -146,13 +147,16 @@ async def test_the_block_is_what_it_says(block: Block, server: Emulator, tmp_pat
 
 @pytest.mark.parametrize("page", [page for page in pages() if blocks(page, "python")])
 async def test_the_python_of_the_page_runs(
-    page: str, server: Emulator, dispatches: list[api.CreateAgentDispatchRequest]
+    page: str,
+    server: Emulator,
+    dispatches: list[api.CreateAgentDispatchRequest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     names = await programs.program(page)
     for value in names.values():
-        if isinstance(
-            value, (openai_ga.RealtimeModel, openai_ga.STT, openai_ga.SpeechStream, openai_ga.TranslationStream)
-        ):
+        if isinstance(value, CLOSED):
             await value.aclose()
     assert [dispatch.room for dispatch in dispatches] == (["the-room"] if page == "docs/production.md" else [])
 

@@ -1,4 +1,4 @@
-"""What of OpenAI's GA Realtime API is supported: the table of docs/supported.md, and which parts of the API each row speaks for.
+"""What of OpenAI's GA Realtime API is supported: docs/supported.md's table, and the parts of it that a row speaks for.
 
 `python -m tests.parity.support` writes the table into that page. A test walks the installed openai SDK and fails on
 a part that no row speaks for, so what is new there has to be built, or listed here with the reason.

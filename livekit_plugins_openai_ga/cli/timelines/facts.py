@@ -5,6 +5,7 @@ Times are ms since the recording began. `events` are places in the recording's e
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -92,6 +93,7 @@ class Reply:
         status: completed, cancelled, incomplete or failed; "" without an end.
         reason: Why it did not complete.
         apart: Out of band: not a part of the conversation.
+        lost: It has no end because its connection was lost.
         model: That made it.
         cost_usd: None: no price is known, or no usage was reported.
     """
@@ -105,6 +107,7 @@ class Reply:
     reason: str = ""
     text: str = ""
     apart: bool = False
+    lost: bool = False
     model: str = ""
     speeches: list[Speech] = field(default_factory=list)
     tools: list[str] = field(default_factory=list)
@@ -267,11 +270,11 @@ class Facts:
 
     @property
     def texted(self) -> list[float]:
-        """From the end of each piece of speech to its whole text, in ms."""
+        """From the end of each piece of speech to its whole text, in ms; without those in which nothing was said."""
         return [
             said.text_ms - said.end_ms
             for said in self.utterances
-            if said.text_ms is not None and said.end_ms is not None and not said.typed
+            if said.text and said.text_ms is not None and said.end_ms is not None and not said.typed
         ]
 
     @property
@@ -320,7 +323,7 @@ def tokens(usage: ReplyUsage | None) -> dict[str, int]:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of them lie, itself one of them. Raises IndexError when there are none."""
-    return sorted(values)[max(0, min(len(values) - 1, round(share * len(values) + 0.5) - 1))]
+    return sorted(values)[max(0, min(len(values) - 1, math.ceil(share * len(values)) - 1))]
 
 
 def as_json(facts: Facts) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ... import models
-from ...core.usage import ReplyUsage, transcription_usage
+from ...core.usage import transcription_usage
 from .facts import Moment, Utterance
 from .sound import STEP_MS, Levels, last_loud
 from .texts import said, typed_text
@@ -163,10 +163,8 @@ class Heard:
         utterance.first_text_ms = now if utterance.first_text_ms is None else utterance.first_text_ms
         usage = transcription_usage(event.get("usage"))
         if usage is not None:
-            # The table has prices by the minute for these models, and none by the token.
-            utterance.usage = ReplyUsage(usage.total, usage.input, usage.output, seconds=usage.seconds)
-            billed = ReplyUsage(seconds=usage.seconds)
-            utterance.cost_usd = models.cost(self._told.listener, billed) if usage.seconds else None
+            utterance.usage = usage.counts
+            utterance.cost_usd = models.cost(usage.counts, self._told.listener).total
 
     def failed(self, at: int, event: Mapping[str, Any]) -> None:
         """There will be no transcript."""

@@ -54,6 +54,11 @@ def seconds(ms: float) -> str:
     return f"{hours} h {minutes:02} min {rest:02} s" if hours else f"{minutes} min {rest:02} s"
 
 
+def _named(code: str, text: str) -> str:
+    """A sentence behind its code, with which it may begin already."""
+    return text if text.startswith(code) else ": ".join(filter(None, (code, text)))
+
+
 def _users(facts: Facts) -> Iterator[Mark]:
     for said in facts.utterances:
         if said.typed:
@@ -66,7 +71,7 @@ def _users(facts: Facts) -> Iterator[Mark]:
     for moment in facts.moments:
         yield Mark(moment.lane, moment.kind, moment.at_ms, None, moment.text, (), tuple(moment.events), "quiet")
     for problem in facts.problems:
-        text = f"{problem.code}: {problem.text}" if problem.code else problem.text
+        text = _named(problem.code, problem.text)
         yield Mark(problem.lane, "error", problem.at_ms, None, text, (), tuple(problem.events), "bad")
 
 
@@ -91,7 +96,9 @@ def _agents(facts: Facts) -> Iterator[Mark]:
         remarks = [f"first {_output(reply)} after {seconds(waits[reply.id])}"] if reply.id in waits else []
         if reply.apart:
             remarks.append("out of band")
-        if reply.status not in ("", "completed", "cancelled"):
+        if reply.lost:
+            remarks.append("lost with the connection")
+        elif reply.status not in ("", "completed", "cancelled"):
             remarks.append(": ".join(filter(None, (reply.status, reply.reason))))
         for number, speech in enumerate(reply.speeches):
             yield _speech(speech, tuple(remarks) if number == 0 else ())
@@ -153,7 +160,7 @@ def _networks(facts: Facts) -> Iterator[Mark]:
 
 def _outage(outage: Outage, facts: Facts) -> Mark:
     what = "planned change of connection" if outage.planned else "no connection"
-    why = ": ".join(filter(None, (outage.code, outage.text)))
+    why = _named(outage.code, outage.text)
     end = facts.duration_ms if outage.end_ms is None else outage.end_ms
     took = seconds(end - outage.start_ms) if outage.end_ms is not None else "to the end"
     remarks = (took,) if outage.told else (took, "the loss itself is not in the file")

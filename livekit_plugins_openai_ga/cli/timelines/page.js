@@ -43,6 +43,10 @@
       const x = `${((number * step) / seconds) * 100}%`;
       const text = make("text", { x, y: 12, dx: 3 });
       text.textContent = clock(number * step);
+      if (number * step > seconds * 0.97) {
+        text.setAttribute("text-anchor", "end");
+        text.setAttribute("dx", -3);
+      }
       made.push(make("line", { x1: x, x2: x, y1: 18, y2: height }), text);
     }
     axis.replaceChildren(...made);

@@ -18,6 +18,7 @@ from importlib import resources
 
 from ...devtools.display import clean
 from ...recording.entries import Entry
+from ...recording.scrub import Scrub
 from ...version import __version__
 from . import tables
 from .drawing import Row, lanes, moment
@@ -25,7 +26,7 @@ from .facts import Facts, Lane, tokens
 from .marks import Mark, marks, seconds
 from .shown import as_text
 from .story import Story
-from .terminal import KINDS, cost_line
+from .terminal import KINDS, PRICES
 from .waves import Wave, wave
 
 _NAMES: dict[str, dict[Lane, str]] = {
@@ -58,7 +59,7 @@ def page(story: Story, *, name: str, entries: Sequence[Entry]) -> str:
             f'<div id="detail" aria-live="polite"><p class="hint">{_HINT}</p></div></section>',
             tables.turns(facts),
             tables.segments(facts),
-            _happened(shown, names, entries),
+            _happened(shown, names, entries, _scrub(facts)),
             _foot(facts),
         ]
     )
@@ -135,13 +136,9 @@ def _tiles(facts: Facts) -> Iterator[str]:
     if facts.header.kind == "realtime":
         cuts = sum(speech.cut for speech in facts.speeches)
         yield _tile("Turns", str(sum(turn.user is not None for turn in facts.turns)), f"{cuts} interrupted")
-        open_calls = sum(call.end_ms is None for call in facts.tools)
-        yield _tile(
-            "Tool calls",
-            str(len(facts.tools)),
-            f"{open_calls} never answered" if open_calls else "all answered",
-            bad=open_calls > 0,
-        )
+        left = sum(call.end_ms is None for call in facts.tools)
+        answered = "all answered" if facts.tools else "none"
+        yield _tile("Tool calls", str(len(facts.tools)), f"{left} never answered" if left else answered, bad=left > 0)
     lost = [outage for outage in facts.outages if not outage.planned]
     away = sum((facts.duration_ms if outage.end_ms is None else outage.end_ms) - outage.start_ms for outage in lost)
     yield _tile("Connections lost", str(len(lost)), f"{seconds(away)} without one" if lost else "none", bad=bool(lost))
@@ -156,13 +153,10 @@ def _tiles(facts: Facts) -> Iterator[str]:
         total = facts.usage.total if facts.usage is not None else 0
         yield _tile("Tokens", f"{total:,}", ", ".join(f"{count:,} {kind}" for kind, count in used.items()))
     if facts.costs:
-        cost = facts.cost_usd
-        line = cost_line(facts).removeprefix("Cost: ").rstrip(".")
-        yield _tile(
-            "Cost",
-            "unknown" if cost is None else f"${cost:.4f}",
-            line if cost is None else line.partition(" ")[2].strip("() ,"),
-        )
+        unknown = sum(cost is None for cost in facts.costs)
+        without = f"without {unknown} of unknown price; " if unknown else ""
+        cost = "unknown" if facts.cost_usd is None else f"${facts.cost_usd:.4f}"
+        yield _tile("Cost", cost, f"{without}{PRICES}")
 
 
 def _tile(label: str, value: str, more: str, *, bad: bool = False) -> str:
@@ -177,16 +171,23 @@ def _legend(facts: Facts) -> str:
     return '<p class="legend"><span class="key cut"></span> cut when the user spoke</p>'
 
 
-def _happened(shown: Sequence[Mark], names: dict[Lane, str], entries: Sequence[Entry]) -> str:
-    rows = "".join(_row(number, mark, names, entries) for number, mark in enumerate(shown))
+def _scrub(facts: Facts) -> Scrub:
+    return Scrub(heard=facts.header.input_format, spoken=facts.header.output_format)
+
+
+def _happened(shown: Sequence[Mark], names: dict[Lane, str], entries: Sequence[Entry], scrub: Scrub) -> str:
+    rows = "".join(
+        _row(number, mark, names, [(entries[at], as_text(entries[at], scrub)) for at in mark.events])
+        for number, mark in enumerate(shown)
+    )
     return f'<section aria-labelledby="log"><h2 id="log">What happened</h2><ol class="log">{rows}</ol></section>'
 
 
-def _row(number: int, mark: Mark, names: dict[Lane, str], entries: Sequence[Entry]) -> str:
+def _row(number: int, mark: Mark, names: dict[Lane, str], shown: Sequence[tuple[Entry, str]]) -> str:
     end = "" if mark.end_ms is None else f"\u2013{moment(mark.end_ms)}"
     remarks = "".join(f'<span class="remark">{escape(clean(remark))}</span>' for remark in mark.remarks)
-    count = len(mark.events)
-    events = "".join(_event(entries[at]) for at in mark.events)
+    count = len(shown)
+    events = "".join(_event(entry, text) for entry, text in shown)
     more = f"<details><summary>{count} event{'s' * (count != 1)}</summary>{events}</details>" if count else ""
     return (
         f'<li id="m{number}" class="{mark.lane} {mark.tone}"><span class="at">{moment(mark.start_ms)}{end}</span>'
@@ -206,10 +207,10 @@ def _text(mark: Mark) -> str:
     return f"{escape(text[:place])}<s>{escape(text[place:])}</s>"
 
 
-def _event(entry: Entry) -> str:
+def _event(entry: Entry, text: str) -> str:
     way = _WAYS[entry.direction]
     head = f"{moment(entry.t_ms)} \u00b7 {escape(clean(str(entry.event.get('type', ''))))} \u00b7 {way}"
-    return f'<div class="event"><p>{head}</p><pre tabindex="0">{escape(_plain(as_text(entry)))}</pre></div>'
+    return f'<div class="event"><p>{head}</p><pre tabindex="0">{escape(_plain(text))}</pre></div>'
 
 
 def _foot(facts: Facts) -> str:

@@ -43,8 +43,8 @@ class Replies:
         """The connection is gone, or there is a new one: what was asked for on the last has no answer, or no end."""
         self._asked = []
         for reply in self.replies.values():
-            if reply.done_ms is None and not reply.status:
-                reply.status, reply.reason = "lost", "the connection was lost"
+            if reply.done_ms is None:
+                reply.lost = True
 
     def created(self, at: int, event: Mapping[str, Any]) -> None:
         """response.created."""
@@ -165,7 +165,7 @@ class Replies:
         reply.usage = reply_usage(usage if isinstance(usage, Mapping) else None)
         reply.model = self._told.model
         if reply.usage is not None:
-            reply.cost_usd = models.cost(reply.model, reply.usage)
+            reply.cost_usd = models.cost(reply.usage, reply.model).total
         if reply.status == "failed":
             problem = self._told.problem(at, "agent", details.get("error"))
             reply.reason = problem.code

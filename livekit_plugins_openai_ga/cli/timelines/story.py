@@ -62,14 +62,14 @@ def tell(recording: Recording) -> Story:
         utterances=said,
         replies=made,
         tools=sorted(replies.tools.values(), key=lambda call: call.start_ms),
-        phrases=phrases.phrases,
+        phrases=phrases.ended(),
         connections=network.connections,
         outages=network.outages,
         problems=told.problems,
         moments=told.moments,
     )
     if recording.header.kind == "translation":
-        facts.audio_cost_usd = models.cost(told.model, ReplyUsage(seconds=heard.sent.total_ms / 1000))
+        facts.audio_cost_usd = models.cost(ReplyUsage(seconds=heard.sent.total_ms / 1000), told.model).total
     return Story(facts, heard.sent, played)
 
 

@@ -65,7 +65,9 @@ def _row(number: str, at_ms: float, user: str, agent: str, wait: str, replies: l
 def _said(user: Utterance) -> str:
     if user.error:
         return f'<p class="bad">no transcript: {escape(clean(user.error))}</p>'
-    return f'<p dir="auto">{escape(clean(user.text))}</p>' if user.text else '<p class="quiet">no transcript</p>'
+    if user.text:
+        return f'<p dir="auto">{escape(clean(user.text))}</p>'
+    return f'<p class="quiet">{"no transcript" if user.text_ms is None else "no words"}</p>'
 
 
 def _reply(reply: Reply) -> str:
@@ -76,6 +78,8 @@ def _reply(reply: Reply) -> str:
         heard, made = (sum(getattr(speech, name) for speech in reply.speeches) for name in ("heard_ms", "made_ms"))
         share = f", {heard / 1000:.1f} of {made / 1000:.1f} s heard" if heard < made else ""
         parts.append(f'<span class="remark cut">interrupted{share}</span>')
+    elif reply.lost:
+        parts.append('<span class="remark bad">lost with the connection</span>')
     elif reply.status not in ("", "completed"):
         why = ": ".join(filter(None, (reply.status, reply.reason)))
         parts.append(f'<span class="remark bad">{escape(clean(why))}</span>')

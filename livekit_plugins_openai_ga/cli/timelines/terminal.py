@@ -18,6 +18,8 @@ _LABELS: Mapping[drawn.Lane, str] = {there: here for here, there in _LANES.items
 _TRANSLATED: Mapping[drawn.Lane, str] = {**_LABELS, "caller": "source", "agent": "target"}
 _COLOURS: Mapping[drawn.Lane, str] = {"caller": "cyan", "agent": "green", "tool": "yellow", "session": "blue"}
 
+PRICES = f"OpenAI's prices of {models.PRICES_DATE}"
+
 KINDS = {"realtime": "Conversation with", "stt": "Speech to text by", "translation": "Translation by"}
 """Kind of session -> how a title begins."""
 
@@ -130,7 +132,7 @@ def cost_line(facts: Facts) -> str:
     if facts.cost_usd is None:
         return "Cost: unknown, there is no price for this model."
     without = f", without {unknown} of unknown price" if unknown else ""
-    return f"Cost: ${facts.cost_usd:.4f}{without} (OpenAI's prices of {models.PRICES_DATE})."
+    return f"Cost: ${facts.cost_usd:.4f}{without} ({PRICES})."
 
 
 def _spread(values: list[float]) -> str:

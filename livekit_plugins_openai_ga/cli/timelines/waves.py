@@ -10,7 +10,7 @@ import numpy as np
 
 from .sound import STEP_MS, Levels
 
-STEPS = 12_000
+STEPS = 30_000
 """Of a lane, at most: more than a screen has at any zoom that is looked at."""
 
 HEIGHT = 200
