@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import llm
+from livekit.agents import Agent, AgentSession, llm
 
 from livekit_plugins_openai_ga import STT, RealtimeModel, Recorder, Translator
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, faults
@@ -233,3 +233,35 @@ SESSIONS: dict[str, dict[str, Any]] = {
         "target_language": "de",
     },
 }
+
+
+class WeatherAgent(Agent):
+    """An agent whose calls are LiveKit's own."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="You are the assistant of a weather station.", tools=[weather])
+
+    async def on_enter(self) -> None:
+        self.session.generate_reply(instructions="Greet the caller.")
+
+
+def record_an_agent(folder: Path) -> Path:
+    """Have a call of an `AgentSession` recorded, with a tool and a lost connection. Returns its file."""
+
+    async def main() -> None:
+        turns = [Turn(say="Good morning."), TOOL[0], TOOL[1], Turn(say="Goodbye.")]
+        struck = [faults.DropOn("response.done", nth=3)]
+        async with Emulator(Script(turns), faults=struck) as server:
+            recorder = Recorder(folder)
+            model = RealtimeModel(base_url=server.base_url, api_key="sk-test", recorder=recorder)
+            async with AgentSession(llm=model) as session:
+                await session.start(WeatherAgent())
+                await asyncio.sleep(2)
+                session.generate_reply(user_input="How is the weather in Rome?")
+                await asyncio.sleep(5)
+                session.generate_reply(user_input="Thank you.")
+                await asyncio.sleep(5)
+
+    clock.run(main())
+    (path,) = folder.glob("*.jsonl")
+    return path
