@@ -9,6 +9,8 @@ BENCH_STAMP := $(VENV)/.bench-ready
 
 GATEWAY := $(VENV)/litellm
 GATEWAY_STAMP := $(GATEWAY)/.ready
+CLIENTS := $(VENV)/clients
+CLIENTS_STAMP := $(CLIENTS)/.ready
 
 ifeq ($(shell command -v uv),)
 MAKE_VENV = "$(PYTHON)" -m venv $(1)
@@ -20,7 +22,7 @@ endif
 
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test matrix simulate fuzz soak bench lint format clean
+.PHONY: demo room livekit-server test clients matrix simulate fuzz soak bench lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -38,6 +40,9 @@ livekit-server: $(DEMO_STAMP)
 JOBS ?= 2
 test: $(STAMP) $(GATEWAY_STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# The clients of tests/clients that want other packages than this plugin does. Without them `make test` skips their tests.
+clients: $(CLIENTS_STAMP)
 
 # One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
 matrix: $(STAMP)
@@ -96,6 +101,15 @@ $(GATEWAY_STAMP): tests/gateways/requirements.txt | $(BIN)/python
 	rm -rf $(GATEWAY)
 	$(call MAKE_VENV,$(GATEWAY))
 	$(call INSTALL,$(GATEWAY)) -r $<
+	touch $@
+
+# pipecat needs Python 3.11, and one of the clients Node 20.
+$(CLIENTS_STAMP): tests/clients/requirements.txt tests/clients/package.json | $(BIN)/python
+	rm -rf $(CLIENTS)
+	$(call MAKE_VENV,$(CLIENTS))
+	$(call INSTALL,$(CLIENTS)) -r $<
+	mkdir $(CLIENTS)/js && cp tests/clients/package.json $(CLIENTS)/js
+	npm install --prefix $(CLIENTS)/js --no-audit --no-fund --silent
 	touch $@
 
 clean:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from livekit.agents import Plugin
 
-from . import elsewhere, realtime, rest, stt, translation
+from . import elsewhere, realtime, recording, rest, stt, translation
 from .log import logger
+from .prices import Price
 from .realtime import MCPTool, RealtimeModel, RealtimeSession
+from .recording import Recorder
 from .stt import STT, SpeechStream
 from .translation import TranslatedText, TranslationStream, Translator
 from .version import __version__
@@ -20,14 +22,17 @@ from .version import __version__
 __all__ = [
     "STT",
     "MCPTool",
+    "Price",
     "RealtimeModel",
     "RealtimeSession",
+    "Recorder",
     "SpeechStream",
     "TranslatedText",
     "TranslationStream",
     "Translator",
     "__version__",
     "realtime",
+    "recording",
     "rest",
     "stt",
     "translation",

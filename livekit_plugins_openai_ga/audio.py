@@ -94,6 +94,8 @@ class Resampler:
     Output n is the instant n / `target` s of the input, and comes with the first input at or behind it.
     """
 
+    __slots__ = ("_emitted_of_block", "_filter", "_held")
+
     def __init__(self, rate: int, target: int) -> None:
         """`rate`: the input's rate in Hz, `target`: the output's; both above 0."""
         self._filter = _design(rate, target)
@@ -133,6 +135,8 @@ class InputAudio:
     back to make equal chunks, and a 10 ms frame is no message of its own. Frames wait as they came, and are turned into
     what the server hears together, which costs half as much as one by one.
     """
+
+    __slots__ = ("_channels", "_chunk_ms", "_longest", "_rate", "_resampler", "_samples", "_waiting", "form")
 
     def __init__(self, form: AudioFormat = PCM, *, chunk_ms: float = CHUNK_MS) -> None:
         """Start empty.

@@ -16,18 +16,19 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import prometheus_client
 from opentelemetry import metrics as opentelemetry
 
 from .core.effects import ReplyEnded
-from .core.usage import ReplyUsage, TranscriptionUsage
+from .core.usage import ReplyUsage
 from .errors import Failure
 from .failures import CLOSE_CODES, EXCEPTIONS, FAILURES
 from .framework import job_attributes
 from .log import logger
+from .prices import Cost
 from .transport.outbox import AudioCount
 
 PREFIX = "livekit_openai_ga_"
@@ -44,7 +45,7 @@ CONNECTION_LOST: frozenset[Outcome] = frozenset({"reconnect", "fatal"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (`s` or none).
+    """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (s, USD or none).
 
     `shape` is `total` (only grows), `level` (goes up and down), or the buckets of a histogram.
     """
@@ -53,12 +54,12 @@ class Row:
     shape: Literal["total", "level"] | tuple[float, ...]
     meaning: str
     labels: tuple[str, ...] = ()
-    unit: Literal["", "s"] = ""
+    unit: Literal["", "s", "USD"] = ""
 
     @property
     def series(self) -> str:
         """The name that Prometheus shows; a histogram's has `_bucket`, `_sum` and `_count` behind it."""
-        return PREFIX + self.name + ("_seconds" if self.unit else "") + ("_total" if self.shape == "total" else "")
+        return PREFIX + self.name + _UNITS[self.unit] + ("_total" if self.shape == "total" else "")
 
     @property
     def instrument(self) -> str:
@@ -66,6 +67,7 @@ class Row:
         return OPENTELEMETRY_PREFIX + self.name
 
 
+_UNITS: Mapping[str, str] = {"": "", "s": "_seconds", "USD": "_usd"}
 _BRIEF = (0.1, 0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 5.0)
 _LONG = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
@@ -88,8 +90,10 @@ TABLE: tuple[Row, ...] = (
     Row("replies_again", "total", "Replies that were asked for again, because nothing of them had been heard"),
     Row("first_output", _BRIEF, "From the beginning of a reply to its first speech or text", unit="s"),
     Row("tokens", "total", "Tokens billed", ("type",)),
-    Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too"),
+    Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too", ("type",)),
     Row("billed_audio", "total", "Audio that is billed by its length, not in tokens", unit="s"),
+    Row("cost", "total", "What was billed, by the prices known here", ("type",), unit="USD"),
+    Row("unpriced", "total", "Replies, transcripts and stretches of audio of which a part has no price here"),
 )
 """Every metric has the labels `kind` (one of `Kind`), `model` (as asked for), and those named here."""
 
@@ -145,6 +149,8 @@ def _tell_once(problem: str) -> None:
 class Counters:
     """One session's part in the numbers. It only adds; nothing here is called for a frame of audio."""
 
+    __slots__ = ("_audio", "_dropped", "_job", "_kind", "_lost_at", "_model", "_open", "_own", "_told")
+
     def __init__(
         self,
         kind: Kind,
@@ -152,18 +158,20 @@ class Counters:
         audio: AudioCount | None = None,
         dropped: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """A session begins. `model`: as asked for; the label stays although a session may go on with another.
+        """A session begins. `model`: as asked for; the label stays although a session may go on with another, but
+        what is billed has its own.
 
         `audio` is where the session's audio is counted, `dropped` gives how much of what was let go; what is new in
         them is told at every other occasion.
         """
-        self._labels = {"kind": kind, "model": model}
+        self._kind = kind
+        self._model = model
         # Of the beginning, and kept: a level goes down again in the series in which it went up.
         self._job = job_attributes()
         self._audio = audio or AudioCount()
-        self._told = AudioCount()
+        self._told = (0.0, 0.0)  # ms that were lost, and that were replayed
         self._dropped = dropped
-        self._own: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
+        self._own: dict[tuple[Any, ...], float] = {}  # by name and labels: ("replies", ("status", "completed"))
         self._open = True
         self._lost_at: float | None = None
         self._add("sessions", 1)
@@ -171,13 +179,13 @@ class Counters:
     def count(self, name: str, **labels: str) -> float:
         """What this session has added to a row of the table, with these labels (and any others)."""
         wanted = labels.items()
-        return sum(amount for (row, having), amount in self._own.items() if row == name and wanted <= having)
+        return sum(amount for (row, *having), amount in self._own.items() if row == name and wanted <= set(having))
 
     def _add(self, name: str, amount: float, **labels: str) -> None:
         row = _ROWS[name]
-        key = (name, frozenset(labels.items()))
+        key = (name, *labels.items())
         self._own[key] = self._own.get(key, 0) + amount
-        told = {**self._labels, **labels}
+        told = {"kind": self._kind, "model": self._model, **labels}
         instrument = _INSTRUMENTS[name]
         tell = instrument.record if isinstance(row.shape, tuple) else instrument.add
         model = {"model_name": told["model"]}  # LiveKit's name for it
@@ -223,37 +231,32 @@ class Counters:
         self._add("replies", 1, status=ended.status if ended.status in STATUSES else "other")
         if ended.first_output_at is not None:
             self._add("first_output", max(0.0, ended.first_output_at - ended.started_at))
-        usage = ended.usage or ReplyUsage()
-        counts = {
-            "input_text": usage.input_text,
-            "input_audio": usage.input_audio,
-            "input_image": usage.input_image,
-            "input_other": usage.input - usage.input_text - usage.input_audio - usage.input_image,
-            "output_text": usage.output_text,
-            "output_audio": usage.output_audio,
-            "output_other": usage.output - usage.output_text - usage.output_audio,
-        }
-        self._billed(counts)
-        if usage.cached > 0:
-            self._add("cached_tokens", usage.cached)
 
-    def transcribed(self, usage: TranscriptionUsage, model: str | None = None) -> None:
-        """Speech was transcribed, by `model` when that is not the session's own."""
+    def billed(self, usage: ReplyUsage, cost: Cost, model: str = "") -> None:
+        """A reply, a transcript or a stretch of audio was billed, by `model` when that is not the session's own."""
         self._tell_audio()
         labels = {"model": model} if model else {}
-        counts = {
-            "input_audio": usage.input_audio,
-            "input_other": usage.input - usage.input_audio,
-            "output_text": usage.output,
+        inputs = {"input_text": usage.input_text, "input_audio": usage.input_audio, "input_image": usage.input_image}
+        outputs = {"output_text": usage.output_text, "output_audio": usage.output_audio}
+        cached = {"input_text": usage.cached_text, "input_audio": usage.cached_audio, "input_image": usage.cached_image}
+        told: dict[str, dict[str, float | None]] = {
+            "tokens": {
+                **inputs,
+                "input_other": usage.input - sum(inputs.values()),
+                **outputs,
+                "output_other": usage.output - sum(outputs.values()),
+            },
+            "cached_tokens": {**cached, "input_other": usage.cached - sum(cached.values())},
+            "cost": cost.parts,
         }
-        self._billed(counts, **labels)
+        for name, amounts in told.items():
+            for kind, amount in amounts.items():
+                if amount is not None and amount > 0:
+                    self._add(name, amount, type=kind, **labels)
         if usage.seconds > 0:
             self._add("billed_audio", usage.seconds, **labels)
-
-    def translated(self, seconds: float) -> None:
-        """So many more seconds of speech were sent to be translated."""
-        self._tell_audio()
-        self._add("billed_audio", seconds)
+        if cost.unknown:
+            self._add("unpriced", 1, **labels)
 
     def closed(self) -> None:
         """The session is over; a second time does nothing."""
@@ -262,20 +265,11 @@ class Counters:
             self._add("sessions", -1)
             self._tell_audio()
 
-    def _billed(self, counts: Mapping[str, int], **labels: str) -> None:
-        for name, count in counts.items():
-            if count > 0:
-                self._add("tokens", count, type=name, **labels)
-
     def _tell_audio(self) -> None:
         for what, count in self._dropped().items():
             if (new := count - self.count("dropped", what=what)) > 0:
                 self._add("dropped", new, what=what)
-        now, before = self._audio, self._told
-        for name, ms in (
-            ("lost_audio", now.dropped - before.dropped),
-            ("replayed_audio", now.replayed - before.replayed),
-        ):
-            if ms > 0:
-                self._add(name, ms / 1000)
-        self._told = replace(now)
+        before, self._told = self._told, (self._audio.dropped, self._audio.replayed)
+        for name, now, told in zip(("lost_audio", "replayed_audio"), self._told, before, strict=True):
+            if now > told:
+                self._add(name, (now - told) / 1000)

@@ -93,6 +93,7 @@ _NETWORK = "A new connection is tried; if this repeats, check the network and an
 _SIZE = "Send smaller images or items; if a gateway is used, raise its message limit."
 _CONNECTION = "Correct the model, the key and the endpoint, then start again."
 _ADDRESS = "Check `base_url`, which usually ends in /v1, and any proxy before it."
+_LIMIT = "Say goodbye and hang up when the event `cost_limit_reached` comes, or raise `max_cost`."
 _CERTIFICATE = "Check `base_url` and the clock; if a proxy inspects TLS, install its certificate."
 
 _TOO_SMALL = _request("A number is too small.", "Raise the named parameter.")
@@ -158,6 +159,7 @@ FAILURES: Mapping[str, Row] = MappingProxyType(
         "protocol_error": _request("The MCP server answered with a protocol error.", _MCP),
         "tool_execution_error": _request("A tool of the MCP server failed.", _MCP),
         "http_error": _request("The MCP server answered with an HTTP error.", _MCP),
+        "max_cost_reached": _fatal("The session has cost what `max_cost` allows.", _LIMIT),
         "key_provider_failed": _reconnect("The key provider failed.", _PROVIDER),
         "key_unusable": _fatal("The key provider gave nothing that can be sent as a key.", _PROVIDER),
         # Client secrets and calls.

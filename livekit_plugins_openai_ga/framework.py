@@ -158,6 +158,13 @@ def job_attributes() -> dict[str, str]:
     return {"room_id": job.room.sid, "job_id": job.id}
 
 
+def is_heard(emitter: Any, event: str) -> bool:
+    """Whether anybody listens to events of this name. No release of LiveKit says so; one that keeps its listeners
+    elsewhere is taken to have some."""
+    listeners = getattr(emitter, "_events", None)
+    return not isinstance(listeners, dict) or bool(listeners.get(event))
+
+
 @contextlib.contextmanager
 def fair_retries(stream: stt.RecognizeStream) -> Iterator[None]:
     """Around one attempt of a stream: its failure counts as it does in the newest release.

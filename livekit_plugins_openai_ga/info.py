@@ -87,6 +87,8 @@ class Trail:
     (retries in a row) give what holds now. `log` is the package's logger; its records say which session they are of.
     """
 
+    __slots__ = ("_attempt", "_counters", "_error", "_failure", "_link", "_model", "_opened_at", "log")
+
     def __init__(self, model: Callable[[], str], attempt: Callable[[], int], counters: Counters) -> None:
         self._model = model
         self._attempt = attempt
@@ -175,7 +177,7 @@ class _SessionLog(LogAdapter):
     """The package's logger, with the session's fields in every record."""
 
     def __init__(self, trail: Trail) -> None:
-        super().__init__(logger, {})
+        super().__init__(logger, None)
         self._trail = trail
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:

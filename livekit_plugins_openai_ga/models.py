@@ -10,7 +10,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+
+from .prices import NO_PRICES, Cost, Price, Usage, cost_by
 
 DEFAULT_REALTIME = "gpt-realtime-2.1"
 DEFAULT_INPUT_TRANSCRIPTION = "gpt-transcribe"
@@ -37,21 +38,6 @@ class Stage(enum.Enum):
     CURRENT = "current"
     DEPRECATED = "deprecated"
     SHUT_DOWN = "shut down"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """USD per million tokens, or per minute of audio. None: there is no such price, or it is not known."""
-
-    text_in: float | None = None
-    text_cached: float | None = None
-    text_out: float | None = None
-    audio_in: float | None = None
-    audio_cached: float | None = None
-    audio_out: float | None = None
-    image_in: float | None = None
-    image_cached: float | None = None
-    per_minute: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,46 +72,6 @@ class Model:
     deltas_before_commit: bool = False
     usage: str = ""
     price: Price | None = None
-
-
-class Usage(Protocol):
-    """Counts to price. Cached tokens are part of the input counts, not on top of them."""
-
-    @property
-    def input_text(self) -> int:
-        """Text tokens read, cached ones included."""
-
-    @property
-    def input_audio(self) -> int:
-        """Audio tokens heard, cached ones included."""
-
-    @property
-    def input_image(self) -> int:
-        """Image tokens seen, cached ones included."""
-
-    @property
-    def cached_text(self) -> int:
-        """Those of `input_text` that came from the cache."""
-
-    @property
-    def cached_audio(self) -> int:
-        """Those of `input_audio` that came from the cache."""
-
-    @property
-    def cached_image(self) -> int:
-        """Those of `input_image` that came from the cache."""
-
-    @property
-    def output_text(self) -> int:
-        """Text tokens written."""
-
-    @property
-    def output_audio(self) -> int:
-        """Audio tokens spoken."""
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of audio, for models billed by the minute; otherwise 0."""
 
 
 _LARGE = Price(4.0, 0.40, 24.0, 32.0, 0.40, 64.0, 5.0, 0.50)
@@ -176,7 +122,9 @@ def _beta(model_id: str, replacement: str, *, shutdown: str = _BETA_SHUTDOWN, co
     return _ending_realtime(model_id, shutdown, replacement, stage=Stage.SHUT_DOWN, context=context)
 
 
-def _ending_transcription(model_id: str, takes: frozenset[str], usage: str, context: int | None = 16_000) -> Model:
+def _ending_transcription(
+    model_id: str, takes: frozenset[str], usage: str, context: int | None = 16_000, price: Price | None = None
+) -> Model:
     return Model(
         model_id,
         Use.TRANSCRIPTION,
@@ -187,6 +135,7 @@ def _ending_transcription(model_id: str, takes: frozenset[str], usage: str, cont
         max_output_tokens=None if context is None else 2_000,
         takes=takes,
         usage=usage,
+        price=price,
     )
 
 
@@ -242,11 +191,18 @@ _TABLE = (
         usage="duration",
         price=Price(per_minute=0.0045),
     ),
+    # OpenAI's pages do not agree on what these cost: its page of models says less for audio than its page of prices.
     _ending_transcription("gpt-4o-transcribe", _TOKENS_MODEL_TAKES, "tokens"),
     _ending_transcription("gpt-4o-mini-transcribe", _TOKENS_MODEL_TAKES, "tokens"),
     _ending_transcription("gpt-4o-mini-transcribe-2025-12-15", _TOKENS_MODEL_TAKES, "tokens"),
     _ending_transcription("gpt-4o-transcribe-diarize", frozenset({"turn_detection", "language"}), "tokens"),
-    _ending_transcription("whisper-1", frozenset({"turn_detection", "language", "prompt"}), "duration", context=None),
+    _ending_transcription(
+        "whisper-1",
+        frozenset({"turn_detection", "language", "prompt"}),
+        "duration",
+        context=None,
+        price=Price(per_minute=0.006),
+    ),
     Model(
         "gpt-realtime-translate",
         Use.TRANSLATION,
@@ -276,25 +232,16 @@ def lifecycle_warning(model_id: str) -> str | None:
     return f"Model {model.id} {fate} {model.shutdown}: use {model.replacement} instead."
 
 
-def cost(model_id: str, usage: Usage) -> float | None:
-    """Return what this usage costs, in USD; None when the model or the price of a part of it is unknown."""
+def price_of(model_id: str, prices: Mapping[str, Price] = NO_PRICES) -> Price | None:
+    """The price of this model: the one in `prices` before the table's; None when neither knows it."""
     model = find(model_id)
-    if model is None or model.price is None:
-        return None
-    price = model.price
-    lines: list[tuple[float, float | None]] = [(usage.seconds / 60, price.per_minute)]
-    for total, cached, rate, cached_rate in (
-        (usage.input_text, usage.cached_text, price.text_in, price.text_cached),
-        (usage.input_audio, usage.cached_audio, price.audio_in, price.audio_cached),
-        (usage.input_image, usage.cached_image, price.image_in, price.image_cached),
-        (usage.output_text, 0, price.text_out, None),
-        (usage.output_audio, 0, price.audio_out, None),
-    ):
-        cached = min(cached, total)
-        lines += [((total - cached) / 1e6, rate), (cached / 1e6, cached_rate)]
-    amount = 0.0
-    for quantity, rate in lines:
-        if quantity and rate is None:
-            return None
-        amount += quantity * (rate or 0.0)
-    return amount
+    return prices.get(model_id, None if model is None else model.price)
+
+
+def cost(usage: Usage, model: str | Price | None) -> Cost:
+    """What this usage costs, in USD, part by part; a part that was used and has no price here is None.
+
+    `model`: its id, for the table's price; or a price. None, or an id without a price: nothing is known.
+    """
+    price = price_of(model) if isinstance(model, str) else model
+    return cost_by(price or Price(), usage)

@@ -15,6 +15,8 @@ MAX_TOLD_APART = 200
 class Notices:
     """Counts what the core noticed in one session, and tells `counters` of it."""
 
+    __slots__ = ("_counters", "_log", "counts")
+
     def __init__(self, counters: Counters | None = None, log: Log = logger) -> None:
         self.counts: Counter[str] = Counter()
         self._counters = counters

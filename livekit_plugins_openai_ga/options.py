@@ -6,7 +6,7 @@ session payload that comes out of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -20,9 +20,13 @@ from .formats import AudioFormat
 from .framework import make
 from .images import DEFAULT_IMAGES, Images
 from .log import logger
+from .prices import Price, checked
+from .recording.recorder import Recorder, chosen
+from .recording.recorder import RecorderOption as RecorderOption
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
 from .session_fields import FIELDS, number
 from .session_fields import tool_choice as tool_choice
+from .spending import HEARD, checked_limit, for_transcripts
 from .transport.link import Link
 from .wire import session
 from .wire.endpoint import Endpoint, Service, checked_call_id
@@ -62,6 +66,9 @@ class Options:
     call_id: str = ""
     images: Images = DEFAULT_IMAGES
     read_aloud: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
+    max_cost: float | None = None
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -79,6 +86,9 @@ class Options:
         call_id: str | None = None,
         images: Images = DEFAULT_IMAGES,
         read_aloud: bool = False,
+        prices: Mapping[str, Price] | None = None,
+        max_cost: float | None = None,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Fill in defaults, and check everything that can be checked without a network.
 
@@ -106,11 +116,20 @@ class Options:
         for fallback in fallback_models:
             replace(options, model=fallback)._check_model("fallback_models")
         options = replace(options, fallback_models=tuple(fallback_models), images=images)
-        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud))
+        options = replace(options, read_aloud=session_fields.flag("read_aloud", read_aloud), recorder=chosen(recorder))
         if not options.call_id:
             defaults = {name: f.default for name, f in FIELDS.items() if not isinstance(f.default, NotGiven)}
             options = replace(options, values=defaults)
-        return options.changed(given)
+        options = replace(options.changed(given), prices=checked(prices))
+        return replace(options, max_cost=checked_limit(max_cost, options.prices, options._billed()))
+
+    def _billed(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The models that are billed, and which prices each needs."""
+        speech = ("audio_out",) if self.audio_output else ()
+        for model in (self.model, *self.fallback_models):
+            yield model, (*HEARD, *speech)
+        if transcriber := (self.values.get("input_audio_transcription") or {}).get("model"):
+            yield transcriber, for_transcripts(transcriber, self.prices)
 
     def _of_call(self, call_id: str, fallback_models: Sequence[str], given: Mapping[str, Any]) -> Options:
         """These options for a call, which has its model, and ends when it is over."""

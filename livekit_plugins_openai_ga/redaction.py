@@ -65,9 +65,20 @@ _SECRETS = tuple(
     )
 )
 
+_SIGNS = ("key", "bearer", "sk-", "ek_", "eyj", "token=", "sig=", "@")
+"""Every pattern wants one of these. Most texts have none, and are known by that in a tenth of the time."""
+
 
 def redact(text: str) -> str:
     """Return `text` with everything that looks like a key replaced by `[redacted]`."""
+    folded = text.casefold()
+    for sign in _SIGNS:
+        if sign in folded:
+            return _without_keys(text)
+    return text
+
+
+def _without_keys(text: str) -> str:
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
     return text

@@ -18,7 +18,7 @@ from livekit_plugins_openai_ga import RealtimeModel, azure
 from livekit_plugins_openai_ga.connection import Connection
 from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
-from livekit_plugins_openai_ga.realtime.model import SessionOptions
+from livekit_plugins_openai_ga.realtime.keywords import SessionOptions
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
 RESOURCE = "https://res.openai.azure.com"

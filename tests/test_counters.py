@@ -18,7 +18,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 
-from livekit_plugins_openai_ga import STT, RealtimeModel, RealtimeSession, counters
+from livekit_plugins_openai_ga import STT, Price, RealtimeModel, RealtimeSession, counters, models
 from livekit_plugins_openai_ga.core.effects import ReplyEnded
 from livekit_plugins_openai_ga.core.usage import ReplyUsage, TranscriptionUsage
 from livekit_plugins_openai_ga.counters import PREFIX, TABLE, Counters, code_label
@@ -241,22 +241,36 @@ def test_a_reconnect_that_takes_several_attempts_is_as_long_as_all_of_them(grown
 
 
 def test_tokens_without_details_are_counted_as_other(grown: Grown) -> None:
-    usage = ReplyUsage(input=100, input_text=10, input_audio=60, cached=40, output=30, output_text=5)
-    Counters("realtime", "vague").replied(ReplyEnded("r", "cancelled", "", 5.0, None, 6.0, usage, None))
+    usage = ReplyUsage(input=100, input_text=10, input_audio=60, cached=40, cached_text=8, output=30, output_text=5)
+    session = Counters("realtime", "vague")
+    session.billed(usage, models.cost(usage, "vague"))
+    session.replied(ReplyEnded("r", "cancelled", "", 5.0, None, 6.0, usage, None))
     told = {"input_text": 10, "input_audio": 60, "input_other": 30, "output_text": 5, "output_other": 25}
     assert {name: grown("tokens_total", model="vague", type=name) for name in told} == told
-    assert grown("cached_tokens_total", model="vague") == 40
+    assert grown("cached_tokens_total", model="vague", type="input_text") == 8
+    assert grown("cached_tokens_total", model="vague", type="input_other") == 32
     assert grown("replies_total", model="vague", status="cancelled") == 1
     assert grown("first_output_seconds_count", model="vague") == 0
 
 
 def test_a_transcript_in_a_conversation_is_billed_to_the_model_that_made_it(grown: Grown) -> None:
-    usage = TranscriptionUsage(seconds=2.5, input=20, input_audio=15, output=4)
-    Counters("realtime", "talker").transcribed(usage, "writer")
+    usage = TranscriptionUsage(seconds=2.5, input=20, input_audio=15, output=4).counts
+    Counters("realtime", "talker").billed(usage, models.cost(usage, "writer"), "writer")
     told = {"input_audio": 15, "input_other": 5, "output_text": 4}
     assert {name: grown("tokens_total", model="writer", type=name) for name in told} == told
     assert grown("billed_audio_seconds_total", model="writer") == 2.5
     assert grown("tokens_total", model="talker", type="input_audio") == 0
+
+
+def test_what_is_billed_is_counted_in_usd_by_its_parts_and_what_has_no_price_apart(grown: Grown) -> None:
+    session = Counters("realtime", "priced")
+    usage = ReplyUsage(input_text=1_000_000, cached_text=500_000, output_audio=1_000_000, input_image=10)
+    session.billed(usage, models.cost(usage, Price(text_in=4.0, text_cached=0.5, audio_out=64.0)))
+    told = {"text_in": 2.0, "text_cached": 0.25, "audio_out": 64.0, "image_in": 0.0, "text_out": 0.0}
+    assert {name: grown("cost_usd_total", model="priced", type=name) for name in told} == told
+    assert grown("unpriced_total", model="priced") == 1
+    session.billed(ReplyUsage(), models.cost(ReplyUsage(), None))
+    assert grown("unpriced_total", model="priced") == 1
 
 
 def test_an_ending_that_nobody_knows_has_no_series_of_its_own(grown: Grown) -> None:
@@ -294,8 +308,9 @@ from livekit_plugins_openai_ga.counters import Counters  # before there is a pro
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from livekit_plugins_openai_ga.core.usage import TranscriptionUsage
+from livekit_plugins_openai_ga.core.usage import ReplyUsage
 from livekit_plugins_openai_ga.errors import from_close
+from livekit_plugins_openai_ga.models import cost
 
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider([reader]))
@@ -305,7 +320,8 @@ first.connected()
 first.failed(from_close(1011, ""), "reconnect")
 first.lost()
 first.ready()
-first.transcribed(TranscriptionUsage(seconds=2.5), "writer")
+usage = ReplyUsage(seconds=30.0)
+first.billed(usage, cost(usage, "gpt-live-transcribe"), "writer")
 second.closed()
 told = {}
 for resource in reader.get_metrics_data().resource_metrics:
@@ -328,7 +344,8 @@ def test_opentelemetry_is_told_the_same_under_livekits_prefix() -> None:
         "lk.openai_ga.connections": ["", 1, session],
         "lk.openai_ga.failures": ["", 1, {**session, "outcome": "reconnect", "code": "close_1011"}],
         "lk.openai_ga.reconnect": ["s", 1, session],
-        "lk.openai_ga.billed_audio": ["s", 2.5, {**of, "model_name": "writer"}],
+        "lk.openai_ga.billed_audio": ["s", 30.0, {**of, "model_name": "writer"}],
+        "lk.openai_ga.cost": ["USD", 0.0085, {**of, "model_name": "writer", "type": "minutes"}],
     }
 
 

@@ -27,6 +27,8 @@ SDK_TRANSCRIPTION = literals(AudioTranscription.model_fields["model"].annotation
 
 @dataclass(frozen=True)
 class Counts:
+    input: int = 0
+    output: int = 0
     input_text: int = 0
     input_audio: int = 0
     input_image: int = 0
@@ -158,7 +160,7 @@ MILLION = 1_000_000
     ],
 )
 def test_cost(model_id: str, usage: Counts, usd: float) -> None:
-    assert models.cost(model_id, usage) == pytest.approx(usd)
+    assert models.cost(usage, model_id).total == pytest.approx(usd)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_cost(model_id: str, usage: Counts, usd: float) -> None:
     ],
 )
 def test_cost_is_none_rather_than_too_small(model_id: str, usage: Counts) -> None:
-    assert models.cost(model_id, usage) is None
+    assert models.cost(usage, model_id).total is None
 
 
 def test_prices_carry_their_date() -> None:

@@ -7,6 +7,7 @@ of the process, per session and second, without what the microphones take by the
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from benchmarks.figures import Figure, Row, Subject
 
@@ -15,13 +16,17 @@ RATE, FRAME_MS = 24000, 50
 
 
 async def measure(subject: Subject) -> dict[str, float]:
+    return {"cpu": await in_both_directions(subject, subject.count(SESSIONS))}
+
+
+async def in_both_directions(subject: Subject, sessions: int, **options: Any) -> float:
+    """CPU ms per session and second. `options`: of the model."""
     from benchmarks.listeners import Listener, cpu_of
     from benchmarks.microphones import Microphones, alone
 
-    sessions = subject.count(SESSIONS)
     floor = await alone(subject, sessions, rate=RATE, frame_ms=FRAME_MS)
     await subject.server.behave(reply_s=subject.seconds + 60)
-    model = subject.model(turn_detection=None)
+    model = subject.model(turn_detection=None, **options)
     listeners, reading = [], []
     for number in range(sessions):
         listeners.append(Listener(model.session()))
@@ -36,7 +41,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     for call in calls:
         await call.aclose()
     await asyncio.gather(*reading)
-    return {"cpu": (cpu - floor) / sessions * 1000}
+    return (cpu - floor) / sessions * 1000
 
 
 CPU = "ms per session and second"

@@ -49,6 +49,8 @@ _TOO_MANY = Failure(
 class Answers:
     """Owns `Replies` and `Output`. `event_id` makes ids of a kind; `bytes_per_ms` and `audible` as in `Output`."""
 
+    __slots__ = ("_billed", "_event_id", "_history", "_setup", "output", "replies")
+
     def __init__(
         self,
         setup: Setup,
@@ -63,6 +65,7 @@ class Answers:
         self._setup = setup
         self._history = history
         self._event_id = event_id
+        self._billed = ""  # the response that ended last
 
     def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False, played: bool = False) -> Effects:
         """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation.
@@ -288,14 +291,15 @@ class Answers:
             failure = failure_of(error)
         # After a fast interruption a reply can end that never began.
         reply = self.replies.done(event.response.id)
-        if failure is not None and reply is not None and (again := self._once_more(reply, failure)):
-            return [*again, *self.release()]
-        effects: Effects = []
+        usage = reply_usage(event.response.usage)
+        told_twice, self._billed = self._billed == event.response.id, event.response.id
+        effects: Effects = [] if usage is None or told_twice else [fx.ReplyBilled(usage)]
+        if failure is not None and reply is not None and (again := self._once_more(reply, failure, usage)):
+            return [*effects, *again, *self.release()]
         if reply is not None:
             status = event.response.status or "completed"
-            usage = reply_usage(event.response.usage)
             if status == "completed" and (more := self._more(reply, usage)) is not None:
-                return [*self.output.close(reply, whole=True), *self._held(more)]
+                return [*effects, *self.output.close(reply, whole=True), *self._held(more)]
             effects += self.output.end(reply, status, details.reason, now, usage=usage, failure=failure)
             effects += [] if status == "completed" else self._unsay(reply)
         if failure is not None:
@@ -358,13 +362,14 @@ class Answers:
             effects += self._over(self.replies.give_up(key), "completed", now)
         return effects
 
-    def _once_more(self, reply: Reply, failure: Failure) -> Effects:
+    def _once_more(self, reply: Reply, failure: Failure, usage: ReplyUsage | None) -> Effects:
         """Ask again for a reply that the server could not make just now; nothing when that must not be."""
         if failure.kind is not Kind.REPLY_FAILED or (failure.retry_after or 0.0) > LONGEST_REST_S:
             return []
         request = self.replies.again(reply, self._owed)
         if request is None:
             return []
+        request.spent = total(request.spent, usage)
         self.replies.rest(request)
         delay = max(RETRY_DELAYS_S[request.again - 1], failure.retry_after or 0.0)
         return [*self._unsay(reply), fx.ReplyAgain(request.key, failure.sentence(), delay)]

@@ -6,13 +6,12 @@ goes on while our connection is down, and has all of the conversation when the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from ..errors import Failure
 from ..wire import client_events
 from ..wire import server_events as ev
+from ..wire.session import Payload
 from . import effects as fx
 from .conversation import Conversation
 from .effects import Effects
@@ -27,7 +26,7 @@ class CallConversation(Conversation):
     ended is told when it is played.
     """
 
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
+    def __init__(self, wanted: Payload) -> None:
         super().__init__(wanted, resume_replies=False, in_call=True)
         self._heard: str | None = None  # the response that is played
         self._shown: str | None = None  # the id under which it is told

@@ -12,9 +12,7 @@ its way, and what is wanted beyond it as the second.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import Failure
 from ..wire import session
@@ -41,8 +39,10 @@ class Update:
 class Config:
     """One owner for the configuration. Payloads are treated as frozen."""
 
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self.wanted: session.Payload = dict(wanted)
+    __slots__ = ("_flying", "_proven", "_waiting", "complete", "confirmed", "held", "voice_fixed", "wanted")
+
+    def __init__(self, wanted: session.Payload) -> None:
+        self.wanted = wanted
         self.confirmed: session.Payload | None = None
         self.complete = False  # the server confirmed the whole configuration on this connection
         self.voice_fixed = False
@@ -66,9 +66,9 @@ class Config:
             base = session.merge(base, update.change)
         return base
 
-    def want(self, wanted: Mapping[str, Any]) -> None:
+    def want(self, wanted: session.Payload) -> None:
         """Ask for another configuration; `next_update` says what to send for it."""
-        self.wanted = dict(wanted)
+        self.wanted = wanted
 
     def wait(self, key: str) -> None:
         """Remember a request that is done when the next connection is configured."""
@@ -83,7 +83,7 @@ class Config:
         self.complete = self.voice_fixed = False
         self.held = {}
         self._flying.clear()
-        everything = Update(event_id, dict(self.wanted), tuple(keys), whole=True)
+        everything = Update(event_id, self.wanted, tuple(keys), whole=True)
         if told is None:
             return self._fly(everything)
         rest = session.difference(told, self.wanted)
@@ -94,7 +94,7 @@ class Config:
     def anew(self, refused: Update, event_id: str) -> Update:
         """What was told ahead was refused: everything is sent as on any other connection, and that is the whole."""
         self._flying = [replace(update, whole=False) for update in self._flying]
-        return self._fly(Update(event_id, dict(self.wanted), refused.keys, whole=True))
+        return self._fly(Update(event_id, self.wanted, refused.keys, whole=True))
 
     def _fly(self, update: Update) -> Update:
         self._flying.append(update)

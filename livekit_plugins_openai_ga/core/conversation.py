@@ -18,7 +18,7 @@ from ..errors import Failure, Kind
 from ..wire import client_events
 from ..wire import server_events as ev
 from ..wire.items import Item
-from ..wire.session import BYTES_PER_MS
+from ..wire.session import BYTES_PER_MS, Payload
 from . import answers, output, passing, server_tools
 from . import effects as fx
 from .answers import Answers
@@ -43,7 +43,7 @@ class Conversation:
 
     def __init__(
         self,
-        wanted: Mapping[str, Any],
+        wanted: Payload,
         *,
         resume_replies: bool = True,
         in_call: bool = False,
@@ -51,19 +51,16 @@ class Conversation:
         spoken_per_ms: int = BYTES_PER_MS,
     ) -> None:
         self._resume_replies = resume_replies
-        self.setup = Setup(wanted, self._event_id)
+        event_id = self._event_id  # bound once for all
+        self.setup = Setup(wanted, event_id)
         self.config = self.setup.config
         self.spoken = Spoken(bytes_per_ms=heard_per_ms)
         self.history = History(self.spoken.of, stays=in_call)
         self.mirror = self.history.mirror
-        self.answers = Answers(
-            self.setup, self.history, self._event_id, bytes_per_ms=spoken_per_ms, audible=not in_call
-        )
-        self.cuts = Cuts(self.history, self.answers.output, self._event_id)
+        self.answers = Answers(self.setup, self.history, event_id, bytes_per_ms=spoken_per_ms, audible=not in_call)
+        self.cuts = Cuts(self.history, self.answers.output, event_id)
         self.turns = Turns()
-        self.server_tools = ServerTools(
-            self.answers, self.history, self._event_id, lambda: self.turns.speaking, stays=in_call
-        )
+        self.server_tools = ServerTools(self.answers, self.history, event_id, self.turns, stays=in_call)
         self._serial = 0
 
     # -- what happens on the wire -------------------------------------------------------------------------------
@@ -128,7 +125,7 @@ class Conversation:
         """Whether the server detects turns."""
         return self._turn_detection is not None
 
-    def configure(self, wanted: Mapping[str, Any], key: str | None = None) -> Effects:
+    def configure(self, wanted: Payload, key: str | None = None) -> Effects:
         """Change the configuration; the request `key` is settled when the server answers."""
         return self.setup.configure(wanted, key)
 

@@ -33,6 +33,8 @@ class _Cut:
 class Cuts:
     """Cuts of assistant messages. `event_id` makes ids of a kind."""
 
+    __slots__ = ("_event_id", "_history", "_mirror", "_output", "_sent")
+
     def __init__(self, history: History, output: Output, event_id: Callable[[str], str]) -> None:
         self._history = history
         self._mirror = history.mirror

@@ -339,6 +339,16 @@ class FunctionCalled(Effect):
 
 
 @value
+class ReplyBilled(Effect):
+    """What the server made for a reply is billed: also what nobody heard, because it failed, or was given up.
+
+    Comes once per `response.done` that says what was used, before the reply's end is told.
+    """
+
+    usage: ReplyUsage
+
+
+@value
 class ReplyEnded(Effect):
     """A reply is over, whatever way. Comes exactly once per `ReplyStarted`.
 

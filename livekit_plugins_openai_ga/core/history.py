@@ -27,13 +27,14 @@ _SHOWN = frozenset({"message", "function_call", "function_call_output", "mcp_cal
 """Other items are the server's own (lists and approvals of MCP tools); whoever syncs never heard of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Sent:
     """A change on its way, and the key of the request it belongs to.
 
     Attributes:
         appended: an item that is to come last, whatever is in front of it.
         again: it was refused before, with the item that it was anchored to.
+        gone: a creation whose item was deleted before the server came to tell of it.
     """
 
     event_id: str
@@ -41,6 +42,7 @@ class _Sent:
     key: str
     appended: bool = False
     again: bool = False
+    gone: bool = False
 
 
 def _is_lost_if_deleted(record: Record) -> bool:
@@ -89,6 +91,8 @@ class History:
     others, too.
     """
 
+    __slots__ = ("_audio_of", "_calls", "_frame", "_open", "_sent", "_serial", "_stays", "_waits", "mirror")
+
     def __init__(self, audio_of: Callable[[str], str | None] = lambda item_id: None, *, stays: bool = False) -> None:
         self._audio_of = audio_of
         self._stays = stays
@@ -97,7 +101,6 @@ class History:
         self._sent: dict[str, _Sent] = {}  # by event id
         self._open: dict[str, list[_Sent]] = {}  # the same by item, in the order in which the server answers
         self._waits: dict[str, int] = {}  # request key -> changes not answered yet
-        self._gone: set[str] = set()  # creations whose items were deleted before the server came to tell of them
         self._frame: str | None = None  # the newest frame of video
         self._calls: dict[str, None] = {}  # calls of MCP servers' tools, or what stands for them, oldest first
 
@@ -106,7 +109,6 @@ class History:
         if self._stays:
             return self._resumed()
         keys = {sent.change.item_id: sent.key for sent in self._sent.values()}
-        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
@@ -124,7 +126,6 @@ class History:
 
     def _resumed(self) -> Effects:
         unanswered = list(self._sent.values())
-        self._gone.clear()
         self._sent.clear()
         self._open.clear()
         self._waits = dict.fromkeys(self._waits, 0)
@@ -184,8 +185,7 @@ class History:
         """An item of ours was acknowledged, or the server made one."""
         item = event.item
         sent = self._answered(item.id, created=True)
-        if sent is not None and sent.event_id in self._gone:
-            self._gone.discard(sent.event_id)
+        if sent is not None and sent.gone:
             self.mirror.refused(sent.change)
             return self._settle(sent)
         known = self.mirror.get(item.id)
@@ -208,7 +208,8 @@ class History:
         before = list(self._open.get(item_id, ()))
         sent = self._answered(item_id, created=False)
         if sent is not None:
-            self._gone.update(s.event_id for s in before[: before.index(sent)] if s.change.value is not None)
+            for earlier in before[: before.index(sent)]:
+                earlier.gone = earlier.change.value is not None
         self.mirror.removed(item_id, sent.change if sent is not None else None)
         return self._settle(sent)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,7 +23,7 @@ from ..errors import Kind
 from ..wire import server_events as ev
 from ..wire import translation
 from ..wire.codec import b64decode
-from ..wire.session import BYTES_PER_MS
+from ..wire.session import BYTES_PER_MS, Payload
 from ..wire.translation import ENGINE_FRAME_MS
 from ..wire.values import value
 from . import effects as fx
@@ -108,15 +107,13 @@ class _Told:
 class Interpreting:
     """One translation. `wanted` is the first `session` payload; `skip_silence` keeps translated speech in step."""
 
-    def __init__(
-        self, wanted: Mapping[str, Any], *, place: Callable[[float], float], skip_silence: bool = True
-    ) -> None:
+    def __init__(self, wanted: Payload, *, place: Callable[[float], float], skip_silence: bool = True) -> None:
         self.setup = Setup(wanted, self._event_id)
         self._place = place
         self._skip_silence = skip_silence
         self._serial = 0
         self._put_ms = 0.0
-        self._loud: deque[float] = deque()  # where steps with speech begin that the model has not reached
+        self._loud: list[float] = []  # where steps with speech begin that the model has not reached
         self._heard_ms = -math.inf  # where the last speech ends that it has reached
         self._spoke_ms = -math.inf  # where it was when it last said anything
         self._reached_ms = 0.0  # how far it is
@@ -162,7 +159,7 @@ class Interpreting:
         self._closing = False
         return self.setup.opened(told)
 
-    def configure(self, wanted: Mapping[str, Any], key: str) -> Effects:
+    def configure(self, wanted: Payload, key: str) -> Effects:
         """Change the configuration; `key` is settled when the server answers. Nothing may be sent behind a close, so
         then it waits for the next connection."""
         if self._closing:
@@ -254,7 +251,7 @@ class Interpreting:
         """Source audio that the next connection need not hear again."""
         self._reached_ms = self._place(self._engine_ms)
         while self._loud and self._loud[0] < self._reached_ms:
-            self._heard_ms = max(self._heard_ms, self._loud.popleft() + ENGINE_FRAME_MS)
+            self._heard_ms = max(self._heard_ms, self._loud.pop(0) + ENGINE_FRAME_MS)
         taken = self._engine_ms - WARM_UP_MS
         if taken < self._taken_ms + ENGINE_FRAME_MS:
             return []

@@ -63,6 +63,8 @@ class Mirror(Generic[T]):
     own while changes were on their way, which arranges everything anew.
     """
 
+    __slots__ = ("_hidden", "_identify", "_open", "_order", "_row", "_server", "_stale", "_steps", "_values")
+
     def __init__(self, identify: Callable[[T], str]) -> None:
         self._identify = identify
         self._values: dict[str, T] = {}

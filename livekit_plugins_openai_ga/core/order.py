@@ -23,7 +23,7 @@ class Order:
     def __init__(self) -> None:
         self._next: dict[str | None, str | None] = {}
         self._before: dict[str | None, str | None] = {}
-        self._ids: list[str] | None = []  # None: something has changed but the end
+        self._ids: list[str] | None = None  # made when asked for, and anew when something has changed but the end
 
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._next

@@ -36,6 +36,8 @@ class Output:
     transcript does not wait for it.
     """
 
+    __slots__ = ("_audible", "_bytes_per_ms", "_mirror", "_replies")
+
     def __init__(self, replies: Replies, mirror: Mirror[Record], *, bytes_per_ms: int, audible: bool = True) -> None:
         self._replies = replies
         self._mirror = mirror

@@ -16,12 +16,17 @@ STEP_S = ENGINE_FRAME_MS / 1000
 PATIENCE_S = 0.5
 """A source that sent nothing for this long is silent. Less would cut words of one whose frames come unevenly."""
 
+_SILENCE = bytes(ENGINE_FRAME_BYTES)
+"""One for all: what is sent is kept for a reconnect, and a source that is muted sends nothing else."""
+
 STALL_S = 0.1
 """Who held the clock up held the frames up, too: so much later they are there."""
 
 
 class Pacing:
     """Holds less than one step of audio. Every chunk that comes out is one step long: 9,600 bytes."""
+
+    __slots__ = ("_held", "_stalled", "due")
 
     def __init__(self) -> None:
         self._held = b""
@@ -58,7 +63,7 @@ class Pacing:
             steps = self.push(rest, now)
             self.due = now + STALL_S
             return steps
-        steps = self.flush(rest) or [bytes(ENGINE_FRAME_BYTES)]
+        steps = self.flush(rest) or [_SILENCE]
         self.due = now + STEP_S - (late if late < STEP_S else 0.0)
         return steps
 

@@ -45,6 +45,7 @@ class Request:
         calls: of server-side tools, which have to end before it goes on.
         again: how often it was asked for again.
         left: it has left on this connection.
+        given_up: it was sent, and is not wanted any more.
     """
 
     key: str
@@ -59,6 +60,7 @@ class Request:
     calls: set[str] = field(default_factory=set)
     again: int = 0
     left: bool = False
+    given_up: bool = False
 
     @property
     def in_room(self) -> bool:
@@ -142,18 +144,24 @@ class Reply:
 class Replies:
     """Every reply from request to end."""
 
+    __slots__ = ("_blocked", "_let_go", "_live", "_queued", "_resting", "_sent", "owed_since")
+
     def __init__(self) -> None:
         self.owed_since: float | None = None  # the server ended a turn of the user then, and answers it by itself
         self._queued: list[Request] = []
         self._resting: dict[str, Request] = {}  # until the server has recovered
         self._sent: dict[str, Request] = {}
-        self._given_up: set[str] = set()  # sent, and not wanted any more
         self._live: dict[str, Reply] = {}
         self._blocked = False  # the server says that a reply is active which we do not know of
-        self._let_go: set[str] = set()  # calls of server-side tools whose replies were stopped
+        self._let_go: dict[str, None] = {}  # calls of server-side tools whose replies were stopped
 
     def __iter__(self) -> Iterator[Reply]:
         return iter(list(self._live.values()))
+
+    @property
+    def _wanted(self) -> list[Request]:
+        """Those on their way that somebody waits for."""
+        return [request for request in self._sent.values() if not request.given_up]
 
     def owes(self, now: float) -> bool:
         """Whether the server has to begin a reply by itself."""
@@ -185,7 +193,7 @@ class Replies:
         return not (
             self._blocked
             or any(not (reply.aside or reply.over) for reply in self._live.values())
-            or any(not request.aside for key, request in self._sent.items() if key not in self._given_up)
+            or any(not (request.aside or request.given_up) for request in self._sent.values())
         )
 
     def cancelled_by(self, event_id: str | None) -> Reply | None:
@@ -213,7 +221,7 @@ class Replies:
     def left(self, key: str) -> bool:
         """An event with this id leaves; returns whether it is a request that somebody wants."""
         request = self._sent.get(key)
-        if request is None or key in self._given_up:
+        if request is None or request.given_up:
             return False
         request.left = True
         return True
@@ -225,21 +233,19 @@ class Replies:
                 self._queued.remove(request)
                 self._blocked = False  # should the server be wrong about its active reply, the next request finds out
                 return request
-        if key in self._sent:
+        if (sent := self._sent.get(key)) is not None:
             # Cancelling before response.created is a no-op, and the reply is made all the same (livekit/agents#6244).
-            self._given_up.add(key)
-            return self._sent[key]
+            sent.given_up = True
+            return sent
         return self._resting.pop(key, None)
 
     def withdrawn(self, key: str) -> None:
         """A request that was given up never left: the server will say nothing of it."""
-        self._given_up.discard(key)
         self._sent.pop(key, None)
 
     def pending(self, which: Callable[[Request], bool]) -> list[str]:
         """The keys of the requests that did not begin, and are wanted."""
-        sent = (request for key, request in self._sent.items() if key not in self._given_up)
-        return [request.key for request in (*sent, *self._resting.values(), *self._queued) if which(request)]
+        return [request.key for request in (*self._wanted, *self._resting.values(), *self._queued) if which(request)]
 
     def nameless(self) -> str | None:
         """The request that an answer without a name is for: gateways can lose `metadata` and event ids.
@@ -260,19 +266,16 @@ class Replies:
             request,
             request.aside if request is not None else aside,
             request.began_at if request is not None and request.shown_as is not None else now,
-            discarded=key is not None and key in self._given_up,
+            discarded=request is not None and request.given_up,
             first_output_at=request.first_output_at if request is not None else None,
         )
-        self._given_up.discard(key or "")
         self._live[response_id] = reply
         return reply
 
     def refused(self, key: str, *, busy: bool) -> Request | None:
         """The server refused a request. With `busy` it waits for its turn again; else it is over, and returned."""
         request = self._sent.pop(key, None)
-        wanted = key not in self._given_up
-        self._given_up.discard(key)
-        if request is None or not wanted:
+        if request is None or request.given_up:
             return None
         if busy:
             self._blocked = True
@@ -289,7 +292,7 @@ class Replies:
         self._blocked = False
         reply = self._live.pop(response_id, None)
         if reply is not None and reply.cancel_id is not None:
-            self._let_go |= reply.served
+            self._let_go |= dict.fromkeys(reply.served)
         return reply
 
     # -- asking again --------------------------------------------------------------------------------------------
@@ -325,14 +328,14 @@ class Replies:
     def let_go(self, key: str) -> None:
         """The request `key` was stopped: nobody is to speak of the calls that it waits for when they end."""
         if (request := self._resting.get(key)) is not None:
-            self._let_go |= request.calls
+            self._let_go |= dict.fromkeys(request.calls)
 
     def call_ended(self, item_id: str) -> Request | bool:
         """A call of a server-side tool ended: returns the request that waited for it and no other; else whether it
         needs no reply of its own, because one that is live or held answers it, or nobody is to.
         """
         if item_id in self._let_go:
-            self._let_go.discard(item_id)
+            del self._let_go[item_id]
             return True
         for reply in self:
             if item_id in reply.served:
@@ -349,19 +352,15 @@ class Replies:
         self._live.clear()
         self._let_go.clear()
         self._blocked, self.owed_since = False, None
-        sent = [request for key, request in self._sent.items() if key not in self._given_up]
-        for request in reversed([*begun, *sent]):
+        for request in reversed([*begun, *self._wanted]):
             request.left = False
             self._queued.insert(0, request)
         self._sent.clear()
-        self._given_up.clear()
 
     def abandon(self) -> list[Request]:
         """The session is over; returns the requests that will never be answered."""
-        requests = [r for key, r in self._sent.items() if key not in self._given_up]
-        requests += [*self._resting.values(), *self._queued]
+        requests = [*self._wanted, *self._resting.values(), *self._queued]
         self._queued.clear()
         self._resting.clear()
         self._sent.clear()
-        self._given_up.clear()
         return requests

@@ -6,7 +6,6 @@ is waited for, for a bounded time; those behind it are held back until it has en
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from .. import errors
@@ -93,9 +92,11 @@ class Segment:
 class Segments:
     """The segments of one connection that have not ended. Every method may be called with any id, in any order."""
 
+    __slots__ = ("_open", "_order", "_over", "_released_at", "_told_at", "_unbilled", "told_ms", "until_ms")
+
     def __init__(self) -> None:
         self._open: dict[str, Segment] = {}
-        self._order: deque[str] = deque()  # committed ones, oldest first
+        self._order: list[str] = []  # committed ones, oldest first
         self._over: dict[str, None] = {}  # the newest of those that have ended
         self._unbilled: set[str] = set()  # given up; the server may still say what they cost
         self.told_ms = 0.0  # up to here the stream's audio has its text
@@ -232,7 +233,7 @@ class Segments:
     def _release(self, now: float) -> Effects:
         effects: Effects = []
         while self._order and (ending := self._open[self._order[0]].ending) is not None:
-            segment = self._open.pop(self._order.popleft())
+            segment = self._open.pop(self._order.pop(0))
             self._over[segment.item_id] = None
             if len(self._over) > REMEMBERED:
                 del self._over[next(iter(self._over))]

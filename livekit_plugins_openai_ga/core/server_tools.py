@@ -17,20 +17,23 @@ from . import effects as fx
 from .answers import Answers
 from .effects import Effects
 from .history import History
+from .turns import Turns
 
 
 class ServerTools:
-    """Lists, approvals and calls of one connection. `speaking` says whether the user is; `event_id` makes ids.
+    """Lists, approvals and calls of one connection. `event_id` makes ids.
 
     `stays`: the server's session goes on when the connection goes, and so do the approvals it waits for.
     """
+
+    __slots__ = ("_answers", "_approvals", "_event_id", "_history", "_labels", "_running", "_stays", "_turns")
 
     def __init__(
         self,
         answers: Answers,
         history: History,
         event_id: Callable[[str], str],
-        speaking: Callable[[], bool],
+        turns: Turns,
         *,
         stays: bool = False,
     ) -> None:
@@ -38,11 +41,10 @@ class ServerTools:
         self._answers = answers
         self._history = history
         self._event_id = event_id
-        self._speaking = speaking
+        self._turns = turns
         self._labels: dict[str, str] = {}  # of lists, by item
         self._running: dict[str, Item] = {}  # calls that have not ended
-        self._approvals: dict[str, Item] = {}  # requests that nobody has answered
-        self._told: set[str] = set()  # requests that were raised
+        self._approvals: dict[str, bool] = {}  # requests that were raised, and whether nobody has answered yet
 
     @property
     def running(self) -> bool:
@@ -52,7 +54,7 @@ class ServerTools:
     @property
     def busy(self) -> bool:
         """Whether a call runs, or waits for an approval."""
-        return bool(self._running or self._approvals)
+        return bool(self._running) or any(self._approvals.values())
 
     def closed(self) -> None:
         """The connection is gone: nobody tells how what was on its way has ended."""
@@ -64,15 +66,15 @@ class ServerTools:
     def abandon(self) -> None:
         """The server's session is over, and with it what it waits for."""
         self._approvals.clear()
-        self._told.clear()
 
     def answer(self, request_id: str, *, approve: bool, reason: str | None) -> Effects | None:
         """Approve or deny a call. None when it waits no more: it was answered, or its connection has gone.
 
         A denied call will not run, so the model is asked to go on without it.
         """
-        if self._approvals.pop(request_id, None) is None:
+        if not self._approvals.get(request_id):
             return None
+        self._approvals[request_id] = False
         event_id = self._event_id("approval")
         item = {"id": event_id, "type": "mcp_approval_response", "approval_request_id": request_id, "approve": approve}
         if reason is not None:
@@ -112,10 +114,9 @@ class ServerTools:
         return [fx.Report(errors.from_server_error("mcp_list_tools_failed", None, told))]
 
     def _asked(self, item: Item, now: float) -> Effects:
-        if item.id in self._told:
+        if item.id in self._approvals:
             return []
-        self._told.add(item.id)
-        self._approvals[item.id] = item
+        self._approvals[item.id] = True
         return [*self._answers.asked(now), fx.ApprovalRequested(item)]
 
     def _ended(self, item_id: str) -> Effects:
@@ -124,7 +125,7 @@ class ServerTools:
         if told is not None:
             return told
         # A reply of its own; one that the server makes to what the user is saying serves as well.
-        return self._answers.go_on() if known is not None and not self._speaking() else []
+        return self._answers.go_on() if known is not None and not self._turns.speaking else []
 
     def _call_completed(self, event: ev.McpCallCompleted, now: float) -> Effects:
         return self._ended(event.item_id)

@@ -7,9 +7,8 @@ it).
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from .. import errors
 from ..errors import Failure, Kind
@@ -42,7 +41,9 @@ def failure_of(detail: ev.ErrorDetail) -> Failure:
 class Setup:
     """Owns the phase and the configuration. `wanted` is the first `session` payload; `event_id` makes ids of a kind."""
 
-    def __init__(self, wanted: Mapping[str, Any], event_id: Callable[[str], str]) -> None:
+    __slots__ = ("_event_id", "_was_ready", "config", "phase")
+
+    def __init__(self, wanted: session.Payload, event_id: Callable[[str], str]) -> None:
         self.config = Config(wanted)
         self.phase = Phase.CLOSED
         self._event_id = event_id
@@ -56,7 +57,8 @@ class Setup:
     def _send(self, update: Update | None) -> Effects:
         if update is None:
             return []
-        return [fx.Send(client_events.session_update(update.change, event_id=update.event_id))]
+        # A copy: whoever listens to client events may change what it is shown.
+        return [fx.Send(client_events.session_update(dict(update.change), event_id=update.event_id))]
 
     def _send_what_is_missing(self, key: str | None = None) -> Effects:
         held = self.config.held
@@ -71,7 +73,7 @@ class Setup:
         """The connection is gone."""
         self.phase = Phase.CLOSED
 
-    def configure(self, wanted: Mapping[str, Any], key: str | None = None) -> Effects:
+    def configure(self, wanted: session.Payload, key: str | None = None) -> Effects:
         """Change the configuration; the request `key` is settled when the server answers."""
         self.config.want(wanted)
         if self.phase is Phase.CLOSED:

@@ -37,6 +37,8 @@ def confidence(logprobs: Sequence[Mapping[str, Any]] | None) -> float | None:
 class Turns:
     """The turns whose transcript is not final yet, by item id."""
 
+    __slots__ = ("_ending", "_final", "_open", "_speaking")
+
     def __init__(self) -> None:
         self._open: dict[str, Turn] = {}
         self._final: dict[str, set[int]] = {}  # the parts that have their text, by item

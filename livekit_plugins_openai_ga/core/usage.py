@@ -42,6 +42,20 @@ class TranscriptionUsage:
     input: int = 0
     input_audio: int = 0
     output: int = 0
+    input_text: int = 0
+
+    @property
+    def counts(self) -> ReplyUsage:
+        """The same as counts of tokens by kind. What it writes is text."""
+        return ReplyUsage(
+            total=self.total,
+            input=self.input,
+            output=self.output,
+            input_text=self.input_text,
+            input_audio=self.input_audio,
+            output_text=self.output,
+            seconds=self.seconds,
+        )
 
 
 def _object(payload: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
@@ -94,4 +108,5 @@ def transcription_usage(payload: Mapping[str, Any] | None) -> TranscriptionUsage
         input=_count(payload, "input_tokens"),
         input_audio=_count(_object(payload, "input_token_details"), "audio_tokens"),
         output=_count(payload, "output_tokens"),
+        input_text=_count(_object(payload, "input_token_details"), "text_tokens"),
     )

@@ -23,6 +23,7 @@ from livekit.agents import APIError, stt
 from .. import models
 from ..connection import Connection
 from ..core.usage import ReplyUsage
+from ..recording import Recorder
 from ..stt import STT
 from .display import clean
 from .sound_in import AudioFile, Microphone, SoundIn
@@ -52,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     forms.add_argument("--json", dest="form", action="store_const", const="json", help="JSON Lines, partials included")
     forms.add_argument("--srt", dest="form", action="store_const", const="srt", help="SubRip subtitles")
     forms.add_argument("--vtt", dest="form", action="store_const", const="vtt", help="WebVTT subtitles")
+    parser.add_argument("--record", metavar="DIR", help="write every event that comes and leaves to a file in there")
+    parser.add_argument("--audio", action="store_true", help="with --record: the audio, too, not only its length")
+    parser.add_argument("--redact", action="store_true", help="with --record: no text that anybody said or wrote")
     parser.add_argument("--out", metavar="FILE", help="write there; a terminal still shows the words as they come")
 
 
@@ -146,7 +150,7 @@ class Session:
         model = models.find(self._model)
         if model is None or model.usage != "duration":
             return None
-        return models.cost(self._model, ReplyUsage(seconds=usage.audio_duration))
+        return models.cost(ReplyUsage(seconds=usage.audio_duration), self._model).total
 
     def _cost(self) -> str:
         known = [price for price in self._billed if price is not None]
@@ -176,7 +180,17 @@ async def _listen(options: argparse.Namespace) -> int:
 def _recognizer(options: argparse.Namespace) -> STT:
     given = {"model": options.model, "base_url": options.base_url, "prompt": options.prompt}
     given |= {"keywords": options.keyword, "language": options.language, "detect_language": not options.language}
+    given["recorder"] = _recorder(options)
     return STT(**{name: value for name, value in given.items() if value})
+
+
+def _recorder(options: argparse.Namespace) -> Recorder | None:
+    if options.record is not None:
+        return Recorder(options.record, audio=options.audio, redact=options.redact)
+    for name in ("audio", "redact"):
+        if getattr(options, name):
+            raise ValueError(f"--{name} says what --record writes: name a folder with --record, too.")
+    return None
 
 
 async def _until_interrupted(recognizer: STT, source: SoundIn, session: Session, *, finish: bool) -> int:

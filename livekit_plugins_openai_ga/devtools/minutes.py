@@ -97,11 +97,11 @@ class Minutes:
         tokens = {
             "audio in": usage.input_audio,
             "text in": usage.input_text,
-            "of these cached": usage.cached_audio + usage.cached_text,
+            "of these cached": usage.cached_audio + usage.cached_text + usage.cached_image,
             "audio out": usage.output_audio,
             "text out": usage.output_text,
         }
-        self.timeline.usage({} if usage.seconds else tokens, models.cost(model, usage))
+        self.timeline.usage({} if usage.seconds else tokens, models.cost(usage, model).total)
 
     def close(self) -> None:
         """The call is over: write down what could only be known now."""
@@ -178,9 +178,7 @@ class SessionReader:
     def _billed(self, metrics: RealtimeModelMetrics | STTMetrics) -> None:
         model = (metrics.metadata.model_name if metrics.metadata else None) or ""
         if isinstance(metrics, STTMetrics):
-            by_token = metrics.total_tokens > 0  # no price is known for those
-            seconds = ReplyUsage(seconds=metrics.audio_duration)
-            self._minutes.timeline.usage({}, None if by_token else models.cost(model, seconds))
+            self._minutes.timeline.usage({}, models.cost(_transcribed(metrics), model).total)
         elif metrics.request_id:  # LiveKit reports each new connection as metrics without a response
             self._minutes.billed(model, _usage(metrics))
 
@@ -202,6 +200,17 @@ def _usage(metrics: RealtimeModelMetrics) -> ReplyUsage:
         cached_image=cached.image_tokens,
         output_text=made.text_tokens,
         output_audio=made.audio_tokens,
+    )
+
+
+def _transcribed(metrics: STTMetrics) -> ReplyUsage:
+    """What was billed by its length has no tokens."""
+    return ReplyUsage(
+        input=metrics.input_tokens,
+        output=metrics.output_tokens,
+        input_audio=getattr(metrics, "input_audio_tokens", 0),  # LiveKit 1.8.9 has it, older ones do not
+        output_text=metrics.output_tokens,
+        seconds=metrics.audio_duration,
     )
 
 

@@ -1,17 +1,21 @@
 """A call as text: who spoke when, what was said, what the tools did, how long the caller waited, the cost.
 
 `Timeline` is told what happened, in seconds since the call began, and in any order. `render` draws one bar
-per lane, lists every entry, and sums up. It has no clock and prints nothing itself.
+per lane, lists every entry, and sums up. It has no clock and prints nothing itself. `bars` and `listing` draw entries
+for whoever has them already.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from .display import wrap
 
 Lane = Literal["caller", "agent", "tool", "session"]
 LANES: tuple[Lane, ...] = ("caller", "agent", "tool", "session")
@@ -20,21 +24,35 @@ LANES: tuple[Lane, ...] = ("caller", "agent", "tool", "session")
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _LABEL_WIDTH = 9
 _TIME_WIDTH = 16
-_MIN_WIDTH = 60
+MIN_WIDTH = 60
+"""Columns of a terminal below which nothing is drawn narrower."""
 _TICK_CELLS = 8
-# A no-break space: `textwrap` does not part a remark there.
-_UNBROKEN = "\N{NO-BREAK SPACE}"
+# Stands for a space at which a remark is not parted.
+_UNBROKEN = "\ue000"
+
+Part = Literal["lane", "time", "text", "axis"]
+Paint = Callable[[str, Part, "Entry | None"], str]
+"""(text, what it is, whose it is) to the same text in colours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that happened, in seconds since the start. `until` is None for a moment without length."""
+    """One thing that happened, in seconds since the start. `until` is None for a moment without length.
+
+    `remarks` are what a list says behind its text; `bad` is for an error.
+    """
 
     at: float
     lane: Lane
     text: str
     until: float | None = None
     interrupted: bool = False
+    remarks: tuple[str, ...] = ()
+    bad: bool = False
+
+
+def _unpainted(text: str, part: Part, entry: Entry | None) -> str:
+    return text
 
 
 class Timeline:
@@ -113,45 +131,14 @@ class Timeline:
         """The whole call in lines of at most `width` characters (60 at least). No line break at the end."""
         if not self._entries:
             return "Nothing happened in this call."
-        width = max(width, _MIN_WIDTH)
-        return "\n".join([*self._bars(width), "", *self._list(width), "", *self._summary(width)])
-
-    def _bars(self, width: int) -> list[str]:
-        length = max(1.0, *(entry.until or entry.at for entry in self._entries))
-        cells = width - _LABEL_WIDTH
-        per_cell = length / cells
-        step = next((step for step in _STEPS if step / per_cell >= _TICK_CELLS), _STEPS[-1])
-        axis = [" "] * cells
-        for second in range(0, int(length) + 1, step):
-            mark = f"|{second} s"
-            start = int(second / per_cell)
-            if start + len(mark) <= cells:
-                axis[start : start + len(mark)] = mark
-        lines = ["".join([" " * _LABEL_WIDTH, *axis]).rstrip()]
-        for lane in LANES:
-            entries = [entry for entry in self.entries if entry.lane == lane]
-            if entries:
-                lines.append(f"{lane:<{_LABEL_WIDTH}}{_bar(entries, per_cell, cells)}".rstrip())
-        return lines
-
-    def _list(self, width: int) -> list[str]:
+        width = max(width, MIN_WIDTH)
         waits = self.first_audio()
-        lines: list[str] = []
+        entries = []
         for entry in self.entries:
-            remarks = []
-            if entry in waits:
-                remarks.append(f"first audio after {waits[entry] * 1000:.0f} ms".replace(" ", _UNBROKEN))
-            if entry.interrupted:
-                remarks.append("interrupted")
-            text = " ".join(entry.text.split())
-            if remarks:
-                text += f" [{', '.join(remarks)}]"
-            span = f"{entry.at:.1f} s" if entry.until is None else f"{entry.at:.1f}-{entry.until:.1f} s"
-            lead = f"{span:<{_TIME_WIDTH}}{entry.lane:<{_LABEL_WIDTH}}"
-            rest = " " * len(lead)
-            wrapped = textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=rest, break_on_hyphens=False)
-            lines += [line.replace(_UNBROKEN, " ") for line in wrapped] or [lead.rstrip()]
-        return lines
+            first = [f"first audio after {waits[entry] * 1000:.0f} ms"] if entry in waits else []
+            cut = ["interrupted"] if entry.interrupted else []
+            entries.append(replace(entry, remarks=(*first, *cut)))
+        return "\n".join([*bars(entries, width), "", *listing(entries, width), "", *self._summary(width)])
 
     def _summary(self, width: int) -> list[str]:
         waits = list(self.first_audio().values())
@@ -180,19 +167,82 @@ class Timeline:
         return f"Cost: ${sum(known):.4f}{without}."
 
 
-def _bar(entries: list[Entry], per_cell: float, cells: int) -> str:
-    """One lane: '=' while it lasts, 'x' where it was cut short, '|' for a moment."""
-    row = [" "] * cells
+def bars(
+    entries: Sequence[Entry],
+    width: int,
+    *,
+    length: float = 0.0,
+    labels: Mapping[Lane, str] | None = None,
+    paint: Paint = _unpainted,
+) -> list[str]:
+    """A time axis and one bar for each lane that has entries, in lines of at most `width` columns.
+
+    `length`: seconds that are drawn at least. `labels`: what the lanes are called; None: as they are.
+    """
+    length = max(1.0, length, *(entry.until or entry.at for entry in entries))
+    cells = width - _LABEL_WIDTH
+    per_cell = length / cells
+    step = next((step for step in _STEPS if step / per_cell >= _TICK_CELLS), _STEPS[-1])
+    axis = [" "] * cells
+    for second in range(0, int(length) + 1, step):
+        mark = f"|{second} s"
+        start = int(second / per_cell)
+        if start + len(mark) <= cells:
+            axis[start : start + len(mark)] = mark
+    lines = [paint("".join([" " * _LABEL_WIDTH, *axis]).rstrip(), "axis", None)]
+    for lane in LANES:
+        own = [entry for entry in entries if entry.lane == lane]
+        if own:
+            label = f"{(labels or {}).get(lane, lane):<{_LABEL_WIDTH}}"
+            lines.append(paint(label, "lane", own[0]) + _bar(own, per_cell, cells, paint).rstrip())
+    return lines
+
+
+def listing(
+    entries: Sequence[Entry],
+    width: int,
+    *,
+    labels: Mapping[Lane, str] | None = None,
+    paint: Paint = _unpainted,
+) -> list[str]:
+    """Every entry, in lines of at most `width` columns."""
+    lines: list[str] = []
     for entry in entries:
+        text = entry.text
+        if entry.remarks:
+            text += f" [{', '.join(remark.replace(' ', _UNBROKEN) for remark in entry.remarks)}]"
+        span = f"{entry.at:.1f} s" if entry.until is None else f"{entry.at:.1f}-{entry.until:.1f} s"
+        lane = (labels or {}).get(entry.lane, entry.lane)
+        lead = f"{span:<{_TIME_WIDTH}}{lane:<{_LABEL_WIDTH}}"
+        rows = [row.replace(_UNBROKEN, " ") for row in wrap(text, width - len(lead))] or [""]
+        before = paint(lead[:_TIME_WIDTH], "time", entry) + paint(lead[_TIME_WIDTH:], "lane", entry)
+        lines.append((before + paint(rows[0], "text", entry)).rstrip())
+        lines += [" " * len(lead) + paint(row, "text", entry) for row in rows[1:]]
+    return lines
+
+
+def _bar(entries: Sequence[Entry], per_cell: float, cells: int, paint: Paint) -> str:
+    """One lane: '=' while it lasts, 'x' where it was cut short, '|' for a moment, '!' for what is bad, on top."""
+    row: list[tuple[str, Entry | None]] = [(" ", None)] * cells
+    for entry in sorted(entries, key=lambda entry: entry.bad):
         first = min(int(entry.at / per_cell), cells - 1)
         if entry.until is None:
-            row[first] = "|"
+            row[first] = ("!" if entry.bad else "|", entry)
             continue
         last = min(max(first + 1, round(entry.until / per_cell)), cells)
-        row[first:last] = "=" * (last - first)
+        row[first:last] = [("!" if entry.bad else "=", entry)] * (last - first)
         if entry.interrupted:
-            row[last - 1] = "x"
-    return "".join(row)
+            row[last - 1] = ("x", entry)
+    return _joined(row, paint)
+
+
+def _joined(row: Sequence[tuple[str, Entry | None]], paint: Paint) -> str:
+    """The cells of a lane; those of one entry are painted together."""
+    parts: list[str] = []
+    for owner, cells in itertools.groupby(row, key=lambda cell: cell[1]):
+        text = "".join(char for char, _ in cells)
+        parts.append(text if owner is None else paint(text, "lane", owner))
+    return "".join(parts)
 
 
 def _count(number: int, noun: str) -> str:

@@ -16,6 +16,7 @@ from .conversation import Conversation
 from .faults import FaultPlan
 from .knobs import Knobs
 from .script import Script
+from .watching import What
 
 _NESTED = (dict, list, tuple)
 _POSTPONED_S = 0.2
@@ -37,6 +38,8 @@ class Channel:
         self.config: Event = {}
         self.deployments: Mapping[str, str] | None = None
         """What is behind which name, where models go by the names of their deployments (Azure); else None."""
+        self.tell: Callable[[What, Event], None] = lambda what, detail: None
+        """Told what happens, see `watching.Happening`."""
         self.user_was_heard = False
         """Whether user input arrived that no response has taken up."""
         self._number = number
@@ -90,6 +93,7 @@ class Channel:
             return
         if isinstance(action, Send):
             self.sent.append(action.event)
+            self.tell("sent", action.event)
         elif isinstance(action, Close):
             self.closed = action
         elif isinstance(action, Drop):

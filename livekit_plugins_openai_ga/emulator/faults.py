@@ -8,7 +8,8 @@ first; a client event is not acted on any more. `Emulator(faults=[...])` takes t
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -192,9 +193,23 @@ class RejectHandshake:
     times: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class After:
+    """Do what the fault does so many seconds after the next session began, whatever event comes; its `on` is not asked.
+
+    Only a fault that needs no event for it: not one that loses, repeats, alters or refuses one.
+    """
+
+    seconds: float
+    fault: DropOn | FreezeOn | CloseOn | DelayOn | InjectOn
+    nth: int = 1
+    times: int = 1
+
+
 EventFault = DropOn | FreezeOn | CloseOn | DelayOn | InjectOn | SwallowOn | RepeatOn | PostponeOn | AlterOn | RejectOn
 Fault = (
     EventFault
+    | After
     | FailResponse
     | FailToolList
     | FailTranscription
@@ -218,10 +233,14 @@ _F = TypeVar(
 
 
 class FaultPlan:
-    """The faults still to come. Sessions ask it about every event; it counts."""
+    """The faults still to come. Sessions ask it about every event; it counts.
 
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+    `struck` is called with each fault that strikes.
+    """
+
+    def __init__(self, faults: Sequence[Fault] = (), *, struck: Callable[[Fault], None] = lambda _: None) -> None:
         self._armed: list[_Armed] = [_Armed(fault) for fault in faults]
+        self._struck = struck
 
     def add(self, fault: Fault) -> None:
         """Arm one more; it counts from now on."""
@@ -274,6 +293,15 @@ class FaultPlan:
         """How much later than usual the turn just committed is reported."""
         return self._next(DelayTranscription)
 
+    def alarms(self) -> list[tuple[float, Callable[[], list[Action]]]]:
+        """What is done to the session that starts now, and how many seconds from now."""
+        struck = [armed.fault for armed in self._armed if isinstance(armed.fault, After) and armed.strikes()]
+        return [(fault.seconds, functools.partial(self._alarm, fault)) for fault in struck]
+
+    def _alarm(self, fault: After) -> list[Action]:
+        self._struck(fault)
+        return _effects(fault.fault)
+
     def lifetime(self, planned: float) -> float:
         """The lifetime of a session that starts now, in seconds."""
         fault = self._next(ExpireAfter)
@@ -293,12 +321,16 @@ class FaultPlan:
             fault = armed.fault
             if isinstance(fault, _WATCHING) and fault.on in (event_type, "*") and armed.strikes():
                 struck.append(fault)
+                self._struck(fault)
         return struck
 
     def _next(self, kind: type[_F]) -> _F | None:
         # Every armed fault of the kind counts this occurrence; the first that strikes is the one that shows.
         struck = [armed.fault for armed in self._armed if isinstance(armed.fault, kind) and armed.strikes()]
-        return struck[0] if struck else None
+        if not struck:
+            return None
+        self._struck(struck[0])
+        return struck[0]
 
 
 class _Armed:

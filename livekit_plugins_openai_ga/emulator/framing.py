@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from . import schema
 from .actions import Action, Close, Event
 from .channel import Channel
 from .conversation import Refused
+from .watching import What
 
 SESSION_EXPIRED = "Your session hit the maximum duration of 60 minutes."
 
@@ -49,6 +51,14 @@ class FramedSession:
         """How the session ended, 1006 when the connection broke; None while it lives."""
         return self._channel.closed
 
+    def watch(self, tell: Callable[[What, Event], None]) -> None:
+        """Let `tell` know what happens from now on, see `watching.Happening`."""
+        self._channel.tell = tell
+
+    def tell(self, what: What, detail: Event) -> None:
+        """This happened."""
+        self._channel.tell(what, detail)
+
     # In and out.
 
     def start(self, now: float) -> list[Action]:
@@ -56,6 +66,8 @@ class FramedSession:
         channel = self._channel
         channel.advance(now)
         channel.after(channel.faults.lifetime(channel.knobs.lifetime), self._expire)
+        for seconds, strike in channel.faults.alarms():
+            channel.after(seconds, functools.partial(self._strike, strike))
         channel.emit("session.created", session=channel.config)
         self._started()
         return channel.flush()
@@ -97,13 +109,18 @@ class FramedSession:
         self._error(Refused("session_expired", SESSION_EXPIRED), None)
         self._channel.do(Close(1001, SESSION_EXPIRED))
 
+    def _strike(self, strike: Callable[[], list[Action]]) -> None:
+        for action in strike():
+            self._channel.do(action)
+
     def _take(self, frame: str | bytes) -> None:
-        event_id = None
+        event = event_id = None
         faults = self._channel.faults
         try:
             event = _parse(frame)
             if isinstance(event, dict):
                 self.received.append(event)
+                self.tell("received", event)
                 given = event.get("event_id")
                 event_id = given if isinstance(given, str) else None
                 actions, refusal, lost = faults.on_receive(event)
@@ -116,9 +133,10 @@ class FramedSession:
             schema.check(event, self._takes)
             self._handlers[event["type"]](event)
         except Refused as refused:
-            self._error(refused, event_id)
+            error = self._error(refused, event_id)
+            self.tell("refused", {"event": event if isinstance(event, dict) else None, "error": error})
 
-    def _error(self, refusal: Refused, event_id: str | None) -> None:
+    def _error(self, refusal: Refused, event_id: str | None) -> Event:
         error = {
             "type": refusal.error_type,
             "code": refusal.code,
@@ -127,6 +145,7 @@ class FramedSession:
             "event_id": event_id,
         }
         self._channel.emit("error", error=error)
+        return error
 
 
 def _parse(frame: str | bytes) -> Any:

@@ -6,12 +6,60 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from .actions import Action, Close, Drop, Freeze, Send, SendRaw, Wait
 from .framing import FramedSession
+
+_ON_THE_WAY = 1024
+"""Frames that a slow way holds; behind them the client has to wait."""
+
+
+class Source(Protocol):
+    """Where frames come from: a connection, or one that is far away."""
+
+    async def recv(self) -> str | bytes:
+        """The next frame. Raises ConnectionClosed."""
+
+
+class Late:
+    """A connection whose frames take so many seconds longer to come, in their order."""
+
+    def __init__(self, connection: ServerConnection, seconds: float) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._frames: asyncio.Queue[tuple[float, str | bytes | ConnectionClosed]] = asyncio.Queue(_ON_THE_WAY)
+        self._pumping: asyncio.Task[None] | None = None
+
+    async def recv(self) -> str | bytes:
+        """The next frame, when it is due. Raises ConnectionClosed, behind the last one."""
+        self._pumping = self._pumping or asyncio.ensure_future(self._pump())
+        due, frame = await self._frames.get()
+        await asyncio.sleep(due - asyncio.get_running_loop().time())
+        if isinstance(frame, ConnectionClosed):
+            raise frame
+        return frame
+
+    async def _pump(self) -> None:
+        frame: str | bytes | ConnectionClosed
+        while True:
+            try:
+                frame = await self._connection.recv()
+            except ConnectionClosed as closed:
+                frame = closed
+            await self._frames.put((asyncio.get_running_loop().time() + self._seconds, frame))
+            if isinstance(frame, ConnectionClosed):
+                return
+
+    async def aclose(self) -> None:
+        """Receive no more."""
+        if self._pumping is not None:
+            self._pumping.cancel()
+            await asyncio.gather(self._pumping, return_exceptions=True)
 
 
 class Frames:
@@ -20,7 +68,7 @@ class Frames:
     One task reads for as long as the connection lasts; a task for each frame would cost more than most frames do.
     """
 
-    def __init__(self, connection: ServerConnection) -> None:
+    def __init__(self, connection: Source) -> None:
         self._connection = connection
         self._frame: str | bytes | None = None
         self._stirred = asyncio.Event()

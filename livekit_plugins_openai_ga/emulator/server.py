@@ -8,26 +8,24 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, cast
-from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
 from .call_session import CallSession
 from .calling import Calling
 from .calls import Call, Calls, no_such_call
-from .faults import Fault, FaultPlan, RefuseHandshake
+from .faults import Fault, FaultPlan
 from .front_door import FOR_PAGES, Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
     POSTS,
-    PROTOCOL,
     SOCKETS,
     TRANSLATIONS,
     Handshake,
@@ -38,17 +36,20 @@ from .gate import (
     bearer,
     check_azure,
     check_key,
-    refused,
+    minted_for,
+    subprotocol,
 )
 from .interpreter import Memory
 from .knobs import Knobs
-from .lines import Frames, Line
+from .lines import Frames, Late, Line
+from .refusing import fail, failed, not_here, refuse
 from .ringing import incoming
 from .script import Claim, Script
 from .secrets import Secrets
 from .session import EmulatorSession
 from .translating import TranslationSession
 from .uploads import Order, Upload, read
+from .watching import Happening, Watch, What
 
 # A client under test may be the one that hangs; nobody wants to wait ten seconds for its close frame.
 _CLOSE_TIMEOUT = 1.0
@@ -61,7 +62,8 @@ class Emulator:
 
     `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests, `requests` all HTTP requests
     and `uploads` those for the transcript of a recording, refused ones too. `secrets` are the keys it has given out,
-    `calls` the calls that came in or were made.
+    `calls` the calls that came in or were made. `watch` is called with each `Happening`, as it happens.
+    `ssl`: serve https:// and wss:// with it; without it http:// and ws://.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class Emulator:
         port: int = 0,
         knobs: Knobs | None = None,
         faults: Sequence[Fault] = (),
+        watch: Watch | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
         self.script = script or Script()
         self.knobs = knobs or Knobs()
@@ -86,21 +90,24 @@ class Emulator:
         )
         self._host = host
         self._port = port
-        self._faults = FaultPlan(faults)
+        self._ssl = ssl
+        self._watch = watch
+        self._faults = FaultPlan(faults, struck=lambda fault: self._tell("fault", 0, {"fault": fault}))
         self._memory = Memory()
         self._server: Server | None = None
-        self._door = FrontDoor(self._answer)
+        self._door = FrontDoor(self._answer, self._misled)
         self._lines: dict[ServerConnection, Line] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Emulator:
-        self._door = FrontDoor(self._answer)
+        self._door = FrontDoor(self._answer, self._misled)
         self._server = await serve(
             self._serve,
             self._host,
             self._port,
+            ssl=self._ssl,
             process_request=self._process_request,
-            select_subprotocol=_subprotocol,
+            select_subprotocol=subprotocol,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
@@ -134,7 +141,7 @@ class Emulator:
     def azure_endpoint(self) -> str:
         """What an Azure client takes as `azure_endpoint`; such clients append `/openai/v1`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'https' if self._ssl else 'http'}://{host}:{self._port}"
 
     # What a test waits for and does.
 
@@ -225,22 +232,23 @@ class Emulator:
             if request.method == "OPTIONS":
                 response = HttpResponse(HTTPStatus.NO_CONTENT, b"")
             elif request.method != "POST":
-                raise _not_here(request)
+                raise not_here(request)
             else:
                 serve = self._transcribe if request.path in POSTS else self._api
                 response = await serve(request, caller)
         except HttpRefused as refusal:
             response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
+        self._tell("request", 0, {"method": request.method, "path": request.path, "status": int(response.status)})
         self._changed.set()
         pages = FOR_PAGES if "origin" in request.headers else {}
         return dataclasses.replace(response, headers={**response.headers, **pages, "x-request-id": f"req_{number:x}"})
 
     async def _api(self, request: HttpRequest, _caller: Caller) -> HttpResponse:
         if fault := self._faults.handshake_refusal():
-            return _broken(fault)
+            return failed(fault)
         answer = self.secrets.answer(request) or self.calls.answer(request) or await self._calling.answer(request)
         if answer is None:
-            raise _not_here(request)
+            raise not_here(request)
         return answer
 
     async def _transcribe(self, request: HttpRequest, caller: Caller) -> HttpResponse:
@@ -248,7 +256,7 @@ class Emulator:
         self.uploads.append(upload)
         self._changed.set()
         if fault := self._faults.handshake_refusal():
-            return _broken(fault)
+            return failed(fault)
         azure = request.path.startswith(AZURE)
         if azure:
             check_azure(request.query, request.headers, self.knobs)
@@ -264,31 +272,45 @@ class Emulator:
     # Connections.
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        handshake = _read(request)
+        handshake = Handshake.read(request)
         self.handshakes.append(handshake)
         self._changed.set()
         if fault := self._faults.handshake_refusal():
-            response = connection.respond(HTTPStatus(fault.status), fault.body)
-            if fault.retry_after is not None:
-                response.headers["Retry-After"] = f"{fault.retry_after:g}"
-            return response
+            self._turned_away(handshake, fault.status, fault.body)
+            return fail(connection, fault)
         if handshake.path not in SOCKETS:
+            self._turned_away(handshake, 404, f"Invalid URL ({handshake.path})")
             return connection.respond(HTTPStatus.NOT_FOUND, f"Invalid URL ({handshake.path})\n")
         call_id = handshake.query.get("call_id")
         if call_id is not None and self._calling.find(call_id) is None:
-            return _refusal(connection, no_such_call(call_id))
+            return self._refuse(connection, handshake, no_such_call(call_id))
         if handshake.is_azure:
             try:
                 check_azure(handshake.query, handshake.headers, self.knobs, minted=self._minted(handshake) is not None)
             except HttpRefused as refusal:
-                return _refusal(connection, refusal)
+                return self._refuse(connection, handshake, refusal)
         return None
+
+    def _refuse(self, connection: ServerConnection, handshake: Handshake, refusal: HttpRefused) -> Response:
+        self._turned_away(handshake, refusal.status, str(refusal))
+        return refuse(connection, refusal)
+
+    def _turned_away(self, handshake: Handshake, code: object, message: str) -> None:
+        self._tell("turned_away", 0, {"path": handshake.path, "code": code, "message": message})
+
+    def _misled(self) -> None:
+        message = "the client speaks TLS (https:// or wss://), and there is none here."
+        self._tell("turned_away", 0, {"path": "", "code": "tls", "message": message})
+
+    def _tell(self, what: What, session: int, detail: Event) -> None:
+        if self._watch is not None:
+            self._watch(Happening(what, session, detail))
 
     async def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
         line = self._lines[connection] = Line(connection)
         try:
-            await self._serve_line(line, _read(connection.request))
+            await self._serve_line(line, Handshake.read(connection.request))
         except ConnectionClosed:
             pass
         finally:
@@ -300,11 +322,12 @@ class Emulator:
         try:
             session = self._admit(handshake)
         except Rejected as rejected:
+            self._turned_away(handshake, rejected.event["error"]["code"], str(rejected))
             await line.perform([Send(rejected.event), Close(rejected.close_code, rejected.reason)])
             return
         running = self._calling.find(handshake.query.get("call_id", ""))
         if running is None:
-            self.sessions.append(session)
+            self._begin(session)
             line.session = session
         keepalive = asyncio.ensure_future(line.keep_alive(self.knobs.ping_interval, self.knobs.ping_timeout))
         try:
@@ -316,11 +339,19 @@ class Emulator:
             if running is None:  # else the call goes on without it
                 ended = line.closed or Close(line.connection.close_code or 1006, line.connection.close_reason or "")
                 session.connection_lost(ended.code, ended.reason)
+                session.tell("ended", {"code": ended.code, "reason": ended.reason})
 
     def _begin_call(self, config: Event) -> CallSession:
         session = CallSession(self.script, config, **self._shared())
-        self.sessions.append(session)
+        self._begin(session)
         return session
+
+    def _begin(self, session: Session) -> None:
+        self.sessions.append(session)
+        if self._watch is not None:
+            number = len(self.sessions)
+            session.watch(lambda what, detail: self._tell(what, number, detail))
+            session.tell("connected", {key: session.config.get(key) for key in ("id", "type", "model")})
 
     def _shared(self) -> dict[str, Any]:
         return {
@@ -338,10 +369,10 @@ class Emulator:
         minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs, minted)
-            shared["minted"] = _of("translation", minted)
+            shared["minted"] = minted_for("translation", minted)
             return TranslationSession(self.script, model=model, memory=self._memory, **shared)
         session_type, model = admit(handshake, self.knobs, minted)
-        shared["minted"] = _of(session_type, minted)
+        shared["minted"] = minted_for(session_type, minted)
         deployments = self.knobs.deployments if handshake.is_azure else None
         return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)
 
@@ -351,9 +382,11 @@ class Emulator:
         return secret.config if secret else None
 
     async def _talk(self, line: Line, session: Session, clock: Callable[[], float]) -> None:
+        late = Late(line.connection, self.knobs.network_latency)
+        await asyncio.sleep(self.knobs.network_latency)
         await line.perform(session.start(clock()))
         self._changed.set()
-        frames = Frames(line.connection)
+        frames = Frames(late if self.knobs.network_latency else line.connection)
         try:
             # A frozen line is not even received from: with room for more, the library would begin to read again.
             while session.closed is None and not line.frozen:
@@ -363,34 +396,4 @@ class Emulator:
                 self._changed.set()
         finally:
             await frames.aclose()
-
-
-def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
-
-
-def _of(session_type: str, minted: Event | None) -> Event | None:
-    """What was minted, if it is for this kind of session."""
-    return minted if minted is not None and minted["type"] == session_type else None
-
-
-def _refusal(connection: ServerConnection, refusal: HttpRefused) -> Response:
-    response = connection.respond(HTTPStatus(refusal.status), json.dumps(refusal.body))
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = "application/json"
-    return response
-
-
-def _not_here(request: HttpRequest) -> HttpRefused:
-    return refused(404, None, f"Invalid URL ({request.method} {request.path})")
-
-
-def _broken(fault: RefuseHandshake) -> HttpResponse:
-    retry = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
-    return HttpResponse(fault.status, fault.body.encode(), headers=retry)
-
-
-def _read(request: Request) -> Handshake:
-    parts = urlsplit(request.path)
-    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    return Handshake(parts.path, query, {name.lower(): value for name, value in request.headers.raw_items()})
+            await late.aclose()

@@ -3,11 +3,15 @@
 from typing import TYPE_CHECKING
 
 from .. import elsewhere
+from ..core.bill import SessionUsage
 from ..images import Images
 from ..info import SessionInfo
+from ..prices import Price
 from . import realtime_model as realtime_model
 from . import utils as utils
 from .events import (
+    CostLimitReached,
+    CostWarning,
     InputAudioTimeoutTriggered,
     MCPApprovalRequested,
     MCPToolsListed,
@@ -24,12 +28,15 @@ from .reply import Reply, ReplyEnd
 from .session import RealtimeSession
 
 __all__ = [
+    "CostLimitReached",
+    "CostWarning",
     "Images",
     "InputAudioTimeoutTriggered",
     "MCPApprovalRequested",
     "MCPTool",
     "MCPToolsListed",
     "ModelChanged",
+    "Price",
     "RateLimit",
     "RateLimitsUpdated",
     "RealtimeModel",
@@ -40,6 +47,7 @@ __all__ = [
     "SaidOtherwise",
     "SessionCreated",
     "SessionInfo",
+    "SessionUsage",
 ]
 
 if not TYPE_CHECKING:

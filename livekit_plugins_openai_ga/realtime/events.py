@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ..spending import CostLimitReached as CostLimitReached
+from ..spending import CostWarning as CostWarning
 from ..wire.server_events import RateLimit as RateLimit
 
 OwnEvents = Literal[
@@ -23,6 +25,8 @@ OwnEvents = Literal[
     "mcp_approval_requested",
     "said_otherwise",
     "call_ended",
+    "cost_warning",
+    "cost_limit_reached",
 ]
 
 

@@ -12,6 +12,8 @@ from ..errors import Failure
 class LastNews:
     """Tells why a session is over, by `tell`: at once, or when whoever sets it up is done."""
 
+    __slots__ = ("_setups", "_tell", "_untold")
+
     def __init__(self, tell: Callable[[Failure], object]) -> None:
         self._tell = tell
         self._setups = 0

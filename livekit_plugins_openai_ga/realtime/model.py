@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -18,6 +18,7 @@ from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..framework import flat_tools, plain_instructions
 from ..images import DEFAULT_IMAGES, Images
+from ..prices import Price
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from . import mapping
@@ -27,34 +28,7 @@ from .session import RealtimeSession
 if TYPE_CHECKING:
     from typing import Unpack
 
-
-class SessionOptions(TypedDict, total=False):
-    """The constructor's keywords that mean the same wherever the server is."""
-
-    voice: Any
-    modalities: NotGivenOr[list[Literal["text", "audio"]]]
-    tool_choice: NotGivenOr[llm.ToolChoice | None]
-    input_audio_noise_reduction: NotGivenOr[Any]
-    speed: NotGivenOr[float]
-    tracing: NotGivenOr[Any]
-    truncation: NotGivenOr[Any]
-    reasoning: NotGivenOr[Any]
-    max_output_tokens: NotGivenOr[int | Literal["inf"] | None]
-    parallel_tool_calls: NotGivenOr[bool]
-    prompt: NotGivenOr[Any]
-    include: NotGivenOr[list[str] | None]
-    http_session: aiohttp.ClientSession | None
-    reply_timeout: float
-    request_timeout: float
-    resume_replies: opts.ResumeReplies
-    max_replay_audio: float
-    input_chunk_ms: float
-    input_audio_format: NotGivenOr[Any]
-    output_audio_format: NotGivenOr[Any]
-    fallback_models: Sequence[str]
-    images: Images
-    read_aloud: bool
-    temperature: NotGivenOr[float]
+    from .keywords import SessionOptions
 
 
 class RealtimeModel(llm.RealtimeModel):
@@ -101,7 +75,10 @@ class RealtimeModel(llm.RealtimeModel):
         fallback_models: Sequence[str] = (),
         images: Images = DEFAULT_IMAGES,
         read_aloud: bool = False,
+        recorder: opts.RecorderOption = None,
         call_id: str | None = None,
+        prices: Mapping[str, Price] | None = None,
+        max_cost: float | None = None,
         temperature: NotGivenOr[float] = NOT_GIVEN,
         _azure: Connection | None = None,
     ) -> None:
@@ -154,10 +131,15 @@ class RealtimeModel(llm.RealtimeModel):
             images: which links to images are fetched, how large frames may be, how many of a video are sent.
             read_aloud: `AgentSession.say` without a TTS asks the model to read the text aloud, which it may do in other
                 words (the session's event `said_otherwise` tells). Default False: GA has no speech from a given text.
+            recorder: a `Recorder`, which writes what every session says and hears to a file. None (default): one if
+                `$OPENAI_GA_RECORD` names a folder; False: never. See docs/timeline.md.
             call_id: the id (`rtc_...`) of a WebRTC or SIP call that runs on OpenAI: the session attaches to it, and
                 begins no conversation of its own. Tools, instructions and transcripts work as always; the audio runs
                 elsewhere, so `push_audio` is refused. Only what is passed here changes the call; it has its model. When
                 it ends, the session does, with the event `call_ended`.
+            prices: USD by model id, `{"my-alias": Price(...)}`, before the table of OpenAI's prices in `models`.
+            max_cost: USD that a session may cost. At 80 % the session's event `cost_warning` tells, at 100 %
+                `cost_limit_reached`: say goodbye then, within 10 s. A model without a price is refused.
             temperature: accepted, does nothing.
 
         Raises:
@@ -192,7 +174,10 @@ class RealtimeModel(llm.RealtimeModel):
             fallback_models=fallback_models,
             images=images,
             read_aloud=read_aloud,
+            recorder=recorder,
             call_id=call_id,
+            prices=prices,
+            max_cost=max_cost,
             given={
                 "voice": voice,
                 "modalities": modalities,

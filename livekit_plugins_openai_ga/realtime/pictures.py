@@ -36,13 +36,13 @@ MAX_AT_A_TIME = 4
 class Pictures:
     """The pictures of one context. `part` may be asked any number of times; `fetch` in between.
 
-    `left_out`: ids of contents that were refused before, here or by another `Pictures` with the same set. They stay out
-    and are neither fetched nor told again.
+    `left_out`: ids of contents that were refused before, here or by another `Pictures` with the same dict. They stay
+    out and are neither fetched nor told again.
     """
 
-    def __init__(self, images: Images, left_out: set[str] | None = None) -> None:
+    def __init__(self, images: Images, left_out: dict[str, None] | None = None) -> None:
         self._images = images
-        self._left_out = set() if left_out is None else left_out
+        self._left_out = {} if left_out is None else left_out
         self._known: dict[str, Part] = {}  # by the id of the content
         self._wanted: dict[str, None] = {}  # links, in order
         self._loaded: dict[str, str | NotFetched] = {}  # by link
@@ -77,7 +77,7 @@ class Pictures:
         try:
             url = self._url(image, role)
         except NotFetched as reason:
-            self._left_out.add(image.id)
+            self._left_out[image.id] = None
             self._refused.append(reason)
             logger.error("an image was left out: %s", reason, extra={"lk.pii.image": str(image.image)[:200]})
             return None

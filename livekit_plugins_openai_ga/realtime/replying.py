@@ -15,16 +15,16 @@ from ..framework import make
 from . import saying
 from .asking import Asking, Input, asking
 from .events import SaidOtherwise
+from .limit import Limited
 from .pictures import REFUSED_HERE, Pictures
 from .reply import Reply, ReplyEnd
-from .shell import Shell
 from .streams import refusal
 
 if TYPE_CHECKING:
     from .model import RealtimeModel
 
 
-class Replying(Shell):
+class Replying(Limited):
     """A session that can be asked for replies."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -105,8 +105,8 @@ class Replying(Shell):
             raise ValueError(f"input: {refused.sentence()}")
         key = utils.shortuuid("response_create_")
         future = self._streams.ask(key, self._cancel_reply, play=asked.play)
-        if self._over is not None:
-            self._streams.fail(key, refusal(self._over))
+        if (refused := self._over or self._spending.refusing) is not None:
+            self._streams.fail(key, refusal(refused))
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
         if pictures.missing:
@@ -127,8 +127,8 @@ class Replying(Shell):
         params = saying.reading(text) if isinstance(text, str) else {}
         key = utils.shortuuid("response_create_")
         future = self._streams.ask(key, self._cancel_reply)
-        if self._over is not None:
-            self._streams.fail(key, refusal(self._over))
+        if (refused := self._over or self._spending.refusing) is not None:
+            self._streams.fail(key, refusal(refused))
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
         if isinstance(text, str):

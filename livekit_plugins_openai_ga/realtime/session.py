@@ -44,7 +44,7 @@ class RealtimeSession(Replying):
     Besides LiveKit's events it emits `openai_server_event_received` and `openai_client_event_queued`, each with the raw
     event as a dict: before it is handled, and when it leaves. `events` has the others: `session_created`,
     `model_changed`, `rate_limits_updated`, `input_audio_timeout_triggered`, `response_incomplete`, `said_otherwise`,
-    `mcp_tools_listed`, `mcp_approval_requested` and `call_ended`.
+    `mcp_tools_listed`, `mcp_approval_requested`, `call_ended`, `cost_warning` and `cost_limit_reached`.
     """
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -56,8 +56,11 @@ class RealtimeSession(Replying):
 
     @property
     def capabilities(self) -> llm.RealtimeCapabilities:
-        """What this session can do; its own copy, because turn detection can be off here and on for the model."""
-        return self._capabilities
+        """What this session can do. Its options can be others than the model's: turn detection may be off here."""
+        options = self._options
+        return replace(
+            self._model.capabilities, turn_detection=options.server_turns, user_transcription=options.transcribes
+        )
 
     @property
     def chat_ctx(self) -> llm.ChatContext:
@@ -210,7 +213,7 @@ class RealtimeSession(Replying):
 
         Raises ValueError for a value GA would refuse and TypeError for a name it does not know.
         """
-        self._use(self._options.updated({"tool_choice": tool_choice, **given}))
+        self._options = self._options.updated({"tool_choice": tool_choice, **given})
         self._do(self._conversation.configure(self._payload()))
         self._listen()
 

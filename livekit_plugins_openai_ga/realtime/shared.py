@@ -11,6 +11,8 @@ class SharedContent:
     """Fills in what the user said, and takes old pictures out. Copies are made by LiveKit, which does not update them:
     the context of a handoff, and its own history."""
 
+    __slots__ = ("_awaiting", "_picture")
+
     def __init__(self) -> None:
         self._awaiting: dict[str, list[llm.ChatContent]] = {}  # a text, by item
         self._picture: list[llm.ChatContent] = []  # the newest frame of video

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from livekit.agents import llm
 
+from .. import recorded
 from ..api_errors import to_api_error
 from ..audio import InputAudio
 from ..core import effects as fx
@@ -26,18 +27,17 @@ from ..failures import MODEL_REFUSED
 from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
 from ..info import Trail
 from ..notices import Notices
-from ..options import Options
 from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
 from ..wire.server_events import Malformed
-from . import events, mapping
+from . import events, mapping, server_tools
+from .billing import Billing
 from .last_news import LastNews
-from .listening import Listening
-from .server_tools import ServerToolEvents
 from .shared import SharedContent
 from .shown import Shown
+from .spending import ConversationSpending
 from .streams import ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
@@ -52,7 +52,7 @@ RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
 
-class Shell(Listening):
+class Shell(Billing):
     """Owns the session's parts and their connection; implements `transport.supervisor.Peer`."""
 
     def __init__(self, realtime_model: RealtimeModel, *, turn_detection_disabled: bool = False) -> None:
@@ -61,9 +61,9 @@ class Shell(Listening):
         self._options = realtime_model.options
         if turn_detection_disabled:
             self._options = self._options.changed({"turn_detection": None})
-        self._capabilities = replace(realtime_model.capabilities, turn_detection=self._options.server_turns)
         self._instructions: str | None = None
         self._tools = Tools()
+        self._spending = ConversationSpending(self._options, self.emit)
 
         heard, spoken = self._options.input_format, self._options.output_format
         self._conversation = self._begin()
@@ -77,24 +77,20 @@ class Shell(Listening):
         self._uncommitted_ms = 0.0
         self._shared = SharedContent()
         self._over: Failure | None = None
-        self._last_news = LastNews(lambda failure: self._emit_error(failure, recoverable=False))
+        self._last_news = LastNews(self._emit_last)
 
         connection = self._options.connection
         keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
         self._outbox = Outbox(keep_ms=keep_ms, dead_for=dead_for, bytes_per_ms=heard.bytes_per_ms)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
-        self._counters = Counters(
-            "realtime",
-            self._options.model,
-            self._outbox.audio,
-            lambda: {"event": self._outbox.events_dropped, "turn": self._conversation.spoken.dropped},
-        )
-        self._trail = Trail(lambda: self._options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
+        # Bound methods weigh a third of lambdas, and there is one of each in every session.
+        self._counters = Counters("realtime", self._options.model, self._outbox.audio, self._dropped)
+        self._trail = Trail(self._asked_model, self._attempt, self._counters)
         self._notices = Notices(self._counters, self._trail.log)
-        self._server_tools = ServerToolEvents(self, self._approve, self._trail.log)
+        peer = recorded.session(self, "realtime", self._options, heard, spoken)
         self._supervisor = Supervisor(
             self._dial,
-            self,
+            peer,
             self._outbox,
             self._budget,
             recycle_after=connection.max_session_duration,
@@ -102,6 +98,7 @@ class Shell(Listening):
         )
         self._outbox.listen(idle=self._conversation.server_vad)
         self._main = asyncio.create_task(self._run(), name="openai_ga.RealtimeSession")
+        recorded.until(self._main, peer)
 
     def _begin(self) -> Conversation:
         return Conversation(
@@ -111,18 +108,22 @@ class Shell(Listening):
             spoken_per_ms=self._options.output_format.bytes_per_ms,
         )
 
-    def _use(self, options: Options) -> None:
-        self._options = options
-        self._capabilities = replace(
-            self._capabilities, turn_detection=options.server_turns, user_transcription=options.transcribes
-        )
+    def _dropped(self) -> Mapping[str, int]:
+        return {"event": self._outbox.events_dropped, "turn": self._conversation.spoken.dropped}
+
+    def _asked_model(self) -> str:
+        return self._options.model
+
+    def _attempt(self) -> int:
+        return self._budget.attempt(time.monotonic())
 
     def _payload(self) -> dict[str, Any]:
-        return self._options.session_payload(self._instructions, self._tools.payloads)
+        return self._spending.silenced(self._options.session_payload(self._instructions, self._tools.payloads))
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
         self._counters.closed()
+        self._spending.closed(self._trail.log)
         self._do(self._conversation.abandon(failure, time.time()))
         self._timers.clear()
 
@@ -200,7 +201,7 @@ class Shell(Listening):
         told = "%s was refused, going on with %s: %s"
         self._trail.log.warning(told, change.refused, change.model, change.reason, extra=failure.fields())
         self._model.refused(change.refused)
-        self._use(options)
+        self._options = options
         self._do(self._conversation.configure(self._payload()))
         self.emit("model_changed", change)
         return True
@@ -251,7 +252,7 @@ class Shell(Listening):
 
     def _config_refused(self, effect: fx.ConfigRefused) -> None:
         wanted, refused = self._conversation.config.wanted, self._options
-        self._use(refused.restored(wanted))
+        self._options = refused.restored(wanted)
         self._model.taken_back(refused, self._options)
         self._instructions = wanted.get("instructions")
         self._tools.restore(wanted.get("tools") or [])
@@ -270,6 +271,9 @@ class Shell(Listening):
         self.emit(
             "error", llm.RealtimeModelError(timestamp=time.time(), label=label, error=error, recoverable=recoverable)
         )
+
+    def _emit_last(self, failure: Failure) -> None:
+        self._emit_error(failure, recoverable=False)
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         previous = effect.previous_item_id
@@ -322,14 +326,6 @@ class Shell(Listening):
         self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
         self._shared.give_up(effect.item_id)
 
-    def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
-        model = (self._options.values.get("input_audio_transcription") or {}).get("model")
-        self._counters.transcribed(effect.usage, model)
-        metrics = mapping.transcription_metrics(
-            effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
-
     # -- replies -------------------------------------------------------------------------------------------------
 
     def _reply_overdue(self, key: str) -> None:
@@ -370,14 +366,10 @@ class Shell(Listening):
 
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
-        self._counters.replied(effect)
         if effect.status == "incomplete":
             self._trail.log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
             self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
-        metrics = mapping.reply_metrics(
-            effect, label=self._model.label, model=self._model.model, provider=self._model.provider
-        )
-        self.emit("metrics_collected", metrics)
+        self._tell_reply(effect)
 
 
 HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
@@ -390,8 +382,8 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Disconnect: lambda shell, effect: shell._supervisor.hang_up(effect.failure),
     fx.Noticed: lambda shell, effect: shell._notices.noticed(effect),
     fx.ItemPlaced: Shell._item_placed,
-    fx.ToolsListed: lambda shell, effect: shell._server_tools.listed(effect),
-    fx.ApprovalRequested: lambda shell, effect: shell._server_tools.asked(effect),
+    fx.ToolsListed: server_tools.listed,
+    fx.ApprovalRequested: lambda shell, effect: server_tools.asked(shell, effect, shell._approve, shell._trail.log),
     fx.SpeechStarted: Shell._speech_started,
     fx.SpeechStopped: Shell._speech_stopped,
     fx.AudioTaken: Shell._audio_taken,
@@ -411,6 +403,7 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
+    fx.ReplyBilled: Shell._reply_billed,
     fx.ReplyEnded: Shell._reply_ended,
 }
 """What carries out each effect. One table for all sessions: one for each would be a tenth of what an idle one takes."""

@@ -26,6 +26,8 @@ from .pictures import Pictures
 class Shown:
     """LiveKit's view of a mirror. `heard`: the format in which the server gets audio that is in a context."""
 
+    __slots__ = ("_ends", "_heard", "_items", "_mirror", "_records", "_seen", "_texts")
+
     def __init__(self, mirror: Mirror[Record], heard: AudioFormat = PCM) -> None:
         self._mirror = mirror
         self._heard = heard
@@ -144,7 +146,7 @@ class ContextLine:
     def __init__(self) -> None:
         self._contexts: list[Awaited] = []
         self._turn = asyncio.Lock()
-        self.left_out: set[str] = set()
+        self.left_out: dict[str, None] = {}  # a third of what an empty set takes, in every session
 
     def __bool__(self) -> bool:
         return bool(self._contexts)

@@ -32,6 +32,8 @@ def refusal(failure: Failure) -> llm.RealtimeError:
 class Requests:
     """Futures of configuration and item requests, by key. A result of None means done, a `Failure` refused."""
 
+    __slots__ = ("_futures",)
+
     def __init__(self) -> None:
         self._futures: dict[str, asyncio.Future[Failure | None]] = {}
 
@@ -50,6 +52,8 @@ class Requests:
 
 class _Message:
     """One message's channels."""
+
+    __slots__ = ("audio", "kind", "text")
 
     def __init__(self, *, audible: bool, spoken: bool) -> None:
         self.text: utils.aio.Chan[str] = utils.aio.Chan()
@@ -91,6 +95,8 @@ class _Story:
 class _Reply:
     """One reply's channels. `audible`: its speech is told as such, whatever the session's modality."""
 
+    __slots__ = ("audible", "calls", "messages", "open", "row", "story")
+
     def __init__(self, story: _Story | None = None, *, audible: bool = False) -> None:
         self.messages: utils.aio.Chan[llm.MessageGeneration] = utils.aio.Chan()
         self.calls: utils.aio.Chan[llm.FunctionCall] = utils.aio.Chan()
@@ -108,6 +114,8 @@ class _Reply:
 
 class ReplyStreams:
     """Replies as LiveKit reads them, and the futures of `generate_reply`."""
+
+    __slots__ = ("_announce", "_asked", "_form", "_joined", "_playing", "_replies", "_rows", "_spoken")
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ from collections.abc import Callable
 class Timers:
     """Timers by key, one for each at a time."""
 
+    __slots__ = ("_running",)
+
     def __init__(self) -> None:
         self._running: dict[str, asyncio.TimerHandle] = {}
 

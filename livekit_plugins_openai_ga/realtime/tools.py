@@ -16,6 +16,8 @@ MAX_KNOWN = 1024
 class Tools:
     """What the model may call. `payloads` are the tools as GA takes them, in order."""
 
+    __slots__ = ("_known", "_taken", "payloads")
+
     def __init__(self) -> None:
         self.payloads: list[dict[str, Any]] = []
         self._taken: list[llm.Tool] = []

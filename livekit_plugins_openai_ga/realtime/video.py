@@ -15,6 +15,8 @@ from .pictures import frame_url
 class Video:
     """The frames that are shown, `images.min_interval` apart."""
 
+    __slots__ = ("_images", "_shown_at")
+
     def __init__(self, images: Images) -> None:
         self._images = images
         self._shown_at: float | None = None

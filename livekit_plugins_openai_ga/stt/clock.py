@@ -7,7 +7,6 @@ clock.
 from __future__ import annotations
 
 import math
-from collections import deque
 
 TOLERANCE_S = 0.05
 MAX_NOTES = 256
@@ -17,7 +16,7 @@ class WallClock:
     """Places (ms of audio) and times (seconds since the epoch)."""
 
     def __init__(self) -> None:
-        self._notes: deque[tuple[float, float]] = deque(maxlen=MAX_NOTES)
+        self._notes: list[tuple[float, float]] = []  # the newest ones
         self._until_ms = 0.0
 
     def note(self, place_ms: float, now: float) -> None:
@@ -25,6 +24,7 @@ class WallClock:
         place, heard = self._notes[-1] if self._notes else (0.0, -math.inf)
         if abs(now - heard - (place_ms - place) / 1000) > TOLERANCE_S:
             self._notes.append((self._until_ms, now - (place_ms - self._until_ms) / 1000))
+            del self._notes[:-MAX_NOTES]
         self._until_ms = place_ms
 
     def at(self, place_ms: float) -> float | None:

@@ -12,15 +12,17 @@ from urllib.parse import urlsplit
 import aiohttp
 from livekit.agents import APIConnectOptions, APIError, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
-from livekit.agents.utils import AudioBuffer, http_context, is_given
+from livekit.agents.utils import AudioBuffer, is_given
 from livekit.agents.vad import VAD
 
 from .. import azure, models
 from ..audio import CHUNK_MS
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
 from ..formats import PCM
-from ..framework import make, voice_detector
+from ..framework import is_heard, make, voice_detector
 from ..log import logger
+from ..prices import Price
+from ..recording.recorder import RecorderOption
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from ..wire.endpoint import Service
@@ -61,12 +63,15 @@ class STT(stt.STT[str]):
         model_in_url: bool | None = None,
         input_chunk_ms: float = CHUNK_MS,
         input_audio_format: Any = PCM.name,
+        recorder: RecorderOption = None,
         extra_headers: Mapping[str, str] | None = None,
         extra_query: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
         http_session: aiohttp.ClientSession | None = None,
         max_session_duration: NotGivenOr[float | None] = NOT_GIVEN,
         heartbeat: float = DEFAULT_HEARTBEAT,
+        prices: Mapping[str, Price] | None = None,
+        max_cost: float | None = None,
         _azure: tuple[Connection, str] | None = None,
     ) -> None:
         """Check the options and remember them; nothing is opened before `stream`, `recognize` or `prewarm`.
@@ -96,12 +101,17 @@ class STT(stt.STT[str]):
             input_chunk_ms: milliseconds of audio that a message carries at least, 1 to 100; default 20.
             input_audio_format: what goes over the socket: `pcm` (default, 24 kHz), or `pcmu` or `pcma` (G.711, 8 kHz)
                 for telephone audio. Uploads are PCM anyway.
+            recorder: a `Recorder`, which writes what every stream says and hears to a file. None (default): one if
+                `$OPENAI_GA_RECORD` names a folder; False: never. See docs/timeline.md.
             extra_headers: sent with every request.
             extra_query: added to every URL.
             allow_insecure: allow a plain-text base URL of another host; the key then travels in clear.
             http_session: for uploads; default the job's, or an own one.
             max_session_duration: seconds until a connection is replaced at a calm moment; default 3000, None never.
             heartbeat: seconds between pings. A peer without a sign of life for twice that is taken for dead.
+            prices: USD by model id, `{"my-alias": Price(...)}`, before the table of OpenAI's prices in `models`.
+            max_cost: USD that a stream may cost. `cost_warning` and `cost_limit_reached` tell, on this STT; 10 s later
+                the stream ends. A model without a price is refused.
 
         Raises:
             ValueError: a missing key, or something the model does not take; names the parameter and what to do.
@@ -136,14 +146,14 @@ class STT(stt.STT[str]):
             "model_in_url": model_in_url,
             "input_chunk_ms": input_chunk_ms,
             "input_audio_format": input_audio_format,
+            "recorder": recorder,
         }
-        self._options = self._first = Options(connection, model).changed(given)
+        self._options = self._first = Options(connection, model).changed(given).limited(prices, max_cost)
         self._changes: list[Mapping[str, Any]] = []  # what was changed since, and may be refused by a server yet
         self._vad = vad
         self._check_detector(self._options)
         self._own_vad: VAD | None = None
-        self._http = http_session
-        self._own_http: aiohttp.ClientSession | None = None
+        self._http = upload.Http(http_session)
         self._streams: weakref.WeakSet[SpeechStream] = weakref.WeakSet()
         self._prewarmed = Prewarmed()
         super().__init__(capabilities=self._abilities())
@@ -365,6 +375,14 @@ class STT(stt.STT[str]):
         problem = stt.STTError(timestamp=time.time(), label=self.label, error=error, recoverable=True)
         self.emit("error", problem)
 
+    def tell(self, event: str, what: object) -> bool:
+        """Emit an event that is not LiveKit's; returns whether anybody listens. What a listener raises ends nothing."""
+        try:
+            self.emit(event, what)
+        except TypeError:  # LiveKit logs what listeners raise, but for this
+            logger.exception("a listener of %s raised an error", event)
+        return is_heard(self, event)
+
     # -- connections ---------------------------------------------------------------------------------------------
 
     def prewarm(self) -> None:
@@ -389,23 +407,12 @@ class STT(stt.STT[str]):
     ) -> stt.SpeechEvent:
         options = self._options.changed({"language": language})  # for this call alone
         if not options.use_realtime:
-            return await upload.transcribe(options, buffer, http=self._http_session(), timeout=conn_options.timeout)
+            return await upload.transcribe(options, buffer, http=self._http.session(), timeout=conn_options.timeout)
         return await utterance.transcribe(options, buffer, dial=self.dial, timeout=conn_options.timeout)
-
-    def _http_session(self) -> aiohttp.ClientSession:
-        if self._http is not None:
-            return self._http
-        try:
-            return http_context.http_session()
-        except RuntimeError:  # not in a job
-            if self._own_http is None or self._own_http.closed:
-                self._own_http = aiohttp.ClientSession()
-            return self._own_http
 
     async def aclose(self) -> None:
         """Close every stream, and the connections that are this STT's own."""
         for stream in list(self._streams):
             await stream.aclose()
         await self._prewarmed.aclose()
-        if self._own_http is not None:
-            await self._own_http.close()
+        await self._http.aclose()

@@ -20,6 +20,9 @@ from ..connection import Connection
 from ..formats import PCM, AudioFormat
 from ..framework import LanguageCode
 from ..log import logger
+from ..prices import Price, checked
+from ..recording.recorder import Recorder, chosen
+from ..spending import checked_limit, for_transcripts
 from ..transport.link import Link
 from ..wire import session
 from ..wire.endpoint import Endpoint, Service
@@ -62,6 +65,9 @@ class Options:
         model_in_url: Whether the socket's URL names the model; None: everywhere but on api.openai.com.
         input_chunk_ms: Milliseconds of audio that a message carries at least.
         input_format: What the server hears over a socket.
+        prices: USD by model id, before the table's.
+        max_cost: USD that a stream may cost; None: no limit.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -82,6 +88,9 @@ class Options:
     model_in_url: bool | None = None
     input_chunk_ms: float = CHUNK_MS
     input_format: AudioFormat = PCM
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
+    max_cost: float | None = None
+    recorder: Recorder | None = None
 
     def changed(self, given: Mapping[str, Any]) -> Options:
         """These options with the given ones changed; NOT_GIVEN ones stay.
@@ -105,6 +114,12 @@ class Options:
         options = options._with_language(given)
         options._check(given)
         return options
+
+    def limited(self, prices: Mapping[str, Price] | None, max_cost: float | None) -> Options:
+        """These options with prices of the user's and a limit. Raises ValueError."""
+        known = checked(prices)
+        limit = checked_limit(max_cost, known, [(self.model, for_transcripts(self.model, known))])
+        return replace(self, prices=known, max_cost=limit)
 
     def _with_language(self, given: Mapping[str, Any]) -> Options:
         languages, spoken = self.languages, self.spoken
@@ -304,5 +319,6 @@ _CHECKS: Mapping[str, tuple[str, Callable[[str, Any], Any]]] = {
     "model_in_url": ("model_in_url", _optional(fields.flag)),
     "input_chunk_ms": ("input_chunk_ms", _at_least(1, MAX_CHUNK_MS)),
     "input_audio_format": ("input_format", fields.audio_format),
+    "recorder": ("recorder", lambda _, value: chosen(value)),
 }
 """Parameter -> the attribute it sets, and its check. `language` and `detect_language` are settled together."""

@@ -15,22 +15,24 @@ from typing import Any
 
 from livekit.agents import APIError, stt
 
+from .. import recorded
 from ..api_errors import to_api_error
 from ..core import effects as fx
 from ..core.hearing import Hearing
 from ..core.setup import Phase
 from ..counters import Counters
-from ..errors import Failure, Kind, from_exception
+from ..errors import Failure, from_exception
 from ..info import SessionInfo, Trail
 from ..notices import Notices
+from ..spending import Spending, Tell
 from ..transport.line import Line, first_of
 from ..transport.link import Link, LinkFailed, discard
 from ..transport.outbox import Event, Outbox
 from ..wire import server_events
 from ..wire.server_events import Malformed
-from . import mapping
 from .clock import WallClock
 from .options import Options
+from .telling import Telling
 
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nothing is said."""
@@ -54,7 +56,7 @@ Change = Mapping[str, Any]
 """Changed options by their names."""
 
 
-class TranscriptionSession:
+class TranscriptionSession(Telling):
     """Owns the parts of one stream's session; implements `transport.line.Peer`.
 
     `dial` opens a link within the given seconds, or raises `LinkFailed`. `report` takes what went wrong without ending
@@ -74,6 +76,7 @@ class TranscriptionSession:
         taken_back: Callable[[list[Change]], None] = lambda changes: None,
         offset: Callable[[], float] = lambda: 0.0,
         keep_ms: float | None = None,
+        tell: Tell = lambda event, what: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = self._accepted = self._dialled = options
@@ -82,7 +85,8 @@ class TranscriptionSession:
         self._detects = detects
         self._serial = 0
         self._timeout = timeout
-        self._dial = dial
+        self._peer = recorded.peer(self, "stt", options, options.input_format)
+        self._dial = recorded.dialling(self._peer, dial)
         self._emit = emit
         self._report_error = report
         self._taken_back = taken_back
@@ -99,12 +103,8 @@ class TranscriptionSession:
             max_segment_ms=longest,
             place=self._outbox.session_ms,
         )
-        self._line = Line(
-            self,
-            self._outbox,
-            recycle_after=options.connection.max_session_duration,
-            recycle_patience=RECYCLE_PATIENCE_S,
-        )
+        recycle_after = options.connection.max_session_duration
+        self._line = Line(self._peer, self._outbox, recycle_after=recycle_after, recycle_patience=RECYCLE_PATIENCE_S)
         self._clock = WallClock()
         self._retries = 0  # in a row; LiveKit counts them, and does not tell
         self._counters = Counters(
@@ -113,6 +113,7 @@ class TranscriptionSession:
         self._trail = Trail(lambda: self._options.model, lambda: self._retries, self._counters)
         self._log = self._trail.log
         self._notices = Notices(self._counters, self._log)
+        self._spending = Spending(options.prices, options.max_cost, tell)
         self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
         self._put_at = 0.0
         self._moved = asyncio.Event()
@@ -156,7 +157,9 @@ class TranscriptionSession:
         return self._outbox.put_ms
 
     def put(self, audio: bytes) -> None:
-        """More audio, in the format of the options."""
+        """More audio, in the format of the options. Nothing of it is heard when that would cost too much."""
+        if self._broken is not None:
+            return
         now = self._now()
         self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(audio) / self._per_ms / 1000
         self._put_at = now
@@ -169,7 +172,8 @@ class TranscriptionSession:
 
     def speech(self, speaking: bool, at_ms: float) -> None:
         """A detector heard somebody begin, or stop, at this place."""
-        self._do(self._hearing.speech(speaking, at_ms, self._now()))
+        if self._broken is None:
+            self._do(self._hearing.speech(speaking, at_ms, self._now()))
 
     def flush(self) -> None:
         """End the segment here."""
@@ -177,6 +181,7 @@ class TranscriptionSession:
 
     def finish(self) -> None:
         """There will be no more audio. `run` returns when every text has come."""
+        self._finishing = True
         self._do(self._hearing.finish(self._now()))
 
     async def room(self) -> None:
@@ -262,8 +267,10 @@ class TranscriptionSession:
 
     def close(self) -> None:
         """Nothing will be told any more."""
+        self._settle()
         self._closed = True
         self._counters.closed()
+        recorded.over(self._peer)
         self._stop(self._timer)
         self._stop(self._confirmation)
 
@@ -362,39 +369,9 @@ class TranscriptionSession:
         else:
             self._detect()
 
-    def _broke(self, failure: Failure) -> Failure:
-        """LiveKit tries again, as often as its budget allows, or not at all."""
-        fatal = failure.kind is Kind.FATAL
-        self._retries += not fatal
-        return self._trail.failed(failure, "fatal" if fatal else "reconnect")
-
-    def _report(self, effect: fx.Report | fx.SegmentFailed) -> None:
-        where = {"item_id": effect.item_id} if isinstance(effect, fx.SegmentFailed) else {}
-        what = "speech was not transcribed" if where else "OpenAI reported an error"
-        failure = self._trail.failed(effect.failure, "transcription_failed" if where else "request_failed")
-        self._log.error("%s: %s", what, failure, extra={**where, **failure.fields()})
-        self._report_error(to_api_error(failure))
-
     def _finish(self, effect: fx.Finished) -> None:
         self._enough.set()
         self._line.hang_up(None)
-
-    def _speech(self, effect: fx.Speech) -> None:
-        heard = None if effect.at_ms is None else self._clock.at(effect.at_ms)
-        self._emit(mapping.speech_event(effect, heard))
-
-    def _seconds(self, place_ms: float | None) -> float:
-        return 0.0 if place_ms is None else self._offset() + place_ms / 1000
-
-    def _caption(self, effect: fx.Caption) -> None:
-        if effect.failure is not None:
-            extra = {"item_id": effect.item_id, **effect.failure.fields()}
-            self._log.warning("a transcript is incomplete: %s", effect.failure, extra=extra)
-        self._emit(mapping.caption_event(effect, self._options.language, self._seconds))
-
-    def _billed(self, effect: fx.SegmentBilled) -> None:
-        self._counters.transcribed(effect.usage)
-        self._emit(mapping.usage_event(effect))
 
 
 HANDLERS: Mapping[type[fx.Effect], Callable[[TranscriptionSession, Any], None]] = {

@@ -16,6 +16,7 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
 from ..audio import InputAudio, to_frame
+from ..core.bill import SessionUsage
 from ..framework import fair_retries, real_reason, report_acquired
 from ..info import SessionInfo
 from ..log import logger
@@ -56,6 +57,7 @@ class SpeechStream(stt.RecognizeStream):
             report=stt.complain,
             taken_back=stt.take_back,
             offset=lambda: self.start_time_offset,
+            tell=stt.tell,
         )
         self._audio = InputAudio(options.input_format, chunk_ms=options.input_chunk_ms)
         self._follows = False  # all that was pushed was heard, and more need not wait for anything
@@ -78,6 +80,11 @@ class SpeechStream(stt.RecognizeStream):
     def info(self) -> SessionInfo:
         """How the stream's session and its connection are right now. Made when asked for; safe to log."""
         return self._session.info
+
+    @property
+    def usage(self) -> SessionUsage:
+        """What the stream has used and cost so far, over all of its connections. Made when asked for."""
+        return self._session.usage
 
     # LiveKit moves the offset on by the time that passed when it tries again. Here times count the audio of the whole
     # stream, also of what is sent again, so only the caller moves it.

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from livekit import rtc
 from livekit.agents import stt
-from livekit.agents.utils import AudioBuffer
+from livekit.agents.utils import AudioBuffer, http_context
 
 from .. import errors
 from ..api_errors import to_api_error
@@ -27,6 +27,30 @@ READ_TIMEOUT_S = 60.0
 
 VERBOSE_MODEL = "whisper-1"
 """The one model that tells the language it heard, and only in this format."""
+
+
+class Http:
+    """The HTTP session of uploads: one that was passed, the job's, or an own one."""
+
+    def __init__(self, passed: aiohttp.ClientSession | None) -> None:
+        self._passed = passed
+        self._own: aiohttp.ClientSession | None = None
+
+    def session(self) -> aiohttp.ClientSession:
+        """It; an own one is made when it is needed."""
+        if self._passed is not None:
+            return self._passed
+        try:
+            return http_context.http_session()
+        except RuntimeError:  # not in a job
+            if self._own is None or self._own.closed:
+                self._own = aiohttp.ClientSession()
+            return self._own
+
+    async def aclose(self) -> None:
+        """Close what is its own."""
+        if self._own is not None:
+            await self._own.close()
 
 
 def form(options: Options, wav: bytes) -> aiohttp.FormData:

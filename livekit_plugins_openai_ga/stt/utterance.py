@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from livekit import rtc
 from livekit.agents import APIError, stt
@@ -30,7 +31,7 @@ async def transcribe(
         return (await dial(options, timeout))[0]
 
     session = TranscriptionSession(
-        options.changed({"turn_detection": None, "max_segment_length": None}),
+        replace(options.changed({"turn_detection": None, "max_segment_length": None}), max_cost=None),
         detects=lambda _: False,
         timeout=timeout,
         dial=open_link,

@@ -7,7 +7,11 @@ from typing import Literal
 
 from livekit.agents import APIError
 
-StreamEvents = Literal["error", "reconnected", "metrics_collected", "closed"]
+from ..core.bill import SessionUsage
+from ..spending import CostLimitReached as CostLimitReached
+from ..spending import CostWarning as CostWarning
+
+StreamEvents = Literal["error", "reconnected", "metrics_collected", "closed", "cost_warning", "cost_limit_reached"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,13 @@ class Reconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class TranslationUsage:
+class TranslationUsage(SessionUsage):
     """What a stream has used so far. OpenAI bills translation by the length of the audio, silence included.
 
     Attributes:
         audio_in: Source audio sent, in s: with the silence that was filled in, and what a reconnect sent again.
         audio_out: Translated audio that was given out, in s.
-        cost: USD for `audio_in` by the prices in `models`, source texts included; None when a price is not known.
     """
 
-    audio_in: float
-    audio_out: float
-    cost: float | None
+    audio_in: float = 0.0
+    audio_out: float = 0.0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import models
 from .. import session_fields as fields
 from ..connection import Connection
+from ..core.bill import WARNING_AT
 from ..framework import LanguageCode
 from ..log import logger
+from ..prices import Price, checked
+from ..recording.recorder import Recorder, RecorderOption, chosen
+from ..spending import BY_LENGTH, checked_limit
 from ..transport.link import Link
 from ..wire import translation
 from ..wire.endpoint import Endpoint, Service
@@ -40,6 +44,9 @@ class Options:
         skip_silence: Leave out silence by which translated speech would come later and later.
         drain_timeout: Seconds without a sign of progress after which the rest of a translation is given up.
         max_replay_audio: Seconds of source audio that are kept for a reconnect, at most.
+        prices: USD by model id, before the table's.
+        max_cost: USD that a stream may cost; None: no limit.
+        recorder: What records; None: nothing does.
     """
 
     connection: Connection
@@ -50,6 +57,9 @@ class Options:
     skip_silence: bool = True
     drain_timeout: float = DEFAULT_DRAIN_TIMEOUT
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
+    max_cost: float | None = None
+    recorder: Recorder | None = None
 
     @classmethod
     def create(
@@ -63,6 +73,9 @@ class Options:
         skip_silence: bool,
         drain_timeout: float,
         max_replay_audio: float,
+        prices: Mapping[str, Price] | None = None,
+        max_cost: float | None = None,
+        recorder: RecorderOption = False,
     ) -> Options:
         """Check everything. Raises ValueError: one sentence that names the parameter."""
         made = cls(
@@ -74,9 +87,11 @@ class Options:
             fields.flag("skip_silence", skip_silence),
             float(fields.number("drain_timeout", drain_timeout, 1)),
             float(fields.number("max_replay_audio", max_replay_audio, 0, 600)),
+            checked(prices),
+            recorder=chosen(recorder),
         )
         made.endpoint()
-        return made
+        return replace(made, max_cost=checked_limit(max_cost, made.prices, [(m, BY_LENGTH) for m in made.billed]))
 
     def with_language(self, target_language: str) -> Options:
         """These options for another language. Raises ValueError."""
@@ -99,12 +114,23 @@ class Options:
         return replace(self, target_language=wanted["audio"]["output"]["language"])
 
     @property
+    def billed(self) -> tuple[str, ...]:
+        """The models that are billed for the source audio."""
+        return (self.model,) if self.source_model is None else (self.model, self.source_model)
+
+    @property
     def price(self) -> float | None:
         """USD per minute of source audio; None when it is not known."""
-        asked = [self.model] if self.source_model is None else [self.model, self.source_model]
-        found = [model.price.per_minute if (model := models.find(name)) and model.price else None for name in asked]
-        known = [price for price in found if price is not None]
+        found = [models.price_of(name, self.prices) for name in self.billed]
+        known = [price.per_minute for price in found if price is not None and price.per_minute is not None]
         return sum(known) if len(known) == len(found) else None
+
+    @property
+    def marks_ms(self) -> tuple[float, ...]:
+        """After how much source audio, in ms, the bill comes near the limit, and reaches it; empty without one."""
+        if self.max_cost is None or not self.price:
+            return ()
+        return tuple(part * self.max_cost / self.price * 60_000 for part in (WARNING_AT, 1.0))
 
     def endpoint(self) -> Endpoint:
         """Where its sockets go. Without credentials that are asked for each time."""

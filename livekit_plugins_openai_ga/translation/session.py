@@ -13,15 +13,19 @@ from typing import Any, Protocol
 
 from livekit import rtc
 
+from .. import recorded
 from ..audio import MAX_CHUNK_MS, InputAudio
 from ..core import effects as fx
+from ..core.bill import Reached, SessionUsage
 from ..core.interpreting import WARM_UP_MS, CloseSession, Interpreting, Renewed, Translated, TranslatedText
 from ..core.pacing import Pacing
 from ..core.setup import Phase
+from ..core.usage import ReplyUsage
 from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
 from ..info import SessionInfo, Trail
 from ..notices import Notices
+from ..spending import GRACE_S, LIMIT_REACHED, CostEvents, Spending
 from ..transport.link import Link
 from ..transport.outbox import Event, Outbox
 from ..transport.supervisor import Budget, Supervisor
@@ -68,6 +72,9 @@ class Audience(Protocol):
     def used(self, seconds: float, session_id: str) -> None:
         """So much more source audio was sent."""
 
+    def cost(self, event: CostEvents, what: object) -> bool:
+        """An event about what it costs; returns whether anybody listens."""
+
     def finished(self) -> None:
         """Everything was told."""
 
@@ -90,8 +97,12 @@ class TranslationSession:
         self._trail = Trail(lambda: options.model, lambda: self._budget.attempt(time.monotonic()), self._counters)
         self.log = self._trail.log
         self._notices = Notices(self._counters, self.log)
+        self._spending = Spending(options.prices, options.max_cost, audience.cost)
+        self._marks = options.marks_ms
+        self._failure: Failure | None = None  # with which it ends when everything was told
+        peer = recorded.session(self, "translation", options)
         self._supervisor = Supervisor(
-            self._dial, self, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
+            self._dial, peer, self._outbox, self._budget, recycle_after=None, recycle_patience=0.0
         )
         self._term = Term(lambda: self._do(self._core.renew()))
         self._session_id = ""
@@ -105,6 +116,7 @@ class TranslationSession:
         """Translated audio that was given out, in ms."""
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.running = asyncio.create_task(self._run(), name="openai_ga.TranslationStream")
+        recorded.until(self.running, peer)
 
     @property
     def options(self) -> Options:
@@ -117,6 +129,11 @@ class TranslationSession:
         return self._outbox.audio.sent
 
     @property
+    def usage(self) -> SessionUsage:
+        """What was used so far, and what that costs."""
+        return self._spending.usage(self._used(self._outbox.audio.sent - self._billed_ms))
+
+    @property
     def info(self) -> SessionInfo:
         """How the session and its connection are right now."""
         return self._trail.info(over=self._over, phase=self._core.phase, outbox=self._outbox, notices=self._notices)
@@ -124,8 +141,8 @@ class TranslationSession:
     # -- calls ---------------------------------------------------------------------------------------------------
 
     def hear(self, frame: rtc.AudioFrame) -> None:
-        """More source audio."""
-        if not self._over:
+        """More source audio. Nothing of it is heard when that would cost too much."""
+        if not self._over and self._failure is None:
             pcm = b"".join(self._input.push(frame))
             self._put(self._pacing.push(pcm, self._loop.time()))
 
@@ -187,6 +204,9 @@ class TranslationSession:
         if steps:
             self._supervisor.wake()
             self._bill(BILL_S * 1000)
+            if self._marks and self._outbox.audio.sent > self._marks[0]:
+                self._marks = self._marks[1:]
+                self._bill(0.0)
 
     def _hindrance(self) -> str:
         if self._core.phase is not Phase.READY:
@@ -210,8 +230,24 @@ class TranslationSession:
         new = self._outbox.audio.sent - self._billed_ms
         if new > 0 and new >= at_least_ms:
             self._billed_ms = self._outbox.audio.sent
-            self._counters.translated(new / 1000)
+            for model, usage in self._used(new):
+                if (reached := self._spending.add(model, usage, self._counters, self.log)) is not None:
+                    self._reached(reached)
             self._audience.used(new / 1000, self._session_id)
+
+    def _used(self, ms: float) -> list[tuple[str, ReplyUsage]]:
+        return [(model, ReplyUsage(seconds=ms / 1000)) for model in self._options.billed if ms > 0]
+
+    def _reached(self, reached: Reached) -> None:
+        heard = self._spending.announce(reached)
+        if reached == "limit" and not self._over:
+            self._start("cost_limit", GRACE_S if heard else 0.0, self._had_enough)
+
+    def _had_enough(self) -> None:
+        """No more is heard. What was said is translated, then the stream ends by an error."""
+        if not self._core.finishing:
+            self._failure = LIMIT_REACHED
+            self.finish()
 
     # -- timers --------------------------------------------------------------------------------------------------
 
@@ -243,6 +279,7 @@ class TranslationSession:
         self._over = True
         self._bill(0.0)
         self._counters.closed()
+        self._spending.closed(self.log)
         self._trail.lost()
         self._term.end()
         for name in list(self._timers):
@@ -356,6 +393,9 @@ class TranslationSession:
         self._outbox.put_close(effect.event)
 
     def _finished(self, _: fx.Finished) -> None:
+        if self._failure is not None:
+            self.gave_up(self._failure)
+            return
         self._end()
         self._audience.finished()
 

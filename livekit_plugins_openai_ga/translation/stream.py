@@ -14,9 +14,10 @@ from livekit.agents.utils import aio
 from ..api_errors import to_api_error
 from ..audio import to_frame
 from ..errors import Failure
-from ..framework import Metadata
+from ..framework import Metadata, is_heard
 from ..info import SessionInfo
 from ..log import logger
+from ..spending import CostEvents
 from .events import Reconnected, StreamEvents, TranslatedText, TranslationUsage, TranslatorError
 from .options import Options
 from .session import TranslationSession
@@ -36,7 +37,8 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
     """One session on OpenAI; made by `Translator.stream`. Opens at once.
 
     Emits `error` (`TranslatorError`), `reconnected` (`Reconnected`), `metrics_collected` (LiveKit's `STTMetrics`: the
-    seconds of source audio, about every minute and at the end) and `closed`, without anything, when it is over.
+    seconds of source audio, about every minute and at the end), `closed`, without anything, when it is over, and
+    with `max_cost` `cost_warning` (`CostWarning`) and `cost_limit_reached` (`CostLimitReached`).
     """
 
     def __init__(self, translator: Translator, options: Options) -> None:
@@ -81,11 +83,11 @@ class TranslationStream(rtc.EventEmitter[StreamEvents]):
 
     @property
     def usage(self) -> TranslationUsage:
-        """What was used so far."""
+        """What was used and cost so far, over all connections."""
         session = self._session
-        seconds, price = session.sent_ms / 1000, session.options.price
-        cost = None if price is None else seconds / 60 * price
-        return TranslationUsage(seconds, session.translated_ms / 1000, cost)
+        bill = session.usage
+        seconds, heard = session.sent_ms / 1000, session.translated_ms / 1000
+        return TranslationUsage(bill.model_usage, bill.cost_usd, bill.cost_complete, bill.prices_date, seconds, heard)
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Translate this. int16 audio of any rate, channel count and length; never blocks.
@@ -187,6 +189,10 @@ class _Audience:
             metadata=Metadata(model_name=translator.model, model_provider=translator.provider),
         )
         self._stream.tell("metrics_collected", metrics)
+
+    def cost(self, event: CostEvents, what: object) -> bool:
+        self._stream.tell(event, what)
+        return is_heard(self._stream, event)
 
     def finished(self) -> None:
         self._stream._end(None)

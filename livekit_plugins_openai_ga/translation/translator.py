@@ -11,6 +11,8 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGive
 
 from .. import models
 from ..connection import DEFAULT_HEARTBEAT, Connection, KeyProvider
+from ..prices import Price
+from ..recording.recorder import RecorderOption
 from ..transport.link import Link
 from ..transport.prewarmed import Prewarmed
 from .options import DEFAULT_DRAIN_TIMEOUT, DEFAULT_REPLAY_AUDIO, Options
@@ -41,6 +43,9 @@ class Translator:
         drain_timeout: float = DEFAULT_DRAIN_TIMEOUT,
         max_replay_audio: float = DEFAULT_REPLAY_AUDIO,
         skip_silence: bool = True,
+        prices: Mapping[str, Price] | None = None,
+        max_cost: float | None = None,
+        recorder: RecorderOption = None,
     ) -> None:
         """Check the options and remember them; no socket is opened before `stream` or `prewarm`.
 
@@ -65,6 +70,11 @@ class Translator:
                 in a longer outage is lost, the oldest first.
             skip_silence: leave out silence by which the translated speech would come later and later; default True.
                 See docs/translation.md.
+            prices: USD by model id, `{"my-alias": Price(per_minute=...)}`, before OpenAI's prices in `models`.
+            max_cost: USD that a stream may cost. Its events `cost_warning` and `cost_limit_reached` tell; 10 s later it
+                ends. A model without a price is refused.
+            recorder: a `Recorder`, which writes what every stream says and hears to a file. None (default): one if
+                `$OPENAI_GA_RECORD` names a folder; False: never. See docs/timeline.md.
 
         Raises:
             ValueError: a missing key, or something that cannot be; names the parameter and what to do.
@@ -88,6 +98,9 @@ class Translator:
             skip_silence=skip_silence,
             drain_timeout=drain_timeout,
             max_replay_audio=max_replay_audio,
+            prices=prices,
+            max_cost=max_cost,
+            recorder=recorder,
         )
         self._streams: set[TranslationStream] = set()
         self._prewarmed = Prewarmed()

@@ -98,6 +98,9 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         """As the library's. `max_size` must be 64 KiB at least."""
         super().__init__(*args, **options)
+        # The library has these from `connection_made` on. Python shares the names of a class's attributes only as long
+        # as the first object has them all before many others are begun: else each has a table of 1.6 KiB.
+        self.transport = self.recv_messages = None  # type: ignore[assignment]
         self.heard_at = 0.0
         self._heard = 0  # bytes since then
         self.room: asyncio.Event | None = None

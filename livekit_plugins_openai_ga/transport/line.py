@@ -43,7 +43,7 @@ class Line:
         self._outbox = outbox
         self._recycle_after = recycle_after
         self._recycle_patience = recycle_patience
-        self._term = Term(lambda: self.hang_up(None))
+        self._term = Term(self._over)
         self._link: Link | None = None  # the one that may be written to
         self._sending = False
         self._catching_up: asyncio.Task[None] | None = None  # something waits to leave
@@ -90,7 +90,7 @@ class Line:
         """Give the current link up: with this reason, or (None) as planned."""
         self._over(None if failure is None else LinkFailed(failure))
 
-    def _over(self, reason: Exception | None) -> None:
+    def _over(self, reason: BaseException | None = None) -> None:
         if self._hangup is None or self._hangup.done():
             return
         if reason is None:

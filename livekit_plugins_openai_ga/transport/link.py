@@ -155,6 +155,11 @@ class Link:
             socket.response.headers.clear()  # nobody reads the handshake any more: 3 KiB, and the key is in the request
         socket.request = None
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys in use, as `redaction.traces` gives them, with those of MCP servers that it was told."""
+        return self._secrets
+
     def named(self, failure: Failure) -> Failure:
         """The failure, with the ids by which OpenAI or a gateway finds this connection."""
         return replace(failure, session_id=self.session_id, request_id=failure.request_id or self.request_id)

@@ -48,8 +48,8 @@ def realtime_payload(
     return {
         "type": "realtime",
         "audio": {
-            "input": {"format": dict(PCM_24K), **input_options},
-            "output": {"format": dict(PCM_24K), **output_options},
+            "input": {"format": PCM_24K, **input_options},
+            "output": {"format": PCM_24K, **output_options},
         },
         **options,
     }
@@ -57,7 +57,7 @@ def realtime_payload(
 
 def transcription_payload(input_options: Mapping[str, Any], options: Mapping[str, Any]) -> Payload:
     """A `session` of type `transcription`. The two mappings fill `audio.input` and the top level."""
-    return {"type": "transcription", "audio": {"input": {"format": dict(PCM_24K), **input_options}}, **options}
+    return {"type": "transcription", "audio": {"input": {"format": PCM_24K, **input_options}}, **options}
 
 
 def fresh(payload: Mapping[str, Any]) -> Payload:

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script, Turn
+from tests.docs.programs import program
 
-PAGE = Path(__file__).parents[2] / "docs" / "server-tools.md"
 FIND = MCPCall("shop", "find", {"what": "socks"}, output="3 pairs", seconds=0.1)
 BUY = MCPCall("shop", "buy", output="bought", seconds=0.1)
 STEAL = MCPCall("shop", "steal")
 
 
-def shopkeeper(monkeypatch: Any) -> Any:
-    found = re.search(r"```python\n(.+?)```", PAGE.read_text(), re.S)
-    assert found is not None
+async def shopkeeper(monkeypatch: Any) -> Any:
     monkeypatch.setenv("SHOP_TOKEN", "hush-hush")
-    page: dict[str, Any] = {}
-    exec(compile(found[1], str(PAGE), "exec", dont_inherit=True), page)
-    return page["Shopkeeper"]()
+    return (await program("docs/server-tools.md"))["Shopkeeper"]()
 
 
 async def test_the_agent_of_the_page_answers_what_its_tools_bring(start_call, monkeypatch):
     turns = (Turn(mcp=(FIND,)), Turn(say="Three pairs."), Turn(mcp=(BUY,)), Turn(say="Yours."))
     async with Emulator(Script(turns), knobs=Knobs(mcp_list_latency=0.0)) as server:
-        agent = shopkeeper(monkeypatch)
+        agent = await shopkeeper(monkeypatch)
         call = await start_call(server, agent)
         await call.session.generate_reply()
         assert call.texts("assistant") == ["Three pairs."]
@@ -45,7 +39,7 @@ async def test_the_agent_of_the_page_answers_what_its_tools_bring(start_call, mo
 
 async def test_the_agent_of_the_page_denies_what_it_does_not_know(start_call, monkeypatch):
     async with Emulator(Script((Turn(mcp=(STEAL,)), Turn(say="Sorry, no.")))) as server:
-        call = await start_call(server, shopkeeper(monkeypatch))
+        call = await start_call(server, await shopkeeper(monkeypatch))
         await call.session.generate_reply()
         await call.until(lambda: call.texts("assistant") == ["Sorry, no."])
         (answer,) = server.received("conversation.item.create")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import re
-import shlex
 from pathlib import Path
-
-import pytest
 
 from livekit_plugins_openai_ga.cli import doctor, doctor_page
 from livekit_plugins_openai_ga.cli import doctor_steps as steps
 from livekit_plugins_openai_ga.cli.doctor_steps import Outcome, failed, ok, warning
 from livekit_plugins_openai_ga.cli.output import Output
+from tests.docs.blocks import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "doctor.md").read_text()
@@ -53,15 +51,8 @@ def test_the_pages_own_codes_are_those_of_the_command() -> None:
         assert f"`{code}`" not in known
 
 
-@pytest.mark.parametrize("line", re.findall(r"^livekit-openai-ga doctor(.*)$", PAGE, re.M))
-def test_the_pages_commands_can_be_given(line: str) -> None:
-    parser = argparse.ArgumentParser()
-    doctor.add_arguments(parser)
-    parser.parse_args(shlex.split(line, comments=True))
-
-
 def test_the_pages_example_is_what_is_shown() -> None:
-    shown = PAGE.split("```text\n")[1].split("```")[0]
+    (shown,) = blocks("docs/doctor.md", "text")
     stream = io.StringIO()
     page = doctor_page.Page(Output(stream, colours=False), None)
     page.head("conversation", "gpt-realtime-2.1", "api.openai.com:443")
@@ -90,7 +81,7 @@ def test_the_pages_example_is_what_is_shown() -> None:
         assert verdict is not None
         page.show(Outcome(STEP[name], verdict, None))
     page.end(outcomes)
-    assert stream.getvalue() == shown
+    assert stream.getvalue() == shown.code
 
 
 def test_a_long_line_is_broken_under_itself() -> None:

@@ -15,6 +15,7 @@ import pytest
 from livekit_plugins_openai_ga import cli
 from livekit_plugins_openai_ga.cli.migration.files import MAX_BYTES
 from livekit_plugins_openai_ga.cli.migration.rules import RULES, Effect
+from tests.docs.blocks import blocks
 
 HEADER = 'headers = {"OpenAI-Beta": "realtime=v1"}\n'
 LATER = 'connect(model="gpt-realtime")\n'
@@ -200,7 +201,6 @@ def test_every_rule_says_why() -> None:
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migrate.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", PAGE, re.M | re.S)
 
 
 def test_the_page_lists_the_rules() -> None:
@@ -208,18 +208,15 @@ def test_the_page_lists_the_rules() -> None:
     assert rows == [(rule.id, rule.finds, rule.effect.value, rule.why) for rule in RULES.values()]
 
 
-def test_the_pages_commands_run_and_show_what_it_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [language for language, _ in BLOCKS] == ["bash", "python", "text", "diff"]
-    commands, program, shown, changed = (code for _, code in BLOCKS)
-    put(folder, {"src/bot.py": program, "bot.py": program})
-    for line in commands.splitlines():
-        name, *arguments = line.partition("#")[0].split()
-        assert name == cli.PROGRAM
-        assert cli.main(arguments) == ("--check" in arguments)
-        (folder / "src" / "bot.py").write_text(program)
-    capsys.readouterr()
-    cli.main(["migrate", "bot.py"])
-    assert shown in capsys.readouterr().out
-    cli.main(["migrate", "bot.py", "--diff"])
+def test_the_page_shows_what_is_found_and_changed_in_its_program(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = blocks("docs/migrate.md", "python")
+    (shown,) = blocks("docs/migrate.md", "text")
+    (changed,) = blocks("docs/migrate.md", "diff")
+    put(folder, {"src/bot.py": program.code})
+    cli.main(["migrate", "src"])
+    assert shown.code in capsys.readouterr().out
+    cli.main(["migrate", "src", "--diff"])
     rows = [row for row in capsys.readouterr().out.splitlines() if re.match(r"[-+](?![-+])", row)]
-    assert rows == changed.splitlines()
+    assert rows == changed.code.splitlines()

@@ -36,6 +36,7 @@ def test_a_spoken_reply_from_beginning_to_end(talk: Any) -> None:
         "MessageStarted",
         "MessageText",
         "MessageAudio",
+        "ReplyBilled",
         "MessageEnded",
         "ReplyEnded",
     ]

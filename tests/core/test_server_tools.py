@@ -201,10 +201,14 @@ OUT_OF_BAND = {
 }
 
 
+def wants(talk: Any, **options: Any) -> None:
+    talk.conversation.config.want({**talk.conversation.config.wanted, **options})
+
+
 @pytest.mark.parametrize(("tools", "choice", "given", "told"), OUT_OF_BAND.values(), ids=OUT_OF_BAND)
 def test_what_a_reply_out_of_band_may_call(talk: Any, tools: Any, choice: Any, given: Any, told: Any) -> None:
     talk.ready()
-    talk.conversation.config.wanted.update(tools=tools, tool_choice=choice)
+    wants(talk, tools=tools, tool_choice=choice)
     talk.note(talk.conversation.answers.ask("k1", given, aside=True))
     (request,) = asked(talk)
     assert {key: request["response"][key] for key in ("tools", "tool_choice") if key in request["response"]} == told
@@ -212,7 +216,7 @@ def test_what_a_reply_out_of_band_may_call(talk: Any, tools: Any, choice: Any, g
 
 def test_a_reply_in_the_conversation_may_call_what_the_session_may(talk: Any) -> None:
     talk.ready()
-    talk.conversation.config.wanted.update(tools=[SHOP])
+    wants(talk, tools=[SHOP])
     talk.note(talk.conversation.answers.ask("k1", {}))
     assert "tools" not in asked(talk)[0]["response"]
 
@@ -291,7 +295,7 @@ def test_what_stands_for_a_call_on_a_new_connection_stays_as_the_call_would(talk
 
 def test_a_forced_choice_is_let_go(talk: Any) -> None:
     talk.ready()
-    talk.conversation.config.wanted["tool_choice"] = "required"
+    wants(talk, tool_choice="required")
     talk.begins("r1")
     talk.says("conversation.item.done", item=call(talk))
     talk.ends("r1")

@@ -25,6 +25,7 @@ from livekit_plugins_openai_ga.emulator.faults import (
     Fault,
     RejectHandshake,
 )
+from livekit_plugins_openai_ga.recording import read
 
 KEY = "sk-secret-key"
 TURNS = [Turn(heard="The first sentence is here."), Turn(heard="And here is another one.")]
@@ -434,3 +435,33 @@ class TestTerminal:
         async with emulator() as server:
             written, _ = await self.on_terminal(server, recording, "--json")
         assert all(json.loads(line) for line in written.splitlines())
+
+
+def only_file(directory: Path) -> Path:
+    (path,) = directory.iterdir()
+    return path
+
+
+class TestRecording:
+    async def test_what_came_and_left_is_recorded(self, recording: Path, tmp_path: Path) -> None:
+        async with emulator() as server:
+            assert await listen(server, recording, "--record", tmp_path / "runs", "--audio") == 0
+            (session,) = server.sessions
+        recorded = read(only_file(tmp_path / "runs"))
+        assert [entry.event for entry in recorded.entries if entry.direction == "out"] == session.received
+        assert (recorded.header.kind, recorded.header.audio, recorded.header.redacted) == ("stt", True, False)
+
+    async def test_it_is_recorded_without_a_word(self, recording: Path, tmp_path: Path) -> None:
+        async with emulator() as server:
+            assert await listen(server, recording, "--record", tmp_path, "--redact", "--prompt", "Ada") == 0
+        written = only_file(tmp_path).read_text()
+        assert "sentence" not in written
+        assert "Ada" not in written
+
+    @pytest.mark.parametrize("switch", ["--audio", "--redact"])
+    async def test_a_switch_of_a_recording_that_is_not_made_is_refused(
+        self, recording: Path, capsys: pytest.CaptureFixture[str], switch: str
+    ) -> None:
+        async with emulator() as server:
+            assert await listen(server, recording, switch) == 2
+        assert f"{switch} says what --record writes: name a folder with --record, too." in capsys.readouterr().err

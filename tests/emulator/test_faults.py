@@ -227,3 +227,43 @@ def test_a_session_can_expire_early(troubled):
 def test_faults_count_over_all_sessions(talk):
     plan = FaultPlan([faults.DropOn("session.created", times=2)])
     assert [talk(faults=plan).closed is None for _ in range(3)] == [False, False, True]
+
+
+def test_a_fault_strikes_so_long_after_a_session_began_whatever_happens(talk):
+    plan = FaultPlan([faults.After(3.0, faults.DropOn("never"), nth=2)])
+    spared, struck = talk(faults=plan), talk(faults=plan)
+    spared.run(10.0)
+    assert spared.closed is None
+    struck.run(2.9)
+    assert struck.closed is None
+    struck.run(0.2)
+    assert struck.closed == Close(1006, "")
+
+
+def test_what_strikes_at_a_time_can_be_said_as_well(troubled):
+    t = troubled(
+        faults.After(1.0, faults.InjectOn("", {"type": "error"})),
+        faults.After(2.0, faults.DelayOn("", 0.5)),
+        faults.After(3.0, faults.CloseOn("", 1011, "Sorry.")),
+    )
+    t.run()
+    assert t.actions[-3:] == [Send({"type": "error"}), Wait(0.5), Close(1011, "Sorry.")]
+
+
+def test_who_plans_faults_is_told_when_they_strike(talk):
+    early, late, failing = (
+        faults.After(1.0, faults.DelayOn("", 0.1)),
+        faults.DropOn("response.done"),
+        faults.FailResponse(),
+    )
+    struck = []
+    t = talk(faults=FaultPlan([late, failing, early], struck=struck.append))
+    t("response.create")
+    assert struck == [failing]
+    t.run()
+    assert struck == [failing, late]  # the session is over
+    other = talk(faults=FaultPlan([early], struck=struck.append))
+    other.run(0.9)
+    assert early not in struck
+    other.run(0.2)
+    assert struck[-1] is early

@@ -241,6 +241,23 @@ async def test_waiting_for_events_ends_with_them_or_with_a_timeout():
             await server.wait_received("response.cancel", timeout=0.01)
 
 
+async def test_a_long_way_takes_its_time_and_keeps_the_order():
+    loop = asyncio.get_running_loop()
+    async with Emulator(knobs=Knobs(network_latency=0.2)) as server, dial(server) as client:
+        began = loop.time()
+        await receive(client)
+        asked_at = loop.time()
+        for number in range(50):
+            await client.send(
+                json.dumps({"type": "session.update", "session": {"type": "realtime", "instructions": str(number)}})
+            )
+        answers = [await receive(client) for _ in range(50)]
+        assert loop.time() - asked_at >= 0.2
+        assert [answer["session"]["instructions"] for answer in answers] == [str(number) for number in range(50)]
+    assert asked_at >= began
+    assert server.sessions[0].closed.code == 1000
+
+
 async def test_leaving_ends_every_connection():
     async with Emulator() as server:
         client = await dial(server)

@@ -172,7 +172,6 @@ async def replaced_in_mid_utterance(do: FaultStage) -> list[str]:
     "a planned change of connection is due while a reply is made that fails",
     turns=(Turn(latency=1.4, failure=("server_error", "server_error", "Sorry about that!")), Turn(say=HELLO)),
     options={**MANUAL, "max_session_duration": 1},
-    quoted=True,
 )
 async def replaced_in_a_reply_that_fails(do: FaultStage) -> list[str]:
     do.session.generate_reply()
@@ -208,7 +207,7 @@ async def dropped_again(do: FaultStage) -> list[str]:
     return ["the history is whole" if left == len(MESSAGES) else f"{left} of {len(MESSAGES)} messages are left"]
 
 
-@ROWS(LOST, "the connection drops three times within 10 s (with two retries)", options=MANUAL, quoted=True)
+@ROWS(LOST, "the connection drops three times within 10 s (with two retries)", options=MANUAL)
 async def dropped_three_times(do: FaultStage) -> list[str]:
     for number in range(1, 4):
         await do.connects(number)

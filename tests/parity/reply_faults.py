@@ -56,7 +56,6 @@ async def dropped_when_asked(do: FaultStage) -> list[str]:
     "a reply is asked for while there is no connection",
     turns=(Turn(say=HELLO),),
     options={**MANUAL, "conn_options": STUBBORN},
-    quoted=True,
 )
 async def asked_without_a_connection(do: FaultStage) -> list[str]:
     await do.configured()
@@ -74,7 +73,6 @@ async def asked_without_a_connection(do: FaultStage) -> list[str]:
     turns=(Turn(say="(lost)"), Turn(say=HELLO)),
     faults=(DropOn("response.created"),),
     options=MANUAL,
-    quoted=True,
 )
 async def dropped_when_it_began(do: FaultStage) -> list[str]:
     return await comes(do, do.session.generate_reply(), HELLO)
@@ -112,7 +110,6 @@ async def asked_while_another_is_made(do: FaultStage) -> list[str]:
     turns=(Turn(say=HELLO),),
     faults=(FailResponse(),),
     options=MANUAL,
-    quoted=True,
 )
 async def failed_before_it_was_heard(do: FaultStage) -> list[str]:
     return await comes(do, do.session.generate_reply(), HELLO)

@@ -1,6 +1,6 @@
-"""What of OpenAI's GA Realtime API is supported: the README's table, and which parts of the API each row speaks for.
+"""What of OpenAI's GA Realtime API is supported: docs/supported.md's table, and the parts of it that a row speaks for.
 
-`python -m tests.parity.support` writes the table into the README. A test walks the installed openai SDK and fails on
+`python -m tests.parity.support` writes the table into that page. A test walks the installed openai SDK and fails on
 a part that no row speaks for, so what is new there has to be built, or listed here with the reason.
 
 A part is a kind and a name: `sends` (client events), `receives` (server events), the fields of a session (`realtime`,
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "supported.md"
 BEGIN, END = "<!-- support: python -m tests.parity.support -->", "<!-- /support -->"
 
 
@@ -70,7 +70,7 @@ ROWS = (
     ),
     Row(
         "Tools",
-        "yes: function tools, and MCP servers that OpenAI calls, see [docs/server-tools.md](docs/server-tools.md)",
+        "yes: function tools, and MCP servers that OpenAI calls, see [server-tools.md](server-tools.md)",
         (
             *parts("realtime reply", "type name description parameters", "tools."),
             *parts("realtime reply", MCP, "tools."),
@@ -93,7 +93,7 @@ ROWS = (
     ),
     Row(
         "Replies with their own voice, modality, reasoning, input, metadata; out of band",
-        "yes, see [docs/replies.md](docs/replies.md)",
+        "yes, see [replies.md](replies.md)",
         (
             *parts("reply", "instructions output_modalities max_output_tokens reasoning.effort metadata conversation"),
             *parts("reply", "input parallel_tool_calls prompt.id prompt.version prompt.variables"),
@@ -103,7 +103,7 @@ ROWS = (
     Row("Reasoning models", "yes", parts("realtime", "reasoning.effort")),
     Row(
         "G.711 for telephone rooms, in `RealtimeModel` and `STT`",
-        "yes, see [docs/telephony.md](docs/telephony.md); a reply has the session's format",
+        "yes, see [telephony.md](telephony.md); a reply has the session's format",
         (
             *parts("realtime", f"{INPUT}format.type {INPUT}format.rate {OUTPUT}format.type {OUTPUT}format.rate"),
             *parts("transcription", f"{INPUT}format.type {INPUT}format.rate"),
@@ -112,7 +112,7 @@ ROWS = (
     ),
     Row(
         "Images: frames of video, `data:` URLs, links (fetched, from public addresses only)",
-        "yes, see [docs/replies.md](docs/replies.md)",
+        "yes, see [replies.md](replies.md)",
     ),
     Row(
         "`AgentSession.say` without a TTS",
@@ -120,7 +120,7 @@ ROWS = (
     ),
     Row(
         "Connection opened and configured ahead (`prewarm`)",
-        "yes, see [docs/production.md](docs/production.md#ready-sooner)",
+        "yes, see [production.md](production.md#ready-sooner)",
     ),
     Row("Reconnect with history; audio not in a turn yet is sent again (up to 30 s)", "yes"),
     Row("Planned change of connection before OpenAI's 60 minutes", "yes, at a calm moment after 50 minutes"),
@@ -145,7 +145,7 @@ ROWS = (
     Row("Speech to text: audio without a text is sent again after a lost connection (up to 60 s)", "yes"),
     Row(
         "Translation of speech while it is spoken (`Translator`), also over a lost connection",
-        "yes, see [docs/translation.md](docs/translation.md)",
+        "yes, see [translation.md](translation.md)",
         (
             *parts("sends", "session.close session.input_audio_buffer.append"),
             *parts("receives", "session.closed session.output_audio.delta"),
@@ -157,7 +157,7 @@ ROWS = (
     ),
     Row(
         "Client secrets for browsers, WebRTC calls, SIP calls by signed webhook (`rest`); a function as `api_key`",
-        "yes, see [docs/keys.md](docs/keys.md) and [docs/telephony.md](docs/telephony.md)",
+        "yes, see [keys.md](keys.md) and [telephony.md](telephony.md)",
         (
             *parts("calls", "client_secrets.create"),
             *parts("calls", "create accept reject refer hangup", "calls."),
@@ -166,7 +166,7 @@ ROWS = (
     ),
     Row(
         "An agent attached to a browser's or a phone's call that runs on OpenAI (`RealtimeModel(call_id=...)`)",
-        "yes, see [docs/browser.md](docs/browser.md)",
+        "yes, see [browser.md](browser.md)",
         (
             *parts("sends", "output_audio_buffer.clear"),
             *parts("receives", "started stopped cleared", "output_audio_buffer."),
@@ -176,9 +176,12 @@ ROWS = (
     Row("Azure's dated `api_version` dialect", "no, refused: it is retired"),
     Row(
         "Gateways: path prefixes, query strings, `http(s)` or `ws(s)`, own headers",
-        "yes; LiteLLM is tested, see [docs/gateways.md](docs/gateways.md)",
+        "yes; LiteLLM is tested, see [gateways.md](gateways.md)",
     ),
-    Row("livekit-agents 1.2.8 to 1.8.9; websockets 15.0.1 to 17; Python 3.10 to 3.14", "yes, see below"),
+    Row(
+        "livekit-agents 1.2.8 to 1.8.9; websockets 15.0.1 to 17; Python 3.10 to 3.14",
+        "yes, see [compatibility.md](compatibility.md)",
+    ),
     Row("What is left of the rate limits", "an event, `rate_limits_updated`", parts("receives", "rate_limits.updated")),
     Row(
         "Tracing; stored prompts",
@@ -233,4 +236,4 @@ def with_table(page: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -111,8 +111,8 @@ def test_each_part_has_one_row() -> None:
     assert [part for part, count in LISTED.items() if count > 1] == []
 
 
-def test_the_readmes_table_is_made_of_the_rows() -> None:
-    page = support.README.read_text(encoding="utf-8")
+def test_the_pages_table_is_made_of_the_rows() -> None:
+    page = support.PAGE.read_text(encoding="utf-8")
     assert support.with_table(page) == page, "run: python -m tests.parity.support"
 
 

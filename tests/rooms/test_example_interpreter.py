@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import re
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +17,7 @@ from livekit_plugins_openai_ga.devtools.livekit_server import LiveKitServer
 from livekit_plugins_openai_ga.devtools.room_caller import RoomCaller
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn, speak
 from livekit_plugins_openai_ga.emulator.faults import CloseOn
+from tests.docs.programs import program
 
 from . import sound
 from .conftest import Microphone
@@ -26,8 +25,6 @@ from .example_call import EXAMPLES
 from .worker import environment, running_worker
 
 pytestmark = pytest.mark.timeout(180)  # processes take long to start on a busy machine
-
-PAGE = Path(__file__).parents[2] / "docs" / "translation.md"
 
 SAID = {
     "en": "Good morning to all of you, it is nice to see so many people here.",
@@ -52,12 +49,9 @@ def script() -> Script:
     )
 
 
-def follow_interpreters() -> Callable[[rtc.Room], None]:
+async def follow_interpreters() -> Callable[[rtc.Room], None]:
     """What the page about translation shows to whoever writes a listener's client."""
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "def follow" in block]
-    names: dict[str, Any] = {}
-    exec(code, names)
-    return names["follow_interpreters"]  # type: ignore[no-any-return]
+    return (await program("docs/translation.md"))["follow_interpreters"]  # type: ignore[no-any-return]
 
 
 class Member:
@@ -144,7 +138,7 @@ async def meeting(
 
     `choosy`: they do what the page shows. Others subscribe to whatever they are allowed to.
     """
-    follow = follow_interpreters()
+    follow = await follow_interpreters()
     async with contextlib.AsyncExitStack() as stack:
         members = {}
         for identity, language in languages.items():

@@ -521,7 +521,7 @@ def test_usage_is_the_length_of_what_was_sent_and_what_it_costs(play: Play) -> N
         usage = made.stream.usage
         sent = len(made.received) * 0.2
         assert usage.audio_in == pytest.approx(sent)
-        assert usage.cost == pytest.approx(sent / 60 * (0.034 + 0.017))
+        assert usage.cost_usd == pytest.approx(sent / 60 * (0.034 + 0.017))
         assert usage.audio_out == pytest.approx(sum(each.duration for each in made.frames))
         assert all(isinstance(each, STTMetrics) for each in made.told["metrics_collected"])
         told = [each.audio_duration for each in made.told["metrics_collected"]]

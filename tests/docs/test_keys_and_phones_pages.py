@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -16,32 +13,18 @@ from livekit_plugins_openai_ga.emulator import Emulator
 from livekit_plugins_openai_ga.emulator.ringing import incoming
 from livekit_plugins_openai_ga.wire.endpoint import Service
 
-DOCS = Path(__file__).parents[2] / "docs"
-SECRET = "whsec_" + "c2VjcmV0" * 4
-
-
-def code(page: str, behind: str = "") -> list[str]:
-    _, _, text = (DOCS / page).read_text().partition(behind) if behind else ("", "", (DOCS / page).read_text())
-    return re.findall(r"```python\n(.*?)```", text, re.S)
-
-
-@pytest.fixture
-async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Emulator]:
-    async with Emulator() as running:
-        monkeypatch.setenv("OPENAI_BASE_URL", running.base_url)
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-        monkeypatch.setenv("OPENAI_WEBHOOK_SECRET", SECRET)
-        yield running
+from .blocks import blocks
+from .conftest import WEBHOOK_SECRET as SECRET
+from .given import GIVEN
+from .programs import program, run
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Any]:
     runners: list[web.AppRunner] = []
 
-    async def start(source: str) -> str:
-        names: dict[str, Any] = {"__name__": "page"}
-        exec(source, names)
-        runner = web.AppRunner(names["app"])
+    async def start(app: web.Application) -> str:
+        runner = web.AppRunner(app)
         runners.append(runner)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -53,16 +36,14 @@ async def serve() -> AsyncIterator[Any]:
 
 
 async def test_a_phone_call_is_answered(server: Emulator, serve: Any) -> None:
-    (source,) = code("telephony.md", "## Phone calls that run on OpenAI")
-    url = f"{await serve(source)}/webhook"
+    url = f"{await serve((await program('docs/telephony.md'))['app'])}/webhook"
     call = await server.ring(url, secret=SECRET)
     assert (call.state, call.config["audio"]["output"]["voice"]) == ("live", "marin")
     assert call.config["instructions"] == "You answer the phone of a small shop. Be brief."
 
 
 async def test_who_is_not_openai_is_sent_away_and_a_replay_changes_nothing(server: Emulator, serve: Any) -> None:
-    (source,) = code("telephony.md", "## Phone calls that run on OpenAI")
-    url = f"{await serve(source)}/webhook"
+    url = f"{await serve((await program('docs/telephony.md'))['app'])}/webhook"
     with pytest.raises(RuntimeError, match="400"):
         await server.ring(url, secret="another")
     again = incoming(server.calls.ring(), url, SECRET, media_security="srtp")
@@ -71,8 +52,7 @@ async def test_who_is_not_openai_is_sent_away_and_a_replay_changes_nothing(serve
 
 
 async def test_a_call_that_could_not_be_accepted_is_taken_when_it_is_told_again(server: Emulator, serve: Any) -> None:
-    (source,) = code("telephony.md", "## Phone calls that run on OpenAI")
-    url = f"{await serve(source)}/webhook"
+    url = f"{await serve((await program('docs/telephony.md'))['app'])}/webhook"
     call = server.calls.ring()
     server.calls.end(call, "gone")
     told = incoming(call, url, SECRET, media_security="srtp")
@@ -80,8 +60,7 @@ async def test_a_call_that_could_not_be_accepted_is_taken_when_it_is_told_again(
 
 
 async def test_a_browser_gets_a_client_secret(server: Emulator, serve: Any) -> None:
-    _, source = code("keys.md")
-    url = await serve(source)
+    url = await serve((await program("docs/keys.md"))["app"])
     async with aiohttp.ClientSession() as http, http.post(f"{url}/token") as answer:
         told = await answer.json()
     secret = server.secrets.find(told["value"])
@@ -91,13 +70,9 @@ async def test_a_browser_gets_a_client_secret(server: Emulator, serve: Any) -> N
 
 
 async def test_a_key_comes_from_wherever_it_is_kept(server: Emulator) -> None:
-    source, _ = code("keys.md")
-
-    async def read(name: str) -> str:
-        return f"sk-from-the-vault-{name}"
-
-    names: dict[str, Any] = {"vault": SimpleNamespace(read=read)}
-    exec(source, names)
+    (block, _) = blocks("docs/keys.md", "python")
+    names = GIVEN["docs/keys.md"]()
+    await run(block, names)
     connection = names["model"].options.connection
     link = await connection.open(Service.REALTIME, model="gpt-realtime-2.1")
     await link.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from pathlib import Path
 
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
@@ -12,15 +10,7 @@ from livekit.agents import Agent
 
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 
-PAGE = Path(__file__).parents[2] / "docs" / "browser.md"
-
-
-@pytest.fixture
-def page():
-    shown: dict[str, object] = {}
-    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S):
-        exec(code, shown)
-    return shown
+from .programs import program
 
 
 class Shop(Agent):
@@ -31,7 +21,8 @@ class Shop(Agent):
         self.session.generate_reply()
 
 
-async def test_a_call_is_made_and_an_agent_is_attached_until_it_ends(page, monkeypatch):
+async def test_a_call_is_made_and_an_agent_is_attached_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = await program("docs/browser.md")
     async with Emulator(Script([Turn(say="Hello.")])) as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))

@@ -1,0 +1,87 @@
+"""An event loop on which an hour takes seconds: while nobody has anything to do, its time jumps to the next timer.
+
+Sockets are real, so both ends have to live on the same loop: then a frame that was sent can be read at once, and a loop
+without anything to read is one on which everybody waits for a timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import selectors
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_GRACE_S = 0.002
+"""What is on its way through the kernel, or in a thread, may take so long in real time before a long jump."""
+
+_LONG_JUMP_S = 0.05
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Never waits for a timer."""
+
+    skipped_s = 0.0
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if ready or timeout is None or timeout <= 0:
+            return ready if ready or timeout is not None else super().select(None)
+        if timeout >= _LONG_JUMP_S and (ready := super().select(_GRACE_S)):
+            return ready
+        self.skipped_s += timeout
+        return []
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop with such a clock."""
+
+    def __init__(self) -> None:
+        self._jumps = _JumpingSelector()
+        self._begin = time.monotonic()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        """Seconds since any moment, those that were skipped included."""
+        return _real_monotonic() + self._jumps.skipped_s
+
+
+_real_monotonic = time.monotonic
+
+
+def run(main: Coroutine[Any, Any, T], *, real_time: bool = False) -> T:
+    """Run to the end on a loop of its own, and return the result. Needs a thread without a running loop."""
+    loop = asyncio.new_event_loop() if real_time else JumpingLoop()
+    with contextlib.nullcontext() if real_time else _clocks_of(loop):
+        try:
+            asyncio.set_event_loop(loop)
+            return loop.run_until_complete(main)
+        finally:
+            try:
+                tasks = asyncio.all_tasks(loop)
+                for task in tasks:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+                loop.run_until_complete(loop.shutdown_asyncgens())
+            finally:
+                asyncio.set_event_loop(None)
+                loop.close()
+
+
+@contextlib.contextmanager
+def _clocks_of(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Let every clock show the loop's time: whoever measures the seconds between two events must see those of it."""
+    kept = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter")}
+    begun = loop.time()
+    wall = time.time()
+    clocks = {"time": lambda: wall + loop.time() - begun, "monotonic": loop.time, "perf_counter": loop.time}
+    try:
+        for name, clock in clocks.items():
+            setattr(time, name, clock)
+        yield
+    finally:
+        for name, clock in kept.items():
+            setattr(time, name, clock)

@@ -1,0 +1,218 @@
+"""What is left out of events: keys always, audio and texts as asked; also in events that nobody has seen yet."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import itertools
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from livekit_plugins_openai_ga.emulator import grammar, schema
+from livekit_plugins_openai_ga.recording import scrub
+from livekit_plugins_openai_ga.recording.scrub import Scrub
+from livekit_plugins_openai_ga.redaction import HIDDEN, Secret
+from tests.fuzz.frames import CORPUS
+
+SAID = "Ada Lovelace"
+KEY = "sk-proj-very-secret-0123456789"
+TOKEN = "gateway-token-0042"
+PICTURE = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
+CLIENT_EVENTS = {**schema._CALL_EVENTS, **schema._TRANSLATION_EVENTS, **schema.EVENTS}
+
+
+def sample(check: Any, rng: random.Random) -> Any:
+    """Something that a checker of the emulator takes, with `SAID` wherever it takes any text."""
+    if isinstance(check, grammar.Text):
+        return check.choices[0] if check.choices else f"name_{rng.randrange(9)}" if check.pattern else SAID
+    if isinstance(check, grammar.Number):
+        return 7
+    if isinstance(check, grammar.Array):
+        return [sample(check.element, rng) for _ in range(2)]
+    if isinstance(check, grammar.Table):
+        return {SAID: SAID}
+    if isinstance(check, grammar.Object):
+        return {name: sample(inner, rng) for name, inner in check.fields.items()}
+    if isinstance(check, grammar.Variants):
+        name = rng.choice(list(check.variants))
+        return {**sample(check.variants[name], rng), check.tag: name}
+    if isinstance(check, grammar.Or):
+        nothing = check.kind is type(None)
+        return sample(check.second if nothing or rng.random() < 0.5 else check.first, rng)
+    special: dict[Any, Any] = {
+        grammar.boolean: True,
+        grammar.mapping: {SAID: {"description": SAID}},
+        grammar.anything: {"type": SAID, "object": SAID, SAID: [SAID]},
+        schema._modalities: ["audio"],
+        schema._image: PICTURE,
+        schema._assistant_part: {"type": "output_text", "text": SAID},
+    }
+    return sample(schema.ITEM, rng) if check is schema._response_input else copy.deepcopy(special[check])
+
+
+def client_events(count: int = 8) -> Iterator[dict[str, Any]]:
+    for name, seed in itertools.product(CLIENT_EVENTS, range(count)):
+        yield {**sample(CLIENT_EVENTS[name], random.Random(f"{name} {seed}")), "type": name}
+
+
+def with_texts(value: Any, *, top: bool = True) -> Any:
+    """The same shape, with `SAID` for every text but the event's name, and a field that nobody knows."""
+    if isinstance(value, dict):
+        changed = {name: with_texts(inner, top=False) for name, inner in value.items()}
+        new = {"a_new_field": {"deep": [SAID]}, "another": SAID, "third": [[SAID]]}
+        return {**changed, **new, **({"type": value["type"]} if top else {})}
+    if isinstance(value, list):
+        return [with_texts(inner, top=False) for inner in value] + [SAID]
+    return SAID if isinstance(value, str) else value
+
+
+def server_events() -> Iterator[dict[str, Any]]:
+    for line in CORPUS:
+        event = json.loads(line)
+        yield with_texts(event)
+
+
+def shown(event: Any) -> str:
+    return json.dumps(event, ensure_ascii=False)
+
+
+def test_no_text_of_any_client_event_is_left_when_texts_are_left_out():
+    for event in client_events():
+        assert SAID in shown(event) or len(event) <= 3
+        assert SAID not in shown(Scrub(redact=True)(event)), event
+
+
+def test_no_text_of_any_server_event_is_left_when_texts_are_left_out():
+    for event in server_events():
+        assert SAID not in shown(Scrub(redact=True)(event)), event
+
+
+def test_without_keys_and_audio_an_event_is_written_as_it_was():
+    for line in CORPUS:
+        event = json.loads(line)
+        assert Scrub(audio=True)(event) == event
+
+
+NAMES = (*sorted(scrub.PLAIN | scrub.WALKED), "text", "transcript", "delta", "audio", "image_url", "reason", "new", "x")
+
+
+def tree(rng: random.Random, depth: int = 0) -> Any:
+    """Anything, of names that are known and of some that are not."""
+    roll = rng.random()
+    if depth > 6 or roll < 0.45:
+        return rng.choice([SAID, f"{SAID} said {KEY} today", KEY, f"Bearer {KEY}", 1, 0.5, None, True, "auto"])
+    if roll < 0.6:
+        return [tree(rng, depth + 1) for _ in range(rng.randrange(4))]
+    grown = {rng.choice(NAMES): tree(rng, depth + 1) for _ in range(rng.randrange(1, 5))}
+    if rng.random() < 0.2:
+        grown[rng.choice(sorted(scrub.SECRETS))] = rng.choice([TOKEN, {"X-Any": TOKEN}, [TOKEN]])
+    if rng.random() < 0.2:
+        grown["text"] = f"it says {TOKEN}"
+    if rng.random() < 0.1:
+        grown["key"] = Secret(TOKEN)
+    return grown
+
+
+@pytest.mark.parametrize("redact", [False, True])
+def test_however_deep_it_stands_no_key_is_written_and_no_text_that_is_left_out(redact):
+    for seed in range(1500):
+        grown = tree(random.Random(seed))
+        event = {"type": "session.update", "session": grown, "item": grown, "unknown": grown}
+        before = copy.deepcopy(event)
+        written = shown(Scrub(redact=redact)(event, (TOKEN,)))
+        assert KEY not in written, seed
+        assert TOKEN not in written, seed
+        if redact:
+            assert SAID not in written, seed
+        assert event == before, "an event was changed in place"
+
+
+def test_what_an_mcp_server_is_shown_is_hidden_and_its_name_stays():
+    tool = {"type": "mcp", "server_label": "files", "authorization": "token-of-mine", "headers": {"X-Key": "1234"}}
+    event = {"type": "session.update", "session": {"tools": [tool]}}
+    (written,) = Scrub()(event)["session"]["tools"]
+    assert written == {"type": "mcp", "server_label": "files", "authorization": HIDDEN, "headers": HIDDEN}
+
+
+def test_ids_numbers_codes_and_names_of_tools_stay_when_texts_are_left_out():
+    usage = {"total_tokens": 9, "input_token_details": {"cached_tokens_details": {"text_tokens": 3}}}
+    item = {"id": "item_1", "type": "function_call", "name": "weather", "call_id": "call_1", "status": "completed"}
+    cancelled = {"type": "cancelled", "reason": "turn_detected"}
+    response = {"id": "resp_1", "status": "cancelled", "status_details": cancelled, "output": [item], "usage": usage}
+    event = {"type": "response.done", "event_id": "event_1", "response": response}
+    assert Scrub(redact=True)(event) == event
+
+
+def test_an_error_keeps_its_code_and_parameter_and_loses_its_words_when_texts_are_left_out():
+    error = {
+        "type": "invalid_request_error",
+        "code": "invalid_value",
+        "param": "session.tools[0].name",
+        "message": SAID,
+    }
+    written = Scrub(redact=True)({"type": "error", "error": error})["error"]
+    assert written == {**error, "message": {"chars": len(SAID)}}
+
+
+def test_a_reason_is_a_text_where_an_application_gives_it():
+    item = {"type": "mcp_approval_response", "approve": False, "reason": "because"}
+    assert Scrub(redact=True)({"type": "conversation.item.create", "item": item})["item"]["reason"] == {"chars": 7}
+
+
+SOUND = bytes(range(240)) * 20  # 4800 bytes
+AUDIO = base64.b64encode(SOUND).decode()
+HASH = hashlib.sha256(SOUND).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("event", "place", "ms"),
+    [
+        ({"type": "input_audio_buffer.append", "audio": AUDIO}, ["audio"], 600.0),
+        ({"type": "session.input_audio_buffer.append", "audio": AUDIO}, ["audio"], 600.0),
+        ({"type": "response.output_audio.delta", "delta": AUDIO}, ["delta"], 100.0),
+        ({"type": "session.output_audio.delta", "delta": AUDIO}, ["delta"], 100.0),
+        (
+            {"type": "conversation.item.create", "item": {"content": [{"type": "input_audio", "audio": AUDIO}]}},
+            ["item", "content", 0, "audio"],
+            600.0,
+        ),
+        (
+            {"type": "conversation.item.retrieved", "item": {"content": [{"type": "audio", "audio": AUDIO}]}},
+            ["item", "content", 0, "audio"],
+            100.0,
+        ),
+        (
+            {
+                "type": "response.create",
+                "response": {"input": [{"content": [{"type": "input_audio", "audio": AUDIO}]}]},
+            },
+            ["response", "input", 0, "content", 0, "audio"],
+            600.0,
+        ),
+    ],
+)
+def test_audio_is_length_and_hash_in_its_own_format_unless_it_is_kept(event, place, ms):
+    written: Any = Scrub(heard="audio/pcmu")(event)
+    for step in place:
+        written = written[step]
+    assert written == {"bytes": 4800, "sha256": HASH, "ms": ms}
+    assert Scrub(audio=True, redact=True)(event) == event
+
+
+def test_a_picture_is_length_hash_and_kind_unless_it_is_kept():
+    part = {"type": "input_image", "image_url": PICTURE, "detail": "low"}
+    event = {"type": "conversation.item.create", "item": {"content": [part]}}
+    (written,) = Scrub()(event)["item"]["content"]
+    digest = hashlib.sha256(b"a picture").hexdigest()[:16]
+    assert written == {**part, "image_url": {"bytes": 9, "sha256": digest, "mime": "image/png"}}
+    assert Scrub(audio=True)(event) == event
+
+
+def test_what_is_no_base64_does_no_harm():
+    written = Scrub()({"type": "input_audio_buffer.append", "audio": "é!"})
+    assert set(written["audio"]) == {"bytes", "sha256", "ms"}
