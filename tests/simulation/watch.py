@@ -106,7 +106,7 @@ class Watch:
             "ms kept": (outbox.kept_ms, KEEP_MS),
             "ms waiting": (outbox.waiting_ms, KEEP_MS + CHUNK_MS),
             "ms of turns": (conversation.spoken.ms, KEPT_MS),
-            "control events": (len(outbox._control), MAX_CONTROL),
+            "control events": (len(outbox._control or ()), MAX_CONTROL),
             "events": (len(outbox._turn), MAX_EVENTS + MAX_QUEUED + (KEEP_MS + CHUNK_MS) // CHUNK_MS),
             "requests": (len(conversation.answers.replies.pending(lambda request: True)), MAX_QUEUED + 2),
         }
