@@ -15,7 +15,7 @@ from ... import models
 from ...core.usage import transcription_usage
 from .facts import Moment, Utterance
 from .sound import STEP_MS, Levels, last_loud
-from .texts import said, typed_text
+from .texts import Growing, said, typed_text
 from .told import Told
 
 _SHORTEST_SOUND_MS = 60.0
@@ -85,6 +85,7 @@ class Heard:
         self.utterances: dict[str, Utterance] = {}
         self._told = told
         self._known: set[str] = set()
+        self._texts: dict[str, Growing] = {}
         self._turn_from = 0.0  # the place at which the audio begins that is not in an item yet
         self._committed: float | None = None  # when the client itself ended a turn
 
@@ -153,7 +154,9 @@ class Heard:
         if utterance.first_text_ms is None:
             utterance.first_text_ms = self._told.at_ms(at)
         if utterance.text_ms is None:
-            utterance.text += said(event.get("delta"))
+            text = self._texts.setdefault(utterance.id, Growing())
+            text.add(event.get("delta"))
+            utterance.text = text.text
 
     def completed(self, at: int, event: Mapping[str, Any]) -> None:
         """A whole transcript."""

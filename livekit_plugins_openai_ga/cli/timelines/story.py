@@ -136,6 +136,7 @@ def _notes(replies: Replies, network: Network) -> dict[str, tuple[Handler, ...]]
         "opened": (network.opened,),
         "lost": (network.lost, replies.lost),
         "failed": (network.failed,),
+        "malformed": (network.malformed,),
         "closed": (network.closed,),
     }
 
