@@ -198,11 +198,12 @@ def test_what_was_written_is_a_turn_when_it_is_answered_and_a_replay_is_none() -
     tape.ends("a", 500)
     tape.link = 2
     tape.opened(1000).client(1100, "conversation.item.create", item=written("again"))
+    tape.server(1200, "session.updated", session={}).client(1300, "conversation.item.create", item=written("newer"))
     facts = tape.facts()
     (turn,) = facts.turns
     assert turn.user is not None
     assert (turn.user.text, turn.wait and turn.wait.total_ms) == ("new", 300)
-    assert [said.text for said in facts.utterances] == ["old", "new"]
+    assert [said.text for said in facts.utterances] == ["old", "new", "newer"]
 
 
 def test_replies_out_of_band_belong_to_no_turn() -> None:

@@ -86,6 +86,7 @@ class Heard:
         self._told = told
         self._known: set[str] = set()
         self._texts: dict[str, Growing] = {}
+        self._replaying = False
         self._turn_from = 0.0  # the place at which the audio begins that is not in an item yet
         self._committed: float | None = None  # when the client itself ended a turn
 
@@ -95,8 +96,13 @@ class Heard:
         self.sent.add(self._told.at_ms(at), self._told.link(at), length, heard)
 
     def connected(self, at: int, event: Mapping[str, Any]) -> None:
-        """session.created: places begin anew."""
+        """session.created: places begin anew, and on a later connection the conversation is brought back."""
         self._turn_from, self._committed = 0.0, None
+        self._replaying = self._told.link(at) > 1
+
+    def settled(self, at: int, event: Mapping[str, Any]) -> None:
+        """session.updated: what had to be brought back has left."""
+        self._replaying = False
 
     def commit_asked(self, at: int, event: Mapping[str, Any]) -> None:
         """The client ended the turn."""
@@ -181,7 +187,7 @@ class Heard:
         if not isinstance(item, Mapping) or item.get("type") != "message" or item.get("role") != "user":
             return
         name, now = str(item.get("id", f"typed {at}")), self._told.at_ms(at)
-        if name in self._known or self._told.link(at) > 1:
+        if name in self._known or self._replaying:
             return
         self._known.add(name)
         text = typed_text(item)

@@ -87,7 +87,7 @@ def _from_server(
     transcript = "conversation.item.input_audio_transcription"
     return {
         "session.created": (replies.lost, network.created, heard.connected, configured),
-        "session.updated": (network.updated, configured),
+        "session.updated": (network.updated, heard.settled, configured),
         "error": (replies.refused,),
         "input_audio_buffer.speech_started": (heard.started, replies.interrupted),
         "input_audio_buffer.speech_stopped": (heard.stopped,),
