@@ -156,12 +156,14 @@ def test_errors_are_told_where_they_belong_and_without_keys() -> None:
     transcription = "conversation.item.input_audio_transcription.failed"
     tape.server(400, transcription, item_id="u", error={"code": "audio_unintelligible", "message": "?"})
     tape.note(500, "failed", code="http_503", sentence="The server is overloaded.")
+    tape.note(600, "malformed", problem="no JSON")
     found = [(one.lane, one.code) for one in tape.facts().problems]
     assert found == [
         ("network", "invalid_api_key"),
         ("agent", "server_error"),
         ("user", "audio_unintelligible"),
         ("network", "http_503"),
+        ("network", "malformed"),
     ]
     assert "sk-1234" not in json.dumps(as_json(tape.facts()))
 
@@ -196,11 +198,12 @@ def test_what_was_written_is_a_turn_when_it_is_answered_and_a_replay_is_none() -
     tape.ends("a", 500)
     tape.link = 2
     tape.opened(1000).client(1100, "conversation.item.create", item=written("again"))
+    tape.server(1200, "session.updated", session={}).client(1300, "conversation.item.create", item=written("newer"))
     facts = tape.facts()
     (turn,) = facts.turns
     assert turn.user is not None
     assert (turn.user.text, turn.wait and turn.wait.total_ms) == ("new", 300)
-    assert [said.text for said in facts.utterances] == ["old", "new"]
+    assert [said.text for said in facts.utterances] == ["old", "new", "newer"]
 
 
 def test_replies_out_of_band_belong_to_no_turn() -> None:
@@ -215,7 +218,12 @@ def test_texts_that_were_left_out_are_told_by_their_length() -> None:
     names = {"response_id": "a", "item_id": "item_a", "content_index": 0}
     for chars in (12, 30):
         tape.server(200, "response.output_audio_transcript.delta", delta={"chars": chars}, **names)
-    assert tape.facts().replies[0].text == "[42 characters]"
+    transcription = "conversation.item.input_audio_transcription.delta"
+    tape.server(300, transcription, item_id="u", delta={"chars": 3}).server(
+        350, transcription, item_id="u", delta={"chars": 4}
+    )
+    facts = tape.facts()
+    assert (facts.replies[0].text, facts.utterances[0].text) == ("[42 characters]", "[7 characters]")
 
 
 def test_speech_to_text_has_the_time_from_the_end_of_speech_to_its_text() -> None:
