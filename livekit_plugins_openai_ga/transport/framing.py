@@ -9,11 +9,13 @@ always did.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import struct
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -34,6 +36,9 @@ reaches, and what is said to it meanwhile would be lost."""
 
 MAX_WAITING, FEW_WAITING = 16, 4
 """With more messages waiting to be taken, nothing is read until only a few wait. The library's own numbers."""
+
+IN_A_ROW = 16
+"""Messages that are taken before others on the loop get their turn: about 1 ms."""
 
 MAX_SHORT_BYTES = 64 * 1024 - 1
 """Longer text frames, which are rare, go the library's way, so that no more than this is held here."""
@@ -62,7 +67,8 @@ def _mask() -> bytes:
 
 
 class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
-    """A client's connection. Messages are taken with `message`, not with `recv`, and text is sent with `send_text`.
+    """A client's connection. Messages are taken with `message` or `deliver`, not with `recv`; text is sent with
+    `send_text`.
 
     Attributes:
         heard_at: When bytes came that are a sign of life, by `time.monotonic()`: also those of a big frame, behind
@@ -73,6 +79,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
     # The library fills the table that Python shares between objects of a class: more would cost each one its own.
     __slots__ = (
         "_answer",
+        "_direct",
         "_foreign",
         "_heard",
         "_held",
@@ -81,6 +88,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         "_lost",
         "_news",
         "_read",
+        "_row",
         "_stopped",
         "_waiting",
         "heard_at",
@@ -90,6 +98,9 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         """As the library's. `max_size` must be 64 KiB at least."""
         super().__init__(*args, **options)
+        # The library has these from `connection_made` on. Python shares the names of a class's attributes only as long
+        # as the first object has them all before many others are begun: else each has a table of 1.6 KiB.
+        self.transport = self.recv_messages = None  # type: ignore[assignment]
         self.heard_at = 0.0
         self._heard = 0  # bytes since then
         self.room: asyncio.Event | None = None
@@ -101,6 +112,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         self._waiting: deque[str | None] | None = None  # messages in order; None: the next one of the library
         self._stopped = False  # nothing is read, because too many wait
         self._news: asyncio.Future[None] | None = None  # somebody waits for a message
+        self._direct: Callable[[str], object] | None = None  # who takes them as they come; none waits then
+        self._row = 0  # messages taken so in this step
         self._lost = False
 
     # -- out -----------------------------------------------------------------------------------------------------
@@ -148,9 +161,12 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             data, self._held, self._lacking = bytes(self._held + data), bytearray(), 0
         if self.protocol.state is not State.OPEN:
             data = self._without_answer(data)
+        self._row = 0
         rest = self._take_apart(data)
         if rest < len(data):
             super().data_received(data[rest:])
+        if len(data) >= READ_BYTES:
+            self._tell()  # there may be more, which uvloop reads in the same step
         if self._waiting:
             self._tell()
             if len(self._waiting) > MAX_WAITING:
@@ -218,11 +234,21 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         return len(data)
 
     def _came(self, text: str | None) -> None:
+        take, news = self._direct, self._news
+        if take is not None and news is not None and not news.done() and text is not None and self._row < IN_A_ROW:
+            self._row += 1
+            try:
+                take(text)
+            except Exception as exc:
+                news.set_exception(exc)
+            return
+        self._direct = None
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(text)
 
     def _tell(self) -> None:
+        self._direct = None
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
@@ -231,11 +257,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         will be none. May be cancelled; one at a time may wait.
         """
         while not self._waiting and not self._lost:
-            self._news = self.loop.create_future()
-            try:
-                await self._news
-            finally:
-                self._news = None
+            await self._any_news()
         message: str | bytes | None = self._waiting[0] if self._waiting else None
         if message is None:
             message = await self.recv()
@@ -247,6 +269,29 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             if not self._waiting:
                 self._waiting = None  # 0.6 KiB
         return message
+
+    async def _any_news(self) -> None:
+        self._news = self.loop.create_future()
+        try:
+            await self._news
+        finally:
+            self._news = self._direct = None
+
+    async def deliver(self, take: Callable[[str | bytes], object]) -> None:
+        """Give every message to `take` in the step in which it comes, unless that is a long row, in the context of this
+        call. Raises `ConnectionClosed` when there will be none, and what `take` raises.
+        """
+        context = contextvars.copy_context()
+        while True:
+            if not self._waiting and not self._lost:
+                self._direct = lambda text: context.run(take, text)
+                await self._any_news()
+                continue
+            for _ in range(IN_A_ROW):
+                take(await self.message())
+                if not self._waiting:
+                    break
+            await asyncio.sleep(0)
 
     def pause_writing(self) -> None:
         """The buffer is full."""

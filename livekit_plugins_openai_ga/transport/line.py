@@ -12,13 +12,10 @@ from typing import Protocol
 from ..errors import Failure, Kind
 from ..log import logger
 from ..wire.server_events import Malformed
+from .framing import IN_A_ROW
 from .link import Link, LinkFailed, Payload
 from .outbox import Event, Outbox
 from .term import Term
-
-IN_A_ROW = 16
-"""Events that are read or written before others on the loop get their turn: about 1 ms. Nothing else makes a line
-yield, neither frames that wait (`receive` then returns at once) nor a socket with room."""
 
 
 class Peer(Protocol):
@@ -46,7 +43,7 @@ class Line:
         self._outbox = outbox
         self._recycle_after = recycle_after
         self._recycle_patience = recycle_patience
-        self._term = Term(lambda: self.hang_up(None))
+        self._term = Term(self._over)
         self._link: Link | None = None  # the one that may be written to
         self._sending = False
         self._catching_up: asyncio.Task[None] | None = None  # something waits to leave
@@ -93,7 +90,7 @@ class Line:
         """Give the current link up: with this reason, or (None) as planned."""
         self._over(None if failure is None else LinkFailed(failure))
 
-    def _over(self, reason: Exception | None) -> None:
+    def _over(self, reason: BaseException | None = None) -> None:
         if self._hangup is None or self._hangup.done():
             return
         if reason is None:
@@ -120,7 +117,7 @@ class Line:
             self._link = link
             self._line_peer.link_opened(link)
             self.wake()
-            tasks.append(asyncio.ensure_future(self._read(link)))
+            tasks.append(asyncio.ensure_future(link.deliver(self._line_peer.link_received)))
             done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
             problems = [exc for task in done if (exc := task.exception()) is not None]
             for exc in problems:
@@ -149,12 +146,6 @@ class Line:
         if dropped > 0:
             lost = "%.1f s of user audio were lost: more had to wait for a connection, or to leave, than is kept"
             logger.warning(lost, dropped / 1000, extra={"session_id": link.session_id})
-
-    async def _read(self, link: Link) -> None:
-        while True:
-            for _ in range(IN_A_ROW):
-                self._line_peer.link_received(await link.receive())
-            await asyncio.sleep(0)
 
     async def _catch_up(self, link: Link) -> None:
         """Go on with what `wake` had to leave."""

@@ -11,7 +11,7 @@ import functools
 import math
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -261,9 +261,22 @@ class Link:
         if self._early:
             return self._early.pop(0)
         try:
-            frame = await self._socket.message()
+            return self._parsed(await self._socket.message())
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
+
+    async def deliver(self, to: Callable[[Payload | Malformed], object]) -> None:
+        """Give every frame, parsed, to `to`, in the step in which it comes if nobody has to wait for that: a task that
+        wakes up for it would cost more than reading it. Raises as `receive`, and what `to` raises.
+        """
+        while self._early:
+            to(self._early.pop(0))
+        try:
+            await self._socket.deliver(lambda frame: to(self._parsed(frame)))
+        except ConnectionClosed as exc:
+            raise LinkFailed(self._closed(exc)) from None
+
+    def _parsed(self, frame: str | bytes) -> Payload | Malformed:
         payload = server_events.parse(frame)
         if not isinstance(payload, Malformed):
             if "error" in payload or "response" in payload:

@@ -102,8 +102,9 @@ class Outbox:
         self._keep = int(keep_ms * self._per_ms)
         self._wait = max(self._keep, int(wait_ms * self._per_ms))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * self._per_ms))
-        self._control: deque[Event] = deque()
-        # Lists: an empty deque takes 0.6 KiB in every idle session, and half a minute of audio is not long.
+        # An empty deque would take 0.6 KiB in every idle session.
+        self._control: deque[Event] | None = None  # None: nothing waits
+        # A list: half a minute of audio is not long.
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
         self._kept: list[_Entry] = []  # sent on this connection, not in an item yet
@@ -122,6 +123,8 @@ class Outbox:
         if in_turn:
             self._turn.append(_Entry("reply", event))
         else:
+            if self._control is None:
+                self._control = deque()
             self._control.append(event)
 
     def put_foreign(self, event: Event) -> None:
@@ -217,8 +220,11 @@ class Outbox:
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
-        if self._control:
-            return self._control.popleft()
+        if self._control is not None:
+            event = self._control.popleft()
+            if not self._control:
+                self._control = None
+            return event
         if not self._open or not self._turn:
             return None
         entry = self._turn.pop(0)
@@ -305,7 +311,7 @@ class Outbox:
     def lost(self) -> None:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
-        self._control.clear()
+        self._control = None
         self.audio.dropped += (self._gap[1] - self._gap[0]) / self._per_ms
         self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear", "close")]
         self._waiting += self._kept_size

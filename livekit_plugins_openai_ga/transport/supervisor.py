@@ -32,6 +32,8 @@ STEADY_AFTER_S = 1.0
 class Budget:
     """How many failures in a row are still allowed, and how long to wait after each. Pure: time comes in."""
 
+    __slots__ = ("_backing_off", "_confirmed_at", "_failures", "_jitter", "_max_retry", "_retry_interval")
+
     def __init__(self, max_retry: int, retry_interval: float, jitter: Callable[[], float] = random.random) -> None:
         self._max_retry = max_retry
         self._retry_interval = retry_interval

@@ -9,6 +9,8 @@ from collections.abc import Callable
 class Term:
     """Calls `over()` when the current link has served its time. Timers do: a waiting task weighs ten times as much."""
 
+    __slots__ = ("_calm", "_due", "_over", "_serving", "_timer")
+
     def __init__(self, over: Callable[[], object]) -> None:
         self._over = over
         self._calm = True

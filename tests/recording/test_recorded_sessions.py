@@ -307,3 +307,19 @@ async def test_every_session_of_a_model_has_a_file_of_its_own(tmp_path):
         await asyncio.gather(*(session.aclose() for session in sessions))
     assert len(list(tmp_path.iterdir())) == 5
     assert {notes(read(path))[-1] for path in tmp_path.iterdir()} == {"closed"}
+
+
+def translator(**options: Any) -> Translator:
+    return Translator(target_language="de", **options)
+
+
+@pytest.mark.parametrize("make", [RealtimeModel, STT, translator])
+def test_every_kind_of_model_asks_its_argument_first_and_then_the_environment(make, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_GA_RECORD", raising=False)
+    assert make(api_key=KEY).options.recorder is None
+    monkeypatch.setenv("OPENAI_GA_RECORD", str(tmp_path))
+    assert make(api_key=KEY).options.recorder == Recorder(str(tmp_path))
+    assert make(api_key=KEY, recorder=Recorder("there")).options.recorder == Recorder("there")
+    assert make(api_key=KEY, recorder=False).options.recorder is None
+    with pytest.raises(ValueError, match="recorder=True is not supported"):
+        make(api_key=KEY, recorder=True)

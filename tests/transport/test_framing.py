@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
-from livekit_plugins_openai_ga.transport.framing import MAX_SHORT_BYTES, MAX_WAITING, FramedConnection
+from livekit_plugins_openai_ga.transport.framing import IN_A_ROW, MAX_SHORT_BYTES, MAX_WAITING, FramedConnection
 
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MAX_SIZE = 300_000
@@ -111,10 +113,12 @@ class Read:
         c = self.connection
         return await (c.message() if isinstance(c, FramedConnection) else c.recv())
 
-    async def all(self) -> tuple[Any, ...]:
+    async def all(self, *, delivered: bool = False) -> tuple[Any, ...]:
         """Everything that a reader can know of what came, and what was answered."""
         try:
             while True:
+                if delivered and isinstance(self.connection, FramedConnection):
+                    await self.connection.deliver(self.messages.append)
                 self.messages.append(await self.message())
         except ConnectionClosed as exc:
             return self.messages, exc.rcvd, exc.sent, list(sent_frames(self.transport.written))
@@ -230,6 +234,30 @@ async def test_frames_cut_at_every_byte_are_read_as_the_library_reads_them(frame
     assert cut[0] == cut[1] == whole[0]
 
 
+async def read_as_it_comes(kind: type[ClientConnection], seed: int) -> tuple[Any, ...]:
+    read, dice = Read(kind), random.Random(seed)
+    reading = asyncio.ensure_future(read.all(delivered=True))
+    data, cuts = a_stream(seed)(read.answer)
+    for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        for _ in range(100):  # not for ever: who has refused what came reads no more
+            if not read.transport.reading:
+                await asyncio.sleep(0)
+        read.connection.data_received(data[start:stop])
+        for _ in range(dice.choice((0, 1, 20))):
+            await asyncio.sleep(0)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    read.end()
+    return await asyncio.wait_for(reading, 10)
+
+
+async def test_what_is_delivered_as_it_comes_is_what_the_library_reads() -> None:
+    for seed in range(RUNS):
+        ours = await read_as_it_comes(FramedConnection, seed)
+        theirs = await read_as_it_comes(ClientConnection, seed)
+        assert ours[:2] == theirs[:2], f"seed {seed}"
+
+
 async def test_a_refused_handshake_is_the_librarys_whatever_follows() -> None:
     for kind in (FramedConnection, ClientConnection):
         read = Read(kind)
@@ -301,3 +329,108 @@ async def test_masks_differ() -> None:
         read.connection.send_text("")
     masks = [read.transport.written[at + 2 : at + 6] for at in range(0, len(read.transport.written), 6)]
     assert len(set(masks)) > 1990
+
+
+class Delivered:
+    """Messages as they are delivered."""
+
+    def __init__(self) -> None:
+        self.read = Read(FramedConnection)
+        self.read.feed(self.read.answer, [])
+        self.got: list[str | bytes] = []
+        self.task: asyncio.Future[None] | None = None
+
+    async def begin(self, take: Callable[[str | bytes], object] | None = None) -> None:
+        assert isinstance(self.read.connection, FramedConnection)
+        self.task = asyncio.ensure_future(self.read.connection.deliver(take or self.got.append))
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def feed(self, *texts: str) -> None:
+        self.read.connection.data_received(b"".join(frame(TEXT, text.encode()) for text in texts))
+
+
+async def test_a_message_is_delivered_in_the_step_in_which_it_comes() -> None:
+    to = Delivered()
+    await to.begin()
+    to.feed("a", "b")
+    assert to.got == ["a", "b"]
+
+
+async def test_after_a_long_row_others_get_their_turn() -> None:
+    to = Delivered()
+    await to.begin()
+    many = [str(number) for number in range(5 * IN_A_ROW)]
+    to.feed(*many)
+    rows = []
+    while len(to.got) < len(many):
+        rows.append(len(to.got))
+        await asyncio.sleep(0)
+    assert to.got == many
+    assert len(rows) >= 4
+    assert max(later - sooner for sooner, later in itertools.pairwise(rows)) <= IN_A_ROW
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    to.feed("a")
+    assert to.got[-1] == "a"
+
+
+async def test_reads_that_come_in_one_step_are_not_all_taken_in_it() -> None:
+    """uvloop reads 32 times in a row when each fills the buffer."""
+    to = Delivered()
+    await to.begin()
+    for _ in range(10):
+        to.feed(*["a" * 1000] * 33)
+    assert len(to.got) <= IN_A_ROW
+    assert not to.read.transport.reading
+
+
+async def test_order_holds_when_the_library_reads_a_message() -> None:
+    to = Delivered()
+    await to.begin()
+    to.feed("a", "b" * (MAX_SHORT_BYTES + 1), "c")
+    assert to.got == ["a"]
+    await asyncio.sleep(0)
+    to.feed("d")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    to.feed("e")
+    assert [text[:1] for text in to.got] == ["a", "b", "c", "d", "e"]
+
+
+async def test_what_a_taker_raises_ends_the_delivery() -> None:
+    to = Delivered()
+
+    def take(text: str | bytes) -> None:
+        to.got.append(text)
+        raise KeyError(text)
+
+    await to.begin(take)
+    to.feed("a", "b")
+    assert to.task is not None
+    with pytest.raises(KeyError, match="a"):
+        await to.task
+    assert to.got == ["a"]
+
+
+async def test_nothing_is_delivered_to_who_does_not_want_it_any_more() -> None:
+    to = Delivered()
+    await to.begin()
+    assert to.task is not None
+    to.task.cancel()
+    to.feed("a")
+    await asyncio.wait({to.task})
+    to.feed("b")
+    assert to.got == []
+    assert [await to.read.message(), await to.read.message()] == ["a", "b"]
+
+
+async def test_messages_are_delivered_in_the_context_of_who_asked() -> None:
+    """A link that was made ahead was made in another; LiveKit finds the job in it."""
+    job: contextvars.ContextVar[str] = contextvars.ContextVar("job", default="none")
+    to, seen = Delivered(), list[str]()
+    job.set("mine")
+    await to.begin(lambda text: seen.append(job.get()))
+    job.set("another")
+    to.feed("a")
+    assert seen == ["mine"]

@@ -132,6 +132,10 @@ class FakeLink:
             raise LinkFailed(got)
         return got
 
+    async def deliver(self, to: Callable[[dict[str, Any]], object]) -> None:
+        while True:
+            to(await self.receive())
+
     def write(self, event: dict[str, Any]) -> None:
         self.sent.append(event)
 
