@@ -42,4 +42,5 @@ async def test_without_a_listener_the_call_hears_the_reply_and_then_the_error(st
         (error,) = call.named("error")
         assert error.error.error.body.code == "max_cost_reached"
         assert not error.error.recoverable
+        await call.until(lambda: bool(call.named("close")))
         assert call.rt.usage.cost_usd == pytest.approx(call.rt.usage.model_usage[0].cost.total)
