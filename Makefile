@@ -103,11 +103,13 @@ $(GATEWAY_STAMP): tests/gateways/requirements.txt | $(BIN)/python
 	$(call INSTALL,$(GATEWAY)) -r $<
 	touch $@
 
-# pipecat needs Python 3.11.
-$(CLIENTS_STAMP): tests/clients/requirements.txt | $(BIN)/python
+# pipecat needs Python 3.11, and one of the clients Node 20.
+$(CLIENTS_STAMP): tests/clients/requirements.txt tests/clients/package.json | $(BIN)/python
 	rm -rf $(CLIENTS)
 	$(call MAKE_VENV,$(CLIENTS))
 	$(call INSTALL,$(CLIENTS)) -r $<
+	mkdir $(CLIENTS)/js && cp tests/clients/package.json $(CLIENTS)/js
+	npm install --prefix $(CLIENTS)/js --no-audit --no-fund --silent
 	touch $@
 
 clean:

@@ -20,7 +20,7 @@ from .formats import AudioFormat
 from .framework import make
 from .images import DEFAULT_IMAGES, Images
 from .log import logger
-from .prices import NO_PRICES, Price, checked
+from .prices import Price, checked
 from .recording.recorder import Recorder, chosen
 from .recording.recorder import RecorderOption as RecorderOption
 from .session_fields import DEFAULT_VOICE as DEFAULT_VOICE
@@ -66,7 +66,7 @@ class Options:
     call_id: str = ""
     images: Images = DEFAULT_IMAGES
     read_aloud: bool = False
-    prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
     max_cost: float | None = None
     recorder: Recorder | None = None
 

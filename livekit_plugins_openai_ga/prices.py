@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any, Protocol
 
 
@@ -159,7 +158,8 @@ def cost_by(price: Price, usage: Usage) -> Cost:
     )
 
 
-NO_PRICES: Mapping[str, Price] = MappingProxyType({})
+NO_PRICES: Mapping[str, Price] = {}
+"""Nobody writes into it. A plain dict, which options can be copied with."""
 
 
 def checked(prices: Any) -> Mapping[str, Price]:
@@ -176,7 +176,7 @@ def checked(prices: Any) -> Mapping[str, Price]:
             number = isinstance(usd, (int, float)) and not isinstance(usd, bool) and math.isfinite(usd) and usd >= 0
             if usd is not None and not number:
                 raise ValueError(f"prices: {field.name}={usd!r} of {model!r} is no price: use USD, 0 or more, or None.")
-    return MappingProxyType(dict(prices))
+    return dict(prices)
 
 
 def missing(price: Price | None, needed: Iterable[str]) -> tuple[str, ...]:

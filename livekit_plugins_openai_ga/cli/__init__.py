@@ -53,8 +53,8 @@ class Entry:
 COMMANDS = (
     Entry("doctor", "try a session step by step, and say what is wrong and what to do", ".doctor"),
     Entry("migrate", "find what the retired beta API left in your code", ".migrate"),
-    Entry("emulate", "serve the GA API on this machine, strictly, for any client in any language", ".emulate"),
-    Entry("replay", "run a recorded session again, and say whether it goes the same way", ".replay"),
+    Entry("emulate", "serve strict GA on this machine, for a client in any language", ".emulate"),
+    Entry("replay", "run a recorded session again: does it go the same way", ".replay"),
     Entry("timeline", "draw a recorded session: who spoke when, what took long", ".timeline"),
     Entry("listen", "write down what a recording or the microphone hears", "..devtools.listen"),
 )

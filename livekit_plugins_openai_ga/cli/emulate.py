@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from ..emulator import Emulator, Knobs, Script
 from ..emulator.faults import Fault
@@ -45,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list-faults", action="store_true", help="show the faults that there are, and end")
     parser.add_argument("--latency", metavar="TIME", help="what a round trip takes: 80ms (default: no time)")
+    parser.add_argument(
+        "--tls",
+        nargs=2,
+        metavar=("CERT", "KEY"),
+        help="PEM files: serve https:// and wss://, which some clients insist on",
+    )
     parser.add_argument("--ring", metavar="URL", help="let a phone call come in: tell the webhook at URL of it, once")
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--quiet", action="store_true", help="print nothing")
@@ -63,9 +72,11 @@ def run(options: argparse.Namespace) -> int:
         secret = os.environ.get("OPENAI_WEBHOOK_SECRET", "")
         if options.ring and not secret:
             raise ValueError("--ring needs OPENAI_WEBHOOK_SECRET: any text, the same as the application has.")
+        tls = _tls(*options.tls) if options.tls else None
         shown = _shown(options, faults)
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_serve(script, knobs, options, secret, shown, [each for each, _ in faults]))
+            served = {"script": script, "faults": [each for each, _ in faults], "knobs": knobs, "ssl": tls}
+            asyncio.run(_serve(served, options, secret, shown))
     except (ValueError, OSError, OverflowError, RuntimeError) as exc:
         Output(sys.stderr).line(str(exc))
         return 2
@@ -78,17 +89,24 @@ def _shown(options: argparse.Namespace, faults: list[tuple[Fault, str]]) -> Show
     return (JsonLines if options.json else Page)(faults, Output(sys.stdout))
 
 
-async def _serve(
-    script: Script, knobs: Knobs, options: argparse.Namespace, secret: str, shown: Shown, faults: list[Fault]
-) -> None:
+def _tls(cert: str, key: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(cert, key)
+    except OSError as exc:
+        raise ValueError(
+            f"--tls: {cert} and {key} are not a certificate and its key ({exc.strerror or exc})."
+        ) from None
+    return context
+
+
+async def _serve(served: Mapping[str, Any], options: argparse.Namespace, secret: str, shown: Shown) -> None:
     ended = asyncio.Event()
     for sign in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread that is not the main one
             asyncio.get_running_loop().add_signal_handler(sign, ended.set)
-    server = Emulator(script, host=options.host, port=options.port, knobs=knobs, faults=faults, watch=shown.show)
-    async with server:
+    async with Emulator(host=options.host, port=options.port, watch=shown.show, **served) as server:
         shown.serving(server.base_url)
         if options.ring:
-            call = await server.ring(options.ring, secret=secret)
-            shown.rang(call)
+            shown.rang(await server.ring(options.ring, secret=secret))
         await ended.wait()

@@ -172,7 +172,11 @@ _LINES: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
         f"{d['type']} session{' with ' + d['model'] if d['model'] else ''}",
         ("green",),
     ),
-    "turned_away": lambda d: ("turned away", f"{d['path']}: {d['code']}: {d['message']}", ("red", "bold")),
+    "turned_away": lambda d: (
+        "turned away",
+        ": ".join(str(d[key]) for key in ("path", "code", "message") if d[key]),
+        ("red", "bold"),
+    ),
     "request": lambda d: ("request", f"{d['method']} {d['path']}: {d['status']}", ("red",) * (d["status"] >= 400)),
     "refused": _refused,
     "ended": lambda d: ("ended", f"{d['code']} {d['reason']}", ("dim",)),

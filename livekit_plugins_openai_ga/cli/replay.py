@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=_seconds, default=PATIENCE_S, metavar="S", help="how late the client may be (default 5)"
     )
-    parser.add_argument("--all", action="store_true", help=f"show all differences, not only the first {_SHOWN}")
+    parser.add_argument(
+        "--all", action="store_true", help=f"show texts as they grew, and more differences than {_SHOWN}"
+    )
     parser.add_argument("--json", action="store_true", help="write one JSON value instead of lines")
 
 
@@ -138,7 +140,7 @@ def _show(output: Output, recording: Recording, went: Run, *, most: int | None) 
         output.line(output.paint(note, "yellow"))
     output.line()
     output.line("What the application is told:")
-    for line in went.told or ("nothing",):
+    for line in [line for line in went.told if most is None or ", so far: " not in line] or ["nothing"]:
         output.line(f"  {output.paint(clean(line), 'red') if line.startswith('error') else clean(line)}")
     output.line()
     if went.as_recorded:

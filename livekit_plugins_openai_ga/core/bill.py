@@ -13,6 +13,9 @@ from .usage import ReplyUsage, total
 WARNING_AT = 0.8
 """The part of its limit at which a session warns."""
 
+_NOTHING = 1e-9
+"""USD by which a sum of many parts may be too small."""
+
 Reached = Literal["warning", "limit"]
 
 
@@ -135,9 +138,10 @@ class Bill:
     def _now_reached(self) -> Reached | None:
         if self._max_cost is None or self.reached == "limit":
             return None
-        if self.usd >= self._max_cost:
+        spent = self.usd + _NOTHING
+        if spent >= self._max_cost:
             self.reached = "limit"
-        elif self.reached is None and self.usd >= WARNING_AT * self._max_cost:
+        elif self.reached is None and spent >= WARNING_AT * self._max_cost:
             self.reached = "warning"
         else:
             return None

@@ -22,6 +22,7 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.server import ServerProtocol
 
 _LONGEST_METHOD = 16
+_TLS_HANDSHAKE = b"\x16\x03"
 FOR_PAGES = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Headers": "*, Authorization",
@@ -78,9 +79,13 @@ Answer = Callable[[HttpRequest, Caller], Awaitable[HttpResponse]]
 
 
 class FrontDoor:
-    """Makes the WebSocket server's connections and keeps those that are none. `answer` serves HTTP requests."""
+    """Makes the WebSocket server's connections and keeps those that are none. `answer` serves HTTP requests.
 
-    def __init__(self, answer: Answer) -> None:
+    `misled` is told of a client that speaks TLS where there is none; such a connection ends at once.
+    """
+
+    def __init__(self, answer: Answer, misled: Callable[[], None] = lambda: None) -> None:
+        self.misled = misled
         self._answer = answer
         self._closed = False
         self._transports: set[asyncio.Transport] = set()
@@ -155,6 +160,11 @@ class _Undecided(ServerConnection):
             super().data_received(data)
             return
         self._first += data
+        if self._first.startswith(_TLS_HANDSHAKE):
+            assert self._wire is not None
+            self._door.misled()
+            self._wire.abort()
+            return
         method, space, _ = self._first[: _LONGEST_METHOD + 1].partition(b" ")
         if not space and len(method) <= _LONGEST_METHOD:
             return

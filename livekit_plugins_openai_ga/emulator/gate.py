@@ -7,12 +7,14 @@ with an HTTP 401.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request
+from websockets.typing import Subprotocol
 
 from .. import models
 from .faults import error_event
@@ -115,6 +117,16 @@ def check_key(headers: Mapping[str, str], knobs: Knobs) -> None:
         _check_key(headers, knobs)
     except Rejected as rejected:
         raise refused(401, rejected.event["error"]["code"], str(rejected)) from None
+
+
+def minted_for(session_type: str, minted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What a client secret was made for, if it is for this kind of session."""
+    return minted if minted is not None and minted["type"] == session_type else None
+
+
+def subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The one that is spoken, where it is offered: a browser's WebSocket needs an answer."""
+    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
 
 
 def admit(

@@ -8,13 +8,13 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, cast
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
 from ..log import socket_logger
 from .actions import Action, Close, Drop, Event, Freeze, Send
@@ -26,7 +26,6 @@ from .front_door import FOR_PAGES, Caller, FrontDoor, HttpRequest, HttpResponse
 from .gate import (
     AZURE,
     POSTS,
-    PROTOCOL,
     SOCKETS,
     TRANSLATIONS,
     Handshake,
@@ -37,6 +36,8 @@ from .gate import (
     bearer,
     check_azure,
     check_key,
+    minted_for,
+    subprotocol,
 )
 from .interpreter import Memory
 from .knobs import Knobs
@@ -62,6 +63,7 @@ class Emulator:
     `sessions` are all accepted so far, the newest last; `handshakes` all upgrade requests, `requests` all HTTP requests
     and `uploads` those for the transcript of a recording, refused ones too. `secrets` are the keys it has given out,
     `calls` the calls that came in or were made. `watch` is called with each `Happening`, as it happens.
+    `ssl`: serve https:// and wss:// with it; without it http:// and ws://.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Emulator:
         knobs: Knobs | None = None,
         faults: Sequence[Fault] = (),
         watch: Watch | None = None,
+        ssl: SSLContext | None = None,
     ) -> None:
         self.script = script or Script()
         self.knobs = knobs or Knobs()
@@ -87,22 +90,24 @@ class Emulator:
         )
         self._host = host
         self._port = port
+        self._ssl = ssl
         self._watch = watch
         self._faults = FaultPlan(faults, struck=lambda fault: self._tell("fault", 0, {"fault": fault}))
         self._memory = Memory()
         self._server: Server | None = None
-        self._door = FrontDoor(self._answer)
+        self._door = FrontDoor(self._answer, self._misled)
         self._lines: dict[ServerConnection, Line] = {}
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Emulator:
-        self._door = FrontDoor(self._answer)
+        self._door = FrontDoor(self._answer, self._misled)
         self._server = await serve(
             self._serve,
             self._host,
             self._port,
+            ssl=self._ssl,
             process_request=self._process_request,
-            select_subprotocol=_subprotocol,
+            select_subprotocol=subprotocol,
             ping_interval=None,
             close_timeout=_CLOSE_TIMEOUT,
             max_size=self.knobs.max_message_bytes,
@@ -136,7 +141,7 @@ class Emulator:
     def azure_endpoint(self) -> str:
         """What an Azure client takes as `azure_endpoint`; such clients append `/openai/v1`."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'https' if self._ssl else 'http'}://{host}:{self._port}"
 
     # What a test waits for and does.
 
@@ -293,6 +298,10 @@ class Emulator:
     def _turned_away(self, handshake: Handshake, code: object, message: str) -> None:
         self._tell("turned_away", 0, {"path": handshake.path, "code": code, "message": message})
 
+    def _misled(self) -> None:
+        message = "the client speaks TLS (https:// or wss://), and there is none here."
+        self._tell("turned_away", 0, {"path": "", "code": "tls", "message": message})
+
     def _tell(self, what: What, session: int, detail: Event) -> None:
         if self._watch is not None:
             self._watch(Happening(what, session, detail))
@@ -360,10 +369,10 @@ class Emulator:
         minted = self._minted(handshake)
         if handshake.path == TRANSLATIONS:
             model = admit_translation(handshake, self.knobs, minted)
-            shared["minted"] = _of("translation", minted)
+            shared["minted"] = minted_for("translation", minted)
             return TranslationSession(self.script, model=model, memory=self._memory, **shared)
         session_type, model = admit(handshake, self.knobs, minted)
-        shared["minted"] = _of(session_type, minted)
+        shared["minted"] = minted_for(session_type, minted)
         deployments = self.knobs.deployments if handshake.is_azure else None
         return EmulatorSession(self.script, model=model, session_type=session_type, deployments=deployments, **shared)
 
@@ -388,12 +397,3 @@ class Emulator:
         finally:
             await frames.aclose()
             await late.aclose()
-
-
-def _subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return Subprotocol(PROTOCOL) if PROTOCOL in offered else None
-
-
-def _of(session_type: str, minted: Event | None) -> Event | None:
-    """What was minted, if it is for this kind of session."""
-    return minted if minted is not None and minted["type"] == session_type else None

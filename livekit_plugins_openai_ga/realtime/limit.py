@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 
 from ..core.bill import Reached
+from ..core.setup import Phase
 from ..spending import GRACE_S, LIMIT_REACHED
 from .shell import Shell
 
@@ -36,8 +37,10 @@ class Limited(Shell):
 
     def _grace_is_over(self, _: str) -> None:
         self._spending.refuse(LIMIT_REACHED)
-        if self._spending.is_heard_out(time.time(), busy=self._streams.active):
+        if not self._spending.is_heard_out(time.time(), busy=self._streams.active):
+            self._timers.start(_TIMER, LOOK_S, self._grace_is_over)
+        elif self._conversation.phase is Phase.CLOSED:  # the next connection is on its way, and not wanted any more
             self.gave_up(LIMIT_REACHED)
             self._main.cancel()
         else:
-            self._timers.start(_TIMER, LOOK_S, self._grace_is_over)
+            self._supervisor.hang_up(LIMIT_REACHED)

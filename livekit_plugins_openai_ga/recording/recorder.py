@@ -29,6 +29,8 @@ FLUSH_S = 1.0
 FLUSH_BYTES = 64 * 1024
 
 _YES_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
 _TRIES = 8
 """Of a name that no other file has; each is one of 16 million in that second."""
 
@@ -91,7 +93,7 @@ class Recorder:
         for left in reversed(range(_TRIES)):
             path = directory / f"{stamp}-{header.kind}-{secrets.token_hex(3)}.jsonl"
             try:
-                return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+                return path, os.open(path, _NEW, 0o600)
             except FileExistsError:
                 if not left:
                     raise

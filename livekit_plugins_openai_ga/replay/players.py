@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from livekit import rtc
-from livekit.agents import llm
+from livekit.agents import APIConnectOptions, llm
 
 from .. import formats
 from ..realtime import RealtimeModel
@@ -67,6 +67,7 @@ class Conversation:
             base_url=base_url,
             api_key=KEY,
             input_chunk_ms=wishes.chunk_ms(recording),
+            conn_options=APIConnectOptions(max_retry=wishes.retries(recording)),
             fallback_models=wishes.fallback_models(recording),
             **given,
         )
@@ -241,6 +242,7 @@ class Interpreting:
         self._told = told
         given = wishes.translation_options(wishes.first_update(recording) or {}, recording.header.model)
         given |= wishes.heartbeat(recording)
+        given["conn_options"] = APIConnectOptions(max_retry=wishes.retries(recording))
         self._translator = model(base_url=base_url, api_key=KEY, **given)
 
     def begin(self) -> None:

@@ -15,7 +15,7 @@ from ..stt import STT
 from ..translation import Translator
 from . import clock, wishes
 from .players import Conversation, Interpreting, Player, Speech
-from .server import PATIENCE_S, Replay
+from .server import NETWORK, PATIENCE_S, Replay
 from .tape import APPENDS, ENDINGS, Difference, Tape
 from .told import Told
 
@@ -100,6 +100,8 @@ def _compare_ends(tape: Tape, told: Told) -> None:
     """The failure that ended the session, then and now. A stream of speech does not note whether it was its end."""
     last = next((n for n in reversed(range(len(tape.entries))) if tape.entries[n].event["type"] == "failed"), None)
     then = tape.entries[last].event.get("code") if last is not None and tape.is_final(last) else None
+    if then in NETWORK and told.end is not None:
+        return
     if then == told.end or (told.end is None and tape.recording.header.kind == "stt"):
         return
     entry = tape.entries[-1 if last is None else last]
@@ -160,6 +162,8 @@ def notes(recording: Recording) -> list[str]:
         )
     if not header.audio:
         told.append("Audio was left out of the recording: a tone of the same length is played instead.")
+    if failed := sorted({str(e.event["code"]) for e in recording.entries if e.event.get("code") in NETWORK}):
+        told.append(f"Where the network failed ({', '.join(failed)}), the server breaks the connection instead.")
     kinds = {entry.event["type"] for entry in recording.entries if entry.direction == "note"}
     if not kinds & ENDINGS and max((entry.link for entry in recording.entries), default=0) > 1:
         told.append("The recording does not say how connections were lost: they break without a word here.")

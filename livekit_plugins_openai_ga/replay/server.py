@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from ..failures import FAILURES
+from ..failures import EXCEPTIONS, FAILURES
 from ..log import socket_logger
 from ..recording.entries import Recording
 from ..recording.reader import read
@@ -31,6 +31,12 @@ from .tape import Attempt, Difference, Tape
 PATIENCE_S = 5.0
 """How long the server waits for a client that does not do what it did then, beyond the recorded time."""
 
+_RECONNECT_S = 60.0
+"""A client that tries again may take so much longer than it took then: it waits for times of its own."""
+
+_NOW_S = 1e-6
+"""What is left of a wait when it is over: a timer goes off as soon as its loop cannot tell the difference."""
+
 _CLOSE_TIMEOUT_S = 1.0
 _MAX_FRAME_BYTES = 64 * 1024 * 1024
 _PROTOCOL = "realtime"
@@ -38,6 +44,9 @@ _CLOSE = re.compile(r"close_(\d{4})")
 _HTTP = re.compile(r"http_(\d{3})")
 _AUTH, _SHAPE, _BROKEN = 3000, 4000, 1011
 _SILENT = "timeout"
+NETWORK = frozenset(code for _, code, _ in EXCEPTIONS) - {_SILENT}
+"""Failures that no server makes."""
+
 _MALFORMED = "what stood here was no event"
 
 
@@ -137,11 +146,16 @@ class Replay:
             return connection.respond(HTTPStatus.BAD_REQUEST, "The recording has no further connection.\n")
         attempt = self._chosen[connection] = self.tape.attempts[self._next]
         self._next += 1
+        if attempt.refused is not None and attempt.end is not None:
+            self.tape.mark(attempt.end, self._now())
+            self.stir()
+        if attempt.refused is not None and attempt.refused.get("code") in NETWORK:
+            del self._chosen[connection]
+            return _unreachable(connection, attempt.refused)
         status = _status(attempt.refused) if attempt.refused is not None else None
         if attempt.refused is None or status is None:
             return None
         del self._chosen[connection]
-        self.stir()
         return _refusal(connection, status, attempt.refused)
 
     @property
@@ -215,8 +229,9 @@ class Replay:
         closed = closed or asyncio.get_running_loop().create_future()
         while not tape.reached(number) and not closed.done():
             changed = self._changed
-            left = tape.due(number - 1 if ending else number, self._now()) + self._patience - self._now()
-            if left <= 0:
+            patience = self._patience + (_RECONNECT_S if tape.connecting else 0.0)
+            left = tape.due(number - 1 if ending else number, self._now()) + patience - self._now()
+            if left <= _NOW_S:
                 tape.pass_over(number)
                 self.stir()
                 came = False
@@ -259,6 +274,14 @@ def _status(note: Mapping[str, Any]) -> int | None:
         return told
     found = _HTTP.fullmatch(str(note.get("code") or ""))
     return int(found[1]) if found else None
+
+
+def _unreachable(connection: ServerConnection, note: Mapping[str, Any]) -> Response:
+    """The nearest thing to a network that failed: it broke. A certificate that was not trusted was no use to try again,
+    as a refused request is."""
+    if note.get("kind") != "fatal":
+        connection.transport.abort()
+    return connection.respond(HTTPStatus.BAD_REQUEST, "The network failed in the recording.\n")
 
 
 def _refusal(connection: ServerConnection, status: int, note: Mapping[str, Any]) -> Response:

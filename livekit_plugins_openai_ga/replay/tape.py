@@ -46,8 +46,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One connection that the client made: the numbers of its entries, and of that with which it ended (None: no
-    word of that). `refused`: the note of one that never became a session."""
+    """One connection that the client made: the numbers of its entries, and of the note with which it ended (None: there
+    is none). `refused`: that note, of one that never became a session."""
 
     link: int
     entries: tuple[int, ...]
@@ -66,6 +66,7 @@ class Tape:
         self.differences: list[Difference] = []
         self._speed = speed
         self._ids: dict[str, str] = {}
+        self._connected: set[int] = set()
         self._dead: set[int] = set()
         self._metadata: list[Any] = []  # of replies that were asked for, where the recording does not tell it
         self._told_metadata: dict[str, Any] = {}  # by response id
@@ -133,8 +134,17 @@ class Tape:
         link = self.entries[number].link
         return self._heard_ms.get(link, 0.0) + 0.5 >= self._appended_ms[number]
 
+    @property
+    def connecting(self) -> bool:
+        """Whether a connection is what all wait for."""
+        if self.over:
+            return False
+        refusals = (attempt.end for attempt in self.attempts if attempt.refused is not None)
+        return self._first in refusals or self.entries[self._first].link not in self._connected
+
     def connected(self, link: int, now: float) -> None:
         """The client has this connection: from here on, times count from its beginning."""
+        self._connected.add(link)
         begin = next((entry.t_ms for entry in self.entries if entry.link == link), 0.0)
         if self._anchor is None or begin >= self._anchor[0]:
             self._anchor = begin, now
@@ -315,7 +325,7 @@ def _attempts(entries: tuple[Entry, ...], *, streams: bool) -> Iterator[Attempt]
     """The connections of a recording in their order. `streams`: it is one of speech to text."""
     links: dict[int, list[int]] = {}
     ends: dict[int, int] = {}
-    order: list[int | Mapping[str, Any]] = []
+    order: list[tuple[int, int]] = []  # link, and the number of the note of one that was refused
     for number, entry in enumerate(entries):
         kind = entry.event.get("type")
         is_end = entry.direction == "note" and kind in ENDINGS
@@ -323,21 +333,21 @@ def _attempts(entries: tuple[Entry, ...], *, streams: bool) -> Iterator[Attempt]
             # Nothing was open: it is one that was refused, or the last word on one that was lost. A stream of speech
             # has no last words.
             if kind == "failed" and (streams or not _repeats(entries, number)):
-                order.append(entry.event)
+                order.append((0, number))
             continue
         if entry.link == 0:
             continue
         if entry.link not in links:
             links[entry.link] = []
-            order.append(entry.link)
+            order.append((entry.link, 0))
         links[entry.link].append(number)
         if is_end:
             ends[entry.link] = number
-    for one in order:
-        if isinstance(one, int):
-            yield Attempt(one, tuple(links[one]), ends.get(one))
+    for link, refusal in order:
+        if link:
+            yield Attempt(link, tuple(links[link]), ends.get(link))
         else:
-            yield Attempt(0, (), None, one)
+            yield Attempt(0, (), refusal, entries[refusal].event)
 
 
 def _repeats(entries: tuple[Entry, ...], number: int) -> bool:

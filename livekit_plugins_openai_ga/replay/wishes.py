@@ -10,6 +10,7 @@ from typing import Any
 from livekit.agents import llm
 
 from ..core.replies import CORRELATION
+from ..errors import Kind
 from ..recording.entries import Entry, Recording, audio_ms
 from ..session_fields import FIELDS, Field
 from ..wire.session import LOGPROBS
@@ -51,6 +52,16 @@ def heartbeat(recording: Recording) -> dict[str, float]:
         if entry.event.get("code") == "timeout" and (found := _SILENCE.search(str(entry.event.get("sentence")))):
             return {"heartbeat": float(found[1]) / 2}
     return {}
+
+
+def retries(recording: Recording) -> int:
+    """`max_retry`: as often as the client tried again, and no more when it gave up then; 3 by default."""
+    notes = [entry.event for entry in recording.entries if entry.direction == "note"]
+    tries = [note["type"] for note in notes].count("retry")
+    ends = [note for note in notes if note["type"] != "closed"]
+    last: Mapping[str, Any] = ends[-1] if ends else {}
+    gave_up = last.get("type") == "failed" and last.get("kind") == Kind.RECONNECT.value
+    return tries if gave_up else max(3, tries)
 
 
 def options(update: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..connection import Connection
 from ..formats import PCM, AudioFormat
 from ..framework import LanguageCode
 from ..log import logger
-from ..prices import NO_PRICES, Price, checked
+from ..prices import Price, checked
 from ..recording.recorder import Recorder, chosen
 from ..spending import checked_limit, for_transcripts
 from ..transport.link import Link
@@ -88,7 +88,7 @@ class Options:
     model_in_url: bool | None = None
     input_chunk_ms: float = CHUNK_MS
     input_format: AudioFormat = PCM
-    prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
     max_cost: float | None = None
     recorder: Recorder | None = None
 

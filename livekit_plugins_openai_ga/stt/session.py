@@ -329,7 +329,7 @@ class TranscriptionSession(Telling):
 
     def _leave(self) -> None:
         # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
-        self._outbox.listen(idle=self._hearing.quiet and self._hearing.detects and not self.rushing)
+        self._outbox.listen(idle=self._hearing.detects and self._hearing.quiet and not self.rushing)
         self._line.wake()
 
     def _wait(self) -> None:

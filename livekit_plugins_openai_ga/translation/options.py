@@ -13,7 +13,7 @@ from ..connection import Connection
 from ..core.bill import WARNING_AT
 from ..framework import LanguageCode
 from ..log import logger
-from ..prices import NO_PRICES, Price, checked
+from ..prices import Price, checked
 from ..recording.recorder import Recorder, RecorderOption, chosen
 from ..spending import BY_LENGTH, checked_limit
 from ..transport.link import Link
@@ -57,7 +57,7 @@ class Options:
     skip_silence: bool = True
     drain_timeout: float = DEFAULT_DRAIN_TIMEOUT
     max_replay_audio: float = DEFAULT_REPLAY_AUDIO
-    prices: Mapping[str, Price] = field(default_factory=lambda: NO_PRICES, repr=False)
+    prices: Mapping[str, Price] = field(default_factory=dict, repr=False)
     max_cost: float | None = None
     recorder: Recorder | None = None
 

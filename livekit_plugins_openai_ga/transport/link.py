@@ -311,7 +311,8 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
-        return self._socket.room is None and self.alive
+        socket = self._socket
+        return socket.room is None and socket.protocol.state is State.OPEN
 
     def write(self, event: Event) -> None:
         """Send one client event, in this step. The link must be `ready`."""

@@ -254,7 +254,9 @@ class Outbox:
         limit = self._idle_keep if self._idle else self._keep
         while self._kept_size > limit:
             # A commit stays although its audio goes: whoever asked for it waits for its answer.
-            index = next(index for index, entry in enumerate(self._kept) if entry.size)
+            index = 0
+            while not self._kept[index].audio:
+                index += 1
             oldest = self._kept[index]
             del self._kept[index]
             self._kept_size -= oldest.size

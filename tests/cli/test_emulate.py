@@ -219,6 +219,10 @@ async def test_it_can_say_nothing_and_still_count() -> None:
     [
         (["--fault", "drpo@3s"], "'drpo' is no fault. Did you mean drop?"),
         (["--latency", "80"], "'80' is not a time: write 80ms or 1.5s."),
+        (
+            ["--tls", "no-cert.pem", "no-key.pem"],
+            "--tls: no-cert.pem and no-key.pem are not a certificate and its key (No such file or directory).",
+        ),
         (["--script", "nowhere.json"], "nowhere.json: the script cannot be read (No such file or directory)."),
     ],
 )

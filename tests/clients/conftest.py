@@ -18,7 +18,6 @@ import pytest
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
 ROOT = Path(__file__).parents[2]
-INSTALLED = ROOT / ".venv" / "clients" / "bin" / "python"
 SCRIPT = ROOT / "examples" / "scripts" / "agent.json"
 
 
@@ -80,13 +79,23 @@ def question(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def _home(path: Path, missing: str) -> Path:
+    """$CLIENTS, else where `make clients` puts it."""
+    home = Path(os.environ.get("CLIENTS", ROOT / ".venv" / "clients"))
+    if not (home / path).exists():
+        if os.environ.get("CLIENT_TESTS") == "required":
+            pytest.fail(f"{missing}, and CLIENT_TESTS=required asks for it: run `make clients`")
+        pytest.skip(f"{missing}: run `make clients`, or set CLIENTS to a folder that it made")
+    return home / path
+
+
 @pytest.fixture(scope="session")
 def their_python() -> str:
     """The Python that has the clients whose requirements clash with ours."""
-    python = os.environ.get("CLIENTS_PYTHON") or (str(INSTALLED) if INSTALLED.exists() else None)
-    if python is None:
-        missing = "openai-agents and pipecat are not installed: run `make clients`, or set CLIENTS_PYTHON"
-        if os.environ.get("CLIENT_TESTS") == "required":
-            pytest.fail(f"{missing}, which CLIENT_TESTS=required asks for")
-        pytest.skip(missing)
-    return python
+    return str(_home(Path("bin", "python"), "openai-agents and pipecat are not installed"))
+
+
+@pytest.fixture(scope="session")
+def their_modules() -> Path:
+    """The folder in which Node finds its client."""
+    return _home(Path("js", "node_modules"), "the client for Node is not installed").parent

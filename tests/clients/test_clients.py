@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,18 @@ OURS = ["openai_sdk.py", "livekit_official.py"]
 THEIRS = ["openai_agents.py", "pipecat_pipeline.py"]
 
 
-async def run(python: str, program: str, base_url: str, question: Path) -> list[str]:
-    """Run a client to its end and return the lines it printed."""
+async def run(runner: str, program: Path | str, base_url: str, question: Path, **settings: str) -> list[str]:
+    """Run a client to its end and return the lines it printed. `runner`: Python or Node."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment.pop("PYTHONPATH", None)
-    environment |= {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "sk-test", "OPENAI_AGENTS_DISABLE_TRACING": "1"}
+    environment |= {
+        "OPENAI_BASE_URL": base_url,
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_AGENTS_DISABLE_TRACING": "1",
+        **settings,
+    }
     process = await asyncio.create_subprocess_exec(
-        python,
+        runner,
         str(HERE / program),
         str(question),
         env=environment,
@@ -78,6 +84,18 @@ async def test_a_client_among_our_tools(program: str, emulate: Any, question: Pa
 async def test_a_client_with_a_home_of_its_own(program: str, emulate: Any, question: Path, their_python: str) -> None:
     async with emulate("--script", str(SCRIPT)) as emulator:
         said = await run(their_python, program, emulator.base_url, question)
+    check(said, emulator)
+
+
+async def test_a_client_in_another_language_that_insists_on_tls(
+    emulate: Any, question: Path, their_modules: Path, certificates: dict[str, Path]
+) -> None:
+    program = their_modules / "openai_sdk.mjs"  # Node looks for modules beside it
+    shutil.copy(HERE / program.name, program)
+    certificate = str(certificates["localhost"])
+    async with emulate("--script", str(SCRIPT), "--tls", certificate, certificate) as emulator:
+        base_url = emulator.base_url.replace("127.0.0.1", "localhost")
+        said = await run("node", program, base_url, question, NODE_EXTRA_CA_CERTS=certificate)
     check(said, emulator)
 
 

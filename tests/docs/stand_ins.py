@@ -1,8 +1,8 @@
 """Stands in for commands of the pages that do their work elsewhere. Each looks at as much of it as can be seen here.
 
 `git clone` gives this project, under the name that the page goes on with; `make` shows what it would do (CI does it);
-`pip install` reads the requirements, and knows this project's extras and what is installed here; `lk` and `docker` are
-not here, so only their files are looked for; `parse` is one of this project's commands, which takes its arguments and
+`pip install` reads the requirements, and knows this project's extras and what is installed here; `lk` is
+not here, so only its file is looked for; `parse` is one of this project's commands, which takes its arguments and
 does nothing.
 """
 
@@ -65,5 +65,5 @@ def files(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    does = {"git": git, "make": make, "pip": pip, "parse": parse, "lk": files, "docker": files}
+    does = {"git": git, "make": make, "pip": pip, "parse": parse, "lk": files}
     sys.exit(does[sys.argv[1]](sys.argv[2:]))

@@ -14,6 +14,7 @@ import socket
 import sys
 import wave
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from livekit_plugins_openai_ga.emulator import Emulator, speak
@@ -32,7 +33,7 @@ INSTEAD = (
     ),
 )
 # Commands whose work is done by tests/docs/stand_ins.py, which says what it looks at and why.
-STAND_INS = ("docker", "git", "lk", "make", "parse", "pip")
+STAND_INS = ("git", "lk", "make", "parse", "pip")
 # (what serves until Ctrl-C, the port it has when none is named or None, what it prints when it is there)
 SERVERS = (
     (r"livekit_plugins_openai_ga\.emulator\b.* --ring\b", 8765, "came in and is live"),
@@ -44,11 +45,13 @@ PORTS = ("8000", "8080", "8765")
 _PATIENCE = 60.0
 
 
-def free_port() -> int:
-    """One that nobody listens on right now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def free_ports(count: int) -> list[str]:
+    """As many that nobody listens on right now."""
+    with ExitStack() as stack:
+        taken = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in taken:
+            each.bind(("127.0.0.1", 0))
+        return [str(each.getsockname()[1]) for each in taken]
 
 
 def put_files(page: str, folder: Path, changed: Callable[[str], str] = str) -> None:
@@ -67,7 +70,7 @@ class Terminal:
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._environment = dict(environment)
-        self._ports = {port: str(free_port()) for port in PORTS}
+        self._ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         self._before: list[str] = []
         self._running: dict[int | None, asyncio.subprocess.Process] = {}
 
@@ -127,7 +130,11 @@ class Terminal:
                 assert got, f"{block}: {line}\nended before it printed {server[2]!r}:\n{printed}"
                 printed += got.decode()
             return printed
-        out, _ = await asyncio.wait_for(process.communicate(), _PATIENCE)
+        try:
+            out, _ = await asyncio.wait_for(process.communicate(), _PATIENCE)
+        except asyncio.TimeoutError:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError(f"{block}: {line}\ndid not end within {_PATIENCE:.0f} s") from None
         assert process.returncode == 0, f"{block}: {line}\nended with {process.returncode}:\n{out.decode()}"
         return out.decode()
 
@@ -136,6 +143,7 @@ def furnished(folder: Path, server: Emulator) -> dict[str, str]:
     """Put into the folder what the pages' commands find there; returns the environment they run in."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "agent.py").symlink_to(ROOT / "examples" / "agent.py")
+    (folder / "call.jsonl").symlink_to(Path(__file__).with_name("call.jsonl"))
     for name in ("talk.wav", "my.wav"):
         with wave.open(str(folder / name), "wb") as file:
             file.setparams((1, 2, 24000, 0, "NONE", ""))

@@ -1,4 +1,4 @@
-"""The program of docs/timeline.md that reads a recording."""
+"""The programs of docs/timeline.md: one records, one reads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+
+from livekit_plugins_openai_ga.emulator import Emulator
 
 from .programs import program
 
@@ -21,3 +23,17 @@ async def test_the_page_finds_out_how_long_replies_take_to_begin(
     path.write_text("\n".join(json.dumps(line) for line in lines))
     assert page["latencies"](str(path)) == [400.0]
     assert page["model"].options.recorder.redact
+
+
+async def test_a_session_of_the_pages_model_is_recorded_without_texts(
+    server: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = await program("docs/timeline.md")
+    session = page["model"].session()
+    await (await session.generate_reply()).end()
+    await session.aclose()
+    (path,) = (tmp_path / "recordings").iterdir()
+    assert "Guten Morgen" not in path.read_text(encoding="utf-8")
+    (latency,) = page["latencies"](str(path))
+    assert latency > 0

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 
+import aiohttp
 import pytest
 from websockets.asyncio.client import connect
 
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn, faults
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
+KEY = {"Authorization": "Bearer sk-test"}
 FAST = Knobs(transcription_latency=0.0, speak=synthetic)
 FORM = (
     b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n'
@@ -90,7 +93,7 @@ async def test_a_client_that_asks_first_is_told_to_go_on():
         (b"GET /v1/audio/transcriptions HTTP/1.1", 404),
         (b"POST nonsense", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: many", 400),
-        (b"\x16\x03\x01 what is this", 400),
+        (b"\x17\x03\x01 what is this", 400),
         (b"no-method-is-as-long-as-this-one", 400),
     ],
 )
@@ -173,3 +176,30 @@ async def test_a_server_can_be_opened_again():
     for expected in ("Hello there", "Again"):
         async with server:
             assert json.loads(parsed(await exchange(server, WHOLE))[2])["text"] == expected
+
+
+async def test_a_client_that_speaks_tls_where_there_is_none_does_not_wait():
+    seen = []
+    async with Emulator(watch=seen.append) as server:
+        url = server.base_url.replace("http://", "wss://") + "/realtime?model=gpt-realtime-2.1"
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            await asyncio.wait_for(connect(url, additional_headers=KEY, open_timeout=None), 30)
+    (told,) = seen
+    assert (told.what, told.detail["code"]) == ("turned_away", "tls")
+
+
+async def test_with_a_certificate_sockets_and_requests_are_encrypted(certificates):
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificates["localhost"])
+    ours.load_cert_chain(certificates["localhost"])
+    async with Emulator(Script([Turn(say="Hi.")]), ssl=ours) as server:
+        assert server.base_url.startswith("https://")
+        url = server.base_url.replace("127.0.0.1", "localhost")
+        async with connect(
+            url.replace("https://", "wss://") + "/realtime?model=gpt-realtime-2.1", additional_headers=KEY, ssl=theirs
+        ) as client:
+            assert json.loads(await client.recv())["type"] == "session.created"
+        async with (
+            aiohttp.ClientSession(headers=KEY) as http,
+            http.post(f"{url}/realtime/client_secrets", json={}, ssl=theirs) as answer,
+        ):
+            assert answer.status == 200

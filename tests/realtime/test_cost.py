@@ -14,7 +14,7 @@ from livekit.agents import APIConnectOptions, llm
 from livekit_plugins_openai_ga import Price, RealtimeModel, RealtimeSession, models
 from livekit_plugins_openai_ga.core.usage import ReplyUsage, reply_usage, total
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
-from livekit_plugins_openai_ga.emulator.faults import AlterOn, DropOn, FailResponse, RepeatOn
+from livekit_plugins_openai_ga.emulator.faults import AlterOn, DropOn, FailResponse, RefuseHandshake, RepeatOn
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 from livekit_plugins_openai_ga.realtime import CostLimitReached, CostWarning
@@ -396,6 +396,24 @@ def test_a_transcript_can_reach_the_limit_while_a_reply_is_made_which_is_made_to
     long = Turn(say=" ".join(["One thing after the other."] * 8))
     prices = {"gpt-realtime-2.1": DEAR, "gpt-transcribe": Price(per_minute=60.0)}
     play(scene, turns=[long, *TURNS], turn_detection=None, prices=prices, max_cost=0.001)
+
+
+def test_a_session_without_a_connection_ends_all_the_same(play: Any) -> None:
+    async def scene(call: Call) -> None:
+        call.listen("cost_limit_reached")
+        await call.reply()
+        for _ in range(99):
+            call.server.add_fault(RefuseHandshake(503))
+        await call.server.drop()
+        await asyncio.sleep(5)
+        assert not call.over
+        await asyncio.sleep(6)
+        assert call.over
+        (final,) = [error.error for error in call.errors if not error.recoverable]
+        assert "max_cost_reached" in str(final)
+
+    patient = APIConnectOptions(max_retry=500, retry_interval=0.5, timeout=2.0)
+    play(scene, conn_options=patient, **limited(1.0))
 
 
 def test_a_dropped_reply_that_comes_again_reaches_the_limit_once(play: Any) -> None:

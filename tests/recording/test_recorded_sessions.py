@@ -50,6 +50,7 @@ def assert_witnessed(recording: Recording, server: Emulator, *, broken: Sequence
             assert begins_with(session.sent, came)
             assert begins_with(left, session.received)
         else:
+            assert [event["type"] for event in came] == [event["type"] for event in session.sent]
             assert (came, left) == (session.sent, session.received)
         assert came, "nothing was recorded"
     times = [entry.t_ms for entry in recording.entries]
@@ -78,6 +79,9 @@ async def call(server: Emulator, **options: Any) -> None:
     """A greeting that breaks off, a tool, its result, and a reply that is interrupted."""
     options = {"api_key": KEY, "base_url": server.base_url, "conn_options": QUICK, "turn_detection": None, **options}
     session = RealtimeModel(**options).session()
+    came: list[int] = []  # events that came, by connection
+    session.on("session_created", lambda _: came.append(0))
+    session.on("openai_server_event_received", lambda _: came.append(came.pop() + 1))
     try:
         await session.update_instructions("Be kind to Ada Lovelace.")
         await session.update_tools([weather])
@@ -98,6 +102,9 @@ async def call(server: Emulator, **options: Any) -> None:
         await spoken(reply)
         await server.wait_sent("response.done", count=2)
         await asyncio.wait_for(again.wait(), 5)
+        await server.wait_sent("rate_limits.updated", count=2)  # the last that is told of a reply
+        await session.update_instructions("Say goodbye.")  # what was on its way before has come, too
+        assert came[-1] == len(server.sessions[-1].sent)
     finally:
         await session.aclose()
 
@@ -307,3 +314,19 @@ async def test_every_session_of_a_model_has_a_file_of_its_own(tmp_path):
         await asyncio.gather(*(session.aclose() for session in sessions))
     assert len(list(tmp_path.iterdir())) == 5
     assert {notes(read(path))[-1] for path in tmp_path.iterdir()} == {"closed"}
+
+
+def translator(**options: Any) -> Translator:
+    return Translator(target_language="de", **options)
+
+
+@pytest.mark.parametrize("make", [RealtimeModel, STT, translator])
+def test_every_kind_of_model_asks_its_argument_first_and_then_the_environment(make, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_GA_RECORD", raising=False)
+    assert make(api_key=KEY).options.recorder is None
+    monkeypatch.setenv("OPENAI_GA_RECORD", str(tmp_path))
+    assert make(api_key=KEY).options.recorder == Recorder(str(tmp_path))
+    assert make(api_key=KEY, recorder=Recorder("there")).options.recorder == Recorder("there")
+    assert make(api_key=KEY, recorder=False).options.recorder is None
+    with pytest.raises(ValueError, match="recorder=True is not supported"):
+        make(api_key=KEY, recorder=True)

@@ -10,7 +10,6 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,23 +155,6 @@ async def test_nothing_is_written_behind_the_end(tmp_path):
     assert [entry.event["type"] for entry in read(file.path).entries] == ["closed"]
 
 
-def in_a_child(call: Callable[[], object]) -> None:
-    child = os.fork()
-    if child == 0:
-        call()
-        os._exit(0)
-    os.waitpid(child, 0)
-
-
-async def test_a_forked_process_does_not_write_its_parents_lines(tmp_path):
-    file = begun(tmp_path)
-    file.write("in", EVENT)
-    in_a_child(file.flush)
-    assert file.path.stat().st_size == 0
-    file.close()
-    assert len(read(file.path).entries) == 2
-
-
 _DIES = """
 import asyncio, sys
 from livekit_plugins_openai_ga.recording import Header, Recorder
@@ -189,6 +171,28 @@ def test_an_interpreter_that_ends_in_the_middle_of_a_call_writes_the_rest(tmp_pa
     assert done.stderr == "something went wrong\n"
     (path,) = tmp_path.iterdir()
     assert [entry.event["type"] for entry in read(path).entries] == ["response.created"]
+
+
+_FORKS = """
+import asyncio, os, sys
+from livekit_plugins_openai_ga.recording import Header, Recorder
+async def main():
+    file = Recorder(sys.argv[1]).begin(Header())
+    file.write("in", {"type": "response.created"})
+    if os.fork() == 0:
+        sys.exit()
+    os.wait()
+    print(file.path.stat().st_size)
+    file.close()
+asyncio.run(main())
+"""
+
+
+def test_a_forked_process_does_not_write_its_parents_lines(tmp_path):
+    done = subprocess.run([sys.executable, "-c", _FORKS, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "0\n", done.stderr
+    (path,) = tmp_path.iterdir()
+    assert [entry.event["type"] for entry in read(path).entries] == ["response.created", "closed"]
 
 
 @pytest.mark.parametrize("directory", ["", None, 7])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import llm
+from livekit.agents import Agent, AgentSession, llm
 
 from livekit_plugins_openai_ga import STT, RealtimeModel, Recorder, Translator
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, ToolCall, Turn, faults
@@ -142,6 +142,14 @@ async def nothing(session: Any, server: Emulator) -> None:
     await asyncio.sleep(3)
 
 
+def unreachable(base_url: str, **options: Any) -> RealtimeModel:
+    return RealtimeModel(base_url="http://127.0.0.1:9/v1", **options)
+
+
+async def patient(session: Any, server: Emulator) -> None:
+    await asyncio.sleep(120)
+
+
 async def two_segments(stream: Any, server: Emulator) -> None:
     await speak(stream.push_frame, silence_ms=1500)
     await speak(stream.push_frame, silence_ms=1500)
@@ -196,6 +204,8 @@ SESSIONS: dict[str, dict[str, Any]] = {
     "invalid model": {"go": nothing, "struck": [faults.RejectHandshake()]},
     "beta shape": {"go": nothing, "struck": [faults.RejectHandshake("beta_api_shape_disabled", "It is gone.")]},
     "wrong key": {"go": nothing, "struck": [faults.RefuseHandshake(401)]},
+    "no server": {"go": patient, "make": unreachable},
+    "server that stays busy": {"go": patient, "struck": [faults.RefuseHandshake(503, times=20)]},
     "busy server, then a session": {
         "go": plain_turn,
         "script": PLAIN,
@@ -223,3 +233,35 @@ SESSIONS: dict[str, dict[str, Any]] = {
         "target_language": "de",
     },
 }
+
+
+class WeatherAgent(Agent):
+    """An agent whose calls are LiveKit's own."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="You are the assistant of a weather station.", tools=[weather])
+
+    async def on_enter(self) -> None:
+        self.session.generate_reply(instructions="Greet the caller.")
+
+
+def record_an_agent(folder: Path) -> Path:
+    """Have a call of an `AgentSession` recorded, with a tool and a lost connection. Returns its file."""
+
+    async def main() -> None:
+        turns = [Turn(say="Good morning."), TOOL[0], TOOL[1], Turn(say="Goodbye.")]
+        struck = [faults.DropOn("response.done", nth=3)]
+        async with Emulator(Script(turns), faults=struck) as server:
+            recorder = Recorder(folder)
+            model = RealtimeModel(base_url=server.base_url, api_key="sk-test", recorder=recorder)
+            async with AgentSession(llm=model) as session:
+                await session.start(WeatherAgent())
+                await asyncio.sleep(2)
+                session.generate_reply(user_input="How is the weather in Rome?")
+                await asyncio.sleep(5)
+                session.generate_reply(user_input="Thank you.")
+                await asyncio.sleep(5)
+
+    clock.run(main())
+    (path,) = folder.glob("*.jsonl")
+    return path

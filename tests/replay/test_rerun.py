@@ -14,7 +14,7 @@ from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.realtime import RealtimeSession
 from livekit_plugins_openai_ga.recording.reader import read
 from livekit_plugins_openai_ga.replay import rerun
-from tests.replay.sessions import SESSIONS, record
+from tests.replay.sessions import SESSIONS, record, record_an_agent
 
 
 def recorded(name: str, folder: Path) -> Path:
@@ -30,9 +30,19 @@ def test_a_session_goes_as_recorded(name, tmp_path):
     path, told = record(tmp_path, **SESSIONS[name])
     run = rerun(path)
     assert differences(run) == []
-    if not SESSIONS[name].get("redact"):
+    if name == "no server":
+        assert [line.replace("connection_refused", "connection_lost") for line in told] == list(run.told)
+    elif not SESSIONS[name].get("redact"):
         assert list(run.told) == told
     assert run.told != ()
+
+
+def test_a_call_of_an_agent_goes_as_recorded(tmp_path):
+    run = rerun(record_an_agent(tmp_path))
+    assert differences(run) == []
+    assert 'tool: weather({"city": "Rome"})' in run.told
+    assert "error close_1006" in run.told
+    assert any(line.startswith("agent: Goodbye.") for line in run.told)
 
 
 def test_it_goes_the_same_way_each_time(tmp_path):

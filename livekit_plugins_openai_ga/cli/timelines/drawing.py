@@ -17,6 +17,11 @@ _GAP = 10
 _ROW = 30
 _TALL = 76
 _SPOKEN: tuple[Lane, ...] = ("user", "agent")
+_LANES: Mapping[str, tuple[Lane, ...]] = {
+    "realtime": LANES,
+    "stt": ("user", "network"),
+    "translation": ("user", "agent", "network"),
+}
 _MOMENTS: Mapping[str, str] = {
     "error": "M0 -8L8 7H-8Z",
     "typed": "M-7 -6H7V4H0L-4 8V4H-7Z",
@@ -37,10 +42,10 @@ class Row:
 def lanes(facts: Facts, marks: Sequence[Mark], waves: Mapping[Lane, Wave | None]) -> tuple[str, list[Row]]:
     """The drawing, and where its lanes are, for their names. A mark is a link to `#m<its number>`."""
     duration = max(facts.duration_ms, 1.0)
-    stacks = {lane: _stacked(marks, lane) for lane in LANES}
+    stacks = {lane: _stacked(marks, lane) for lane in _LANES[facts.header.kind]}
     rows: list[Row] = []
     top = _AXIS
-    for lane in LANES:
+    for lane in stacks:
         count = max([1, *(row + 1 for row in stacks[lane].values())])
         height = _TALL if lane in _SPOKEN else count * _ROW
         rows.append(Row(lane, top, height))
@@ -111,7 +116,7 @@ def _lane(
     marks: Sequence[Mark], row: Row, stack: Mapping[int, int], duration: float, *, has_sound: bool
 ) -> Iterator[str]:
     # What has no length lies above what has, and what is bad above all.
-    order = sorted(stack, key=lambda number: (marks[number].end_ms is None, marks[number].tone == "bad"))
+    order = sorted(stack, key=lambda number: (marks[number].tone == "bad", marks[number].end_ms is None))
     for number in order:
         mark = marks[number]
         top = row.top if row.lane in _SPOKEN else row.top + stack[number] * _ROW

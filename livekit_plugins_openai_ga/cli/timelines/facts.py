@@ -5,6 +5,7 @@ Times are ms since the recording began. `events` are places in the recording's e
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -322,7 +323,7 @@ def tokens(usage: ReplyUsage | None) -> dict[str, int]:
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which `share` (0 to 1) of them lie, itself one of them. Raises IndexError when there are none."""
-    return sorted(values)[max(0, min(len(values) - 1, round(share * len(values) + 0.5) - 1))]
+    return sorted(values)[max(0, min(len(values) - 1, math.ceil(share * len(values)) - 1))]
 
 
 def as_json(facts: Facts) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ... import models
 from ...core.usage import transcription_usage
 from .facts import Moment, Utterance
 from .sound import STEP_MS, Levels, last_loud
-from .texts import said, typed_text
+from .texts import Growing, said, typed_text
 from .told import Told
 
 _SHORTEST_SOUND_MS = 60.0
@@ -85,6 +85,8 @@ class Heard:
         self.utterances: dict[str, Utterance] = {}
         self._told = told
         self._known: set[str] = set()
+        self._texts: dict[str, Growing] = {}
+        self._replaying = False
         self._turn_from = 0.0  # the place at which the audio begins that is not in an item yet
         self._committed: float | None = None  # when the client itself ended a turn
 
@@ -94,8 +96,13 @@ class Heard:
         self.sent.add(self._told.at_ms(at), self._told.link(at), length, heard)
 
     def connected(self, at: int, event: Mapping[str, Any]) -> None:
-        """session.created: places begin anew."""
+        """session.created: places begin anew, and on a later connection the conversation is brought back."""
         self._turn_from, self._committed = 0.0, None
+        self._replaying = self._told.link(at) > 1
+
+    def settled(self, at: int, event: Mapping[str, Any]) -> None:
+        """session.updated: what had to be brought back has left."""
+        self._replaying = False
 
     def commit_asked(self, at: int, event: Mapping[str, Any]) -> None:
         """The client ended the turn."""
@@ -153,7 +160,9 @@ class Heard:
         if utterance.first_text_ms is None:
             utterance.first_text_ms = self._told.at_ms(at)
         if utterance.text_ms is None:
-            utterance.text += said(event.get("delta"))
+            text = self._texts.setdefault(utterance.id, Growing())
+            text.add(event.get("delta"))
+            utterance.text = text.text
 
     def completed(self, at: int, event: Mapping[str, Any]) -> None:
         """A whole transcript."""
@@ -178,7 +187,7 @@ class Heard:
         if not isinstance(item, Mapping) or item.get("type") != "message" or item.get("role") != "user":
             return
         name, now = str(item.get("id", f"typed {at}")), self._told.at_ms(at)
-        if name in self._known or self._told.link(at) > 1:
+        if name in self._known or self._replaying:
             return
         self._known.add(name)
         text = typed_text(item)

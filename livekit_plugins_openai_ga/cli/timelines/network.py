@@ -69,6 +69,10 @@ class Network:
         if self.outages and self.outages[-1].end_ms is None:
             self.outages[-1].events.append(at)
 
+    def malformed(self, at: int, note: Mapping[str, Any]) -> None:
+        """A frame came that is no event."""
+        self._told.problem(at, "network", {"code": "malformed", "sentence": note.get("problem")})
+
     def closed(self, at: int, note: Mapping[str, Any]) -> None:
         """The session was closed by whoever opened it."""
         now = self._told.at_ms(at)

@@ -87,7 +87,7 @@ def _from_server(
     transcript = "conversation.item.input_audio_transcription"
     return {
         "session.created": (replies.lost, network.created, heard.connected, configured),
-        "session.updated": (network.updated, configured),
+        "session.updated": (network.updated, heard.settled, configured),
         "error": (replies.refused,),
         "input_audio_buffer.speech_started": (heard.started, replies.interrupted),
         "input_audio_buffer.speech_stopped": (heard.stopped,),
@@ -136,6 +136,7 @@ def _notes(replies: Replies, network: Network) -> dict[str, tuple[Handler, ...]]
         "opened": (network.opened,),
         "lost": (network.lost, replies.lost),
         "failed": (network.failed,),
+        "malformed": (network.malformed,),
         "closed": (network.closed,),
     }
 

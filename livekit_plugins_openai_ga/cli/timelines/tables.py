@@ -65,7 +65,9 @@ def _row(number: str, at_ms: float, user: str, agent: str, wait: str, replies: l
 def _said(user: Utterance) -> str:
     if user.error:
         return f'<p class="bad">no transcript: {escape(clean(user.error))}</p>'
-    return f'<p dir="auto">{escape(clean(user.text))}</p>' if user.text else '<p class="quiet">no transcript</p>'
+    if user.text:
+        return f'<p dir="auto">{escape(clean(user.text))}</p>'
+    return f'<p class="quiet">{"no transcript" if user.text_ms is None else "no words"}</p>'
 
 
 def _reply(reply: Reply) -> str:
