@@ -7,6 +7,7 @@ that writes is made when something has to wait for the peer to read, and ends wi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from ..errors import Failure, Kind
@@ -112,14 +113,17 @@ class Line:
         self._term.begin(self._recycle_after, self._recycle_patience)
         self.served += 1
         self._tell_dropped(link)
-        tasks: list[asyncio.Future[None]] = []
+        tasks: list[asyncio.Task[None]] = []
         try:
             self._link = link
             self._line_peer.link_opened(link)
             self.wake()
-            tasks.append(asyncio.ensure_future(link.deliver(self._line_peer.link_received)))
-            done, _ = await asyncio.wait([*tasks, self._hangup], return_when=asyncio.FIRST_COMPLETED)
-            problems = [exc for task in done if (exc := task.exception()) is not None]
+            tasks.append(asyncio.create_task(link.deliver(self._line_peer.link_received)))
+            tasks[0].add_done_callback(self._read_ended)
+            # Not `wait`: its coroutines, sets and futures would take 1.2 KiB in every idle session.
+            with contextlib.suppress(LinkFailed):
+                await self._hangup
+            problems = [exc for end in (self._hangup, *tasks) if end.done() and (exc := end.exception()) is not None]
             for exc in problems:
                 if not isinstance(exc, LinkFailed):
                     raise exc
@@ -133,13 +137,19 @@ class Line:
                 self._catching_up = None
             for task in tasks:
                 task.cancel()
-            if self._hangup.done():
+            if self._hangup.done() and not self._hangup.cancelled():
                 self._hangup.exception()
             self._hangup = None
             try:
                 await asyncio.gather(*tasks, return_exceptions=True)
             finally:  # a session that is closed right now must not leave its socket behind
                 await link.close()
+
+    def _read_ended(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            self._over(reading.exception())
+        elif self._hangup is not None:  # by whoever ends all tasks of a loop
+            self._hangup.cancel()
 
     def _tell_dropped(self, link: Link) -> None:
         dropped, self._told_dropped = self._outbox.audio.dropped - self._told_dropped, self._outbox.audio.dropped

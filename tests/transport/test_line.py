@@ -406,6 +406,18 @@ async def test_stopping_closes_the_link_and_leaves_nothing_running() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_whoever_ends_all_tasks_of_a_loop_ends_the_line() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    await asyncio.sleep(0)
+    (reading,) = (task for task in asyncio.all_tasks() if task.get_coro().__qualname__ == "FakeLink.deliver")
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    assert link.closed
+
+
 # -- giving a link up ----------------------------------------------------------------------------------------------
 
 
