@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
@@ -149,7 +150,28 @@ def test_both_names_give_one_class_whichever_comes_first(statement: str) -> None
 def test_no_file_of_ours_takes_the_shared_namespace_over() -> None:
     """An `__init__.py` in `livekit` or `livekit/plugins` would hide every other plugin (PEP 420)."""
     root = Path(package.__file__).parent.parent / "livekit"
-    assert [path.relative_to(root).as_posix() for path in root.rglob("*.py")] == ["plugins/openai_ga.py"]
+    assert [path.relative_to(root).as_posix() for path in root.rglob("*.py")] == ["plugins/openai_ga/__init__.py"]
+
+
+@pytest.mark.timeout(300)
+def test_a_type_checker_knows_both_names(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(
+        "from livekit.plugins import openai_ga as openai\n"
+        "from livekit.plugins.openai_ga import realtime, recording, rest, stt, translation\n"
+        "from livekit.plugins.openai_ga.realtime import RealtimeModel, realtime_model, utils\n"
+        "from livekit.plugins.openai_ga.rest import Webhooks\n"
+        "from livekit.plugins.openai_ga.stt import SAMPLE_RATE, STT\n"
+        "from livekit.plugins.openai_ga.translation import Translator\n"
+        "openai.realtime.RealtimeModel(voise='marin')\n"
+        "RealtimeModel(voise='marin')\n"
+        "openai.nonsense\n"
+    )
+    root = Path(package.__file__).parent.parent
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=/dev/null", "agent.py"]
+    env = {**os.environ, "MYPYPATH": str(root)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env, timeout=280)
+    found = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert [line.split(":")[1] for line in found] == ["7", "8", "9"], done.stdout
 
 
 def test_the_plugin_is_registered_under_its_own_name_and_version() -> None:

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         knobs = Knobs(network_latency=duration(options.latency) if options.latency else 0.0)
         secret = os.environ.get("OPENAI_WEBHOOK_SECRET", "")
         if options.ring and not secret:
-            raise ValueError("--ring needs OPENAI_WEBHOOK_SECRET: any text, the same as the application has.")
+            raise ValueError("--ring needs OPENAI_WEBHOOK_SECRET: 16 bytes or more, the same as the application has.")
         tls = _tls(*options.tls) if options.tls else None
         shown = _shown(options, faults)
         with contextlib.suppress(KeyboardInterrupt):

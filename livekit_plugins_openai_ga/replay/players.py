@@ -66,6 +66,7 @@ class Conversation:
         self._model = model(
             base_url=base_url,
             api_key=KEY,
+            recorder=False,
             input_chunk_ms=wishes.chunk_ms(recording),
             conn_options=APIConnectOptions(max_retry=wishes.retries(recording)),
             fallback_models=wishes.fallback_models(recording),
@@ -205,7 +206,7 @@ class Speech:
         self._form = formats.find(recording.header.input_format) or formats.PCM
         given = wishes.transcription_options(wishes.first_update(recording) or {}, recording.header.model)
         given |= {**wishes.heartbeat(recording), "input_chunk_ms": wishes.chunk_ms(recording)}
-        self._stt = model(base_url=base_url, api_key=KEY, vad=None, **given)
+        self._stt = model(base_url=base_url, api_key=KEY, recorder=False, vad=None, **given)
 
     def begin(self) -> None:
         """Open the stream."""
@@ -243,7 +244,7 @@ class Interpreting:
         given = wishes.translation_options(wishes.first_update(recording) or {}, recording.header.model)
         given |= wishes.heartbeat(recording)
         given["conn_options"] = APIConnectOptions(max_retry=wishes.retries(recording))
-        self._translator = model(base_url=base_url, api_key=KEY, **given)
+        self._translator = model(base_url=base_url, api_key=KEY, recorder=False, **given)
 
     def begin(self) -> None:
         """Open the stream."""

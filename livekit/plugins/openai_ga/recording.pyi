@@ -1,0 +1,1 @@
+from livekit_plugins_openai_ga.recording import *
