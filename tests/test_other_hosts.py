@@ -171,3 +171,33 @@ async def test_a_trusted_certificate_is_taken_for_its_own_host_only(certificates
     }
     assert [HEADERS["Authorization"] in head for head in heard] == [True] * 3
     assert overheard == []
+
+
+_A_CALL_OVER_TLS = """
+import asyncio, ssl, sys
+from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+async def main():
+    proof = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    proof.load_cert_chain(sys.argv[1])
+    async with Emulator(Script([Turn(say="A long answer, said in many words. " * 20)]), ssl=proof) as server:
+        session = RealtimeModel(base_url=server.base_url.replace("127.0.0.1", "localhost")).session()
+        made = await session.generate_reply()
+        async for message in made.message_stream:
+            heard = sum([frame.duration async for frame in message.audio_stream])
+            print("".join([text async for text in message.text_stream]))
+        await session.aclose()
+        print(heard > 30, len(server.sessions))
+asyncio.run(main())
+"""
+
+
+async def test_a_long_reply_is_heard_over_tls(certificates: dict[str, Path]) -> None:
+    proof = certificates["localhost"]
+    running = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _A_CALL_OVER_TLS, proof),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "SSL_CERT_FILE": str(proof), "PYTHONPATH": str(ROOT)},
+    )
+    output, _ = await asyncio.wait_for(running.communicate(), 50)
+    assert output.decode().splitlines() == [("A long answer, said in many words. " * 20), "True 1"]

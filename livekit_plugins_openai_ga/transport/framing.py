@@ -48,6 +48,11 @@ _FINAL, _OPCODE, _CONTROL = 0x80, 0x0F, 0x08
 _MASKED, _IN_2_BYTES, _IN_8_BYTES = 0x80, 126, 127  # of the second byte, which else is the length
 _SHORT, _MIDDLE, _LONG = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct.Struct("!BBQ4s")
 
+READS_SHARE_A_STEP = sys.version_info < (3, 11)
+"""Whether several reads may come in one step of the loop: asyncio's TLS told of each record by itself."""
+
+_NOTHING = memoryview(b"")
+
 _MASKS_AT_ONCE = 256
 _masks: list[bytes] = []
 """Not used yet. Each must be unpredictable (RFC 6455, 5.3), so it comes from the system, which takes longer to be asked
@@ -135,25 +140,24 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     # -- in ------------------------------------------------------------------------------------------------------
 
-    def get_buffer(self, sizehint: int) -> bytearray:
+    def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
-        # New each time: nothing is read most of the time, and who is idle holds none.
-        self._read = bytearray(READ_BYTES)
+        # New each time: nothing is read most of the time, and who is idle holds none. A view, because asyncio's TLS
+        # reads record after record into slices of it, and a slice of a bytearray is a copy.
+        self._read = memoryview(bytearray(READ_BYTES))
         return self._read
 
     def buffer_updated(self, nbytes: int) -> None:
         """They are there."""
-        read, self._read = self._read, bytearray()
-        self.data_received(bytes(memoryview(read)[:nbytes]))
+        read, self._read = self._read, _NOTHING
+        self.data_received(bytes(read[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
         self._heard += len(data)
         if self._heard > SIGN_OF_LIFE_BYTES:
             self.heard_at, self._heard = time.monotonic(), 0
-        if (
-            len(data) < self._lacking
-        ):  # looked at when it can be whole, or a frame in small pieces would be looked at often
+        if len(data) < self._lacking:  # looked at when it can be whole, or one in small pieces would be looked at often
             self._held += data
             self._lacking -= len(data)
             return
@@ -161,7 +165,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             data, self._held, self._lacking = bytes(self._held + data), bytearray(), 0
         if self.protocol.state is not State.OPEN:
             data = self._without_answer(data)
-        self._row = 0
+        if not READS_SHARE_A_STEP:
+            self._row = 0
         rest = self._take_apart(data)
         if rest < len(data):
             super().data_received(data[rest:])
@@ -272,6 +277,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     async def _any_news(self) -> None:
         self._news = self.loop.create_future()
+        self._row = 0
         try:
             await self._news
         finally:
@@ -288,7 +294,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
                 await self._any_news()
                 continue
             for _ in range(IN_A_ROW):
-                take(await self.message())
+                context.run(take, await self.message())
                 if not self._waiting:
                     break
             await asyncio.sleep(0)

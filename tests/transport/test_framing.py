@@ -7,11 +7,14 @@ import contextvars
 import itertools
 import os
 import random
+import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
@@ -434,3 +437,35 @@ async def test_messages_are_delivered_in_the_context_of_who_asked() -> None:
     job.set("another")
     to.feed("a")
     assert seen == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["ws", "wss"])
+async def test_a_burst_arrives_whole_and_in_turns(kind: str, certificates: dict[str, Path]) -> None:
+    """Over TLS asyncio reads record after record into one buffer."""
+    proof, trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=certificates["localhost"])
+    proof.load_cert_chain(certificates["localhost"])
+    texts = [f"{number} " + "x" * (37 * number % 5000) for number in range(400)]
+
+    async def answer(socket: ServerConnection) -> None:
+        for text in texts:
+            await socket.send(text)
+
+    took, got, step = [], [], 0
+
+    def take(text: str | bytes) -> None:
+        got.append(text)
+        took.append(step)
+
+    async with serve(answer, "localhost", 0, ssl=proof if kind == "wss" else None, compression=None) as server:
+        url = f"{kind}://localhost:{server.sockets[0].getsockname()[1]}"
+        options: dict[str, Any] = {"ssl": trust} if kind == "wss" else {}
+        async with connect(url, compression=None, create_connection=FramedConnection, **options) as connection:
+            assert isinstance(connection, FramedConnection)
+            delivering = asyncio.ensure_future(connection.deliver(take))
+            while not delivering.done():
+                step += 1
+                await asyncio.sleep(0)
+            with pytest.raises(ConnectionClosed, match="1000"):
+                delivering.result()
+    assert got == texts
+    assert max(took.count(each) for each in set(took)) <= 2 * IN_A_ROW
