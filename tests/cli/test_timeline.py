@@ -115,18 +115,21 @@ def test_no_key_in_a_file_is_shown(tmp_path: Path, form: list[str], capsys: pyte
     assert KEY[9:] not in shown
 
 
-@pytest.mark.parametrize("form", [[], ["--json"], ["--html"]])
+@pytest.mark.parametrize(
+    ("header", "metadata"),
+    [({"recording": 1, "at": 1e300}, "{}"), ({"recording": 1}, '{"a":' * 700 + "0" + "}" * 700)],
+)
 def test_a_file_that_cannot_be_drawn_is_one_sentence(
-    tmp_path: Path, form: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, header: dict[str, object], metadata: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.jsonl"
-    usage = {"output_tokens": 10**400, "output_token_details": {"audio_tokens": 10**400}}
-    done = {"t": 1, "link": 1, "in": {"type": "response.done", "response": {"id": "a", "usage": usage}}}
-    path.write_text(f'{{"recording": 1, "model": "gpt-realtime-2.1"}}\n{json.dumps(done)}\n')
-    assert cli.main(["timeline", str(path), *form]) == 2
+    created = '{"type": "response.created", "response": {"id": "a", "metadata": %s}}'.replace("%s", metadata)
+    path.write_text(f'{json.dumps(header)}\n{{"t": 1, "link": 1, "in": {created}}}\n')
+    assert cli.main(["timeline", str(path), "--html"]) == 2
     told = capsys.readouterr()
     assert (told.out, told.err.count("\n")) == ("", 1)
-    assert "cannot be drawn" in told.err
+    assert told.err.startswith("timeline: ")
+    assert not path.with_suffix(".html").exists()
 
 
 @pytest.mark.parametrize("form", [[], ["--html"]])
