@@ -184,7 +184,7 @@ def test_audio_that_is_none_is_one_sentence(call, capsys):
         ("in", {"type": "response.output_text.delta", "delta": {"chars": "abc"}}, 'chars="abc", which is not a number'),
         ("out", {"type": "session.update", "session": "x"}, 'session="x", which is not an object'),
         ("out", {"type": "session.update", "session": {"audio": "x"}}, 'session.audio="x", which is not an object'),
-        ("in", {"type": ["a"]}, "`type`|type="),
+        ("in", {"type": ["a"]}, '"type"|type='),
         ("in", {"type": "response.output_audio.delta", "delta": {"bytes": 300_000_000}}, "left out 400,000,000 bytes"),
     ],
 )
