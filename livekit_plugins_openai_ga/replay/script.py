@@ -13,6 +13,7 @@ from typing import Any
 
 from ..emulator.knobs import Knobs
 from ..recording.entries import Entry, Recording
+from . import fit
 from .filling import filled
 
 NOT_TRANSCRIBED = "(not transcribed)"
@@ -39,7 +40,11 @@ class _Reply:
 
 
 def to_script(recording: Recording) -> tuple[dict[str, Any], list[str]]:
-    """The script, as `emulator.Script.load` reads it from JSON, and what it leaves out, a sentence each."""
+    """The script, as `emulator.Script.load` reads it from JSON, and what it leaves out, a sentence each.
+
+    Raises ValueError for what cannot be read.
+    """
+    fit.check(recording.entries, understood=True)
     if recording.header.kind == "translation":
         return _translation(recording)
     reader = _Reader()
