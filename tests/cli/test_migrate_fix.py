@@ -151,6 +151,32 @@ def test_half_a_file_is_no_reason_to_fail(path: Path) -> None:
                 assert 0 <= finding.start <= finding.end <= end
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'U = "wss://x.openai.azure.com/openai/v1/realtime?model=gpt-4o-realtime-preview"',
+        'U = f"wss://{host}/openai/v1/realtime?model=gpt-4o-realtime-preview"',
+        'c = OpenAI(websocket_base_url="wss://x.openai.azure.com/openai/v1")\n'
+        'c.realtime.connect(model="gpt-4o-realtime-preview")',
+        'c = OpenAI(base_url=ENDPOINT + "/openai/v1")\nc.realtime.connect(model="gpt-realtime")',
+    ],
+)
+def test_the_name_of_an_azure_deployment_is_no_model(text: str) -> None:
+    assert left(text) == []
+
+
+def test_a_model_in_a_file_that_speaks_of_azure_is_told_but_not_rewritten() -> None:
+    text = 'c = AsyncAzureOpenAI(azure_endpoint=E)\nc.realtime.connect(model="gpt-4o-realtime-preview")'
+    assert [finding.rule.id for finding in left(text)] == ["model-gone"]
+    assert fixed(text) == text
+
+
+def test_openais_own_address_is_still_seen_beside_azures() -> None:
+    openai = "wss://api.openai.com/v1/realtime?model="
+    text = f'A = "wss://x.openai.azure.com/openai/v1"\nB = "{openai}gpt-4o-realtime-preview"'
+    assert fixed(text) == text.replace("gpt-4o-realtime-preview", "gpt-realtime-2.1")
+
+
 def test_places_are_characters_whatever_the_bytes_and_line_ends_are() -> None:
     lines = ['a = "\N{SNOWMAN}\N{GRINNING FACE}"; m = ["é", "gpt-4o-realtime-preview"]', '\x0cu = "response.text.done"']
     text = "\r\n".join([*lines, "# realtime"])

@@ -26,6 +26,10 @@ _POSTED = re.compile(r"^https?://\S*/v1/realtime/?(?=\?|$)")
 _AZURE = re.compile(
     r"(?:azure\.com|\{\}|^)/openai/realtime(?=\?|$)|/openai/realtime\?\S*api-version=|realtimeapi-preview\.ai\.azure\.com"
 )
+_DEPLOYMENT_URL = re.compile(r"azure\.(?:com|us|cn)\b|(?:\{\}|^)/openai/v1\b")
+"""Azure's own addresses: `model=` in them is the name of a deployment, which its owner chose."""
+_AZURE_BASE = re.compile(r"(?:azure\.(?:com|us|cn)|[}\"'`])/openai/v1\b")
+"""A text with such an address in it: whatever it calls a model may be a deployment."""
 _MODEL_IN_URL = re.compile(r"[?&](model=)([^&#\s\"']*)")
 _SOCKET = re.compile(r"/realtime/?\?")
 _BETA_MODEL = re.compile(r"^(?:openai/|azure/)?(gpt-4o(?:-mini)?-realtime-preview(?:-\d{4}-\d\d-\d\d)?)$")
@@ -86,7 +90,7 @@ def in_text(node: Text, place: Place, source: str) -> Iterator[Finding]:
     yield from _header(node)
     yield from _event(node, place, source)
     yield from _urls(node, place, source)
-    yield from _model(node, place)
+    yield from _model(node, place, source)
     if value == BETA_SUBPROTOCOL:
         yield _found("beta-subprotocol", node, "offer only realtime and openai-insecure-api-key.<ek_...>")
     for prefix, rule, instead, same in _PACKAGES:
@@ -157,7 +161,7 @@ def _urls(node: Text, place: Place, source: str) -> Iterator[Finding]:
         yield _found("azure-endpoint", node, "wss://<resource>.openai.azure.com/openai/v1/realtime?model=<deployment>")
     elif _POSTED.match(value) and re.search(r"application/sdp|\bsdp\b", source, re.I):
         yield _found("webrtc-endpoint", node, "POST /v1/realtime/calls")
-    if not _SOCKET.search(value) or " " in value.strip():
+    if not _SOCKET.search(value) or _DEPLOYMENT_URL.search(value) or " " in value.strip():
         return
     model = _MODEL_IN_URL.search(value)
     if model is None:
@@ -189,18 +193,19 @@ def _is_own_route(place: Place) -> bool:
     return len(parts) > 1 and parts[-1] in _VERBS and bool(_OWN_ROUTES & set(parts[:-1]))
 
 
-def _model(node: Text, place: Place) -> Iterator[Finding]:
+def _model(node: Text, place: Place, source: str) -> Iterator[Finding]:
     if node.key or _DEPLOYMENTS.search(place.key):
         return
     match = _BETA_MODEL.match(node.value)
-    if match:
+    if match and not _AZURE_BASE.search(source):
         model = match[1]
         replacement = "gpt-realtime-2.1-mini" if "mini" in model else "gpt-realtime-2.1"
-        asked = _SETTING_FOR_MODEL.search(place.key) is not None
+        # Where Azure is spoken of, it may be a deployment's name: somebody has to look.
+        asked = _SETTING_FOR_MODEL.search(place.key) is not None and "azure" not in source.lower()
         yield from _lifecycle(node, model, edits=_swap(node, model, replacement) if asked else ())
     elif _SETTING_FOR_MODEL.search(place.key):
         known = find(node.value)
-        if known and known.use is Use.REALTIME:
+        if known and known.use is Use.REALTIME and not _AZURE_BASE.search(source):
             yield from _lifecycle(node, known.id)
 
 
