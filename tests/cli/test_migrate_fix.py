@@ -177,6 +177,53 @@ def test_openais_own_address_is_still_seen_beside_azures() -> None:
     assert fixed(text) == text.replace("gpt-4o-realtime-preview", "gpt-realtime-2.1")
 
 
+def test_a_transcription_session_becomes_whole() -> None:
+    text = fixed("""
+        ws.send_json({
+            "type": "transcription_session.update",
+            "session": {
+                "modalities": ["text"],
+                "input_audio_format": "pcm16",
+                "input_audio_transcription": {"model": "gpt-live-transcribe"},
+            },
+        })
+        """)
+    assert text == textwrap.dedent("""
+        ws.send_json({
+            "type": "session.update",
+            "session": {
+                "type": "transcription",
+                "audio": {
+                    "input": {
+                        "format": {"type": "audio/pcm", "rate": 24000},
+                        "transcription": {"model": "gpt-live-transcribe"}
+                    }
+                },
+            },
+        })
+        """)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x.realtime.send('conversation.item.create', {item: {role: 'assistant', content: [{type: 'text', text: t}]}})",
+        "x.realtime.send('session.update', {session: {type: 'realtime', voice: 'ash'}})",
+        "x.realtime.send('response.create', {response: {voice: 'ash'}})",
+    ],
+)
+def test_an_event_whose_type_is_an_argument_of_its_own_is_one(text: str) -> None:
+    assert len(left(text, "a.ts")) == 1
+
+
+def test_audio_of_the_assistants_becomes_text_in_the_advice_and_is_not_rewritten() -> None:
+    text = "x({type: 'conversation.item.create', item: {role: 'assistant', content: [{type: 'audio'}]}})"
+    (finding,) = left(text, "a.ts")
+    assert finding.rule.id == "item-content"
+    assert finding.instead.startswith("output_text with the transcript")
+    assert fixed(text, "a.ts") == text
+
+
 def test_places_are_characters_whatever_the_bytes_and_line_ends_are() -> None:
     lines = ['a = "\N{SNOWMAN}\N{GRINNING FACE}"; m = ["é", "gpt-4o-realtime-preview"]', '\x0cu = "response.text.done"']
     text = "\r\n".join([*lines, "# realtime"])
