@@ -46,11 +46,19 @@ _SETTING_FOR_MODEL = re.compile(r"model", re.I)
 _CLIENT_EVENTS: Mapping[str, str] = MappingProxyType({"transcription_session.update": "session.update"})
 _PREFIXES: Mapping[str, str] = MappingProxyType(
     {
-        "response.audio.": "response.output_audio.",
-        "response.text.": "response.output_text.",
-        "response.audio_transcript.": "response.output_audio_transcript.",
+        old + end: f"{new}{end}"
+        for end in ("", ".")
+        for old, new in (
+            ("response.audio", "response.output_audio"),
+            ("response.text", "response.output_text"),
+            ("response.audio_transcript", "response.output_audio_transcript"),
+        )
     }
 )
+_ASKS_FOR_A_PART = frozenset({"startswith", "hasprefix", "includes", "contains", "indexof"})
+_IS_ASKED_FOR = re.compile(r"\s+(?:not\s+)?in\b")
+"""After a text in Python: `"response.audio" in kind`."""
+
 # How the module or the package begins -> rule, what to use. An edit is made where names and arguments stay as they are.
 _PACKAGES = (
     ("openai/beta/realtime/", "sdk-beta", "openai/realtime/", True),
@@ -125,8 +133,10 @@ def _event(node: Text, place: Place, source: str) -> Iterator[Finding]:
         instead = f'{_CLIENT_EVENTS[value]} with session.type "transcription"'
         yield _found("client-event", node, instead, edits=_swap(node, value, _CLIENT_EVENTS[value]))
     ga = SERVER_EVENTS.get(value)
-    if ga is None and place.callee.rpartition(".")[2].lower() in ("startswith", "hasprefix"):
-        ga = _PREFIXES.get(value)
+    if ga is None and value in _PREFIXES:
+        method = place.callee.rpartition(".")[2].lower()
+        if method in _ASKS_FOR_A_PART or _IS_ASKED_FOR.match(source, node.end):
+            ga = _PREFIXES[value]
     if ga is None or not speaks_realtime(source.replace(value, "")) or _has_twin(node, ga, source):
         return
     yield _found("server-event", node, ga, edits=_swap(node, value, ga))

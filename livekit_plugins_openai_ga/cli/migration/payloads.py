@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .fixing import Restructured, add_type, nest, rename_content
-from .literals import ending_transcription
+from .literals import ending_transcription, speaks_realtime
 from .rules import RULES, Finding
 from .tree import Call, Entry, List, Name, Node, Object, Source, Text, last
 
@@ -84,6 +84,7 @@ class _Finder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.found: dict[int, _Payload] = {}
+        self.others: set[int] = set()
         self.realtime = "realtime" in source.text.lower()
 
     def all(self) -> Iterable[_Payload]:
@@ -178,6 +179,9 @@ class _Finder:
             self.found.setdefault(id(node), _Payload(node, "session"))
         if isinstance(node, Call):
             self.minting(node)
+            if self.is_own(node):
+                self.others |= {id(argument) for argument in node.arguments}
+                self.others |= {id(entry.value) for entry in (node.keywords.entries if node.keywords else ())}
             for argument in node.inside():
                 self.likely(argument, "", node.last)
             return
@@ -197,7 +201,7 @@ class _Finder:
             or any(_OF_FRAMEWORK.search(name or "") for name in keys)
             or "ettings" in key
         )
-        if of_framework or not self.realtime or key in ("response", "item"):
+        if of_framework or not self.realtime or key in ("response", "item") or id(node) in self.others:
             return False
         if any(_only_beta(entry) for entry in node.entries):
             return True
@@ -205,6 +209,16 @@ class _Finder:
         of_realtime = isinstance(model, Text) and "realtime" in model.value
         hints = keys & {"modalities", "voice", "turn_detection", "temperature"}
         return len(hints) >= (1 if of_realtime else 2) and (of_realtime or key == "session")
+
+    def is_own(self, node: Call) -> bool:
+        """Whether it calls a class of this text, or a method of one, that says nothing of the Realtime API."""
+        if not self.source.classes:
+            return False
+        made: list[Node] = [child for name in node.children for child in name.inside()]
+        made += self.source.assigned.get(last(node.callee.rpartition(".")[0]), ())
+        names = {node.callee, *(one.callee for one in made if isinstance(one, Call))}
+        places = [place for name in names for place in self.source.classes.get(last(name), ())]
+        return bool(places) and not any(speaks_realtime(self.source.text[start:end]) for start, end in places)
 
     def is_unpacked(self, node: Object) -> bool:
         """Whether it becomes the keywords of some call, whose names are the callee's."""
@@ -273,7 +287,10 @@ def _fields(
             if isinstance(entry.key_node, Text):
                 end = entry.key_node.end
             edits = restructured.edits if restructured else ()
-            yield Finding(RULES[rule], start, end, entry.key, SESSION_FIELDS[entry.key], edits)
+            instead = SESSION_FIELDS[entry.key]
+            if payload.hears and entry.key == "modalities":
+                instead = "nothing: a transcription session has no modalities"
+            yield Finding(RULES[rule], start, end, entry.key, instead, edits)
     yield from _put_into(payload.names, source, rule, fields)
 
 
