@@ -52,6 +52,14 @@ def test_a_finding_is_a_place_an_effect_a_reason_and_the_ga_form(
     ]
 
 
+def test_a_file_that_has_nothing_but_an_item_of_a_conversation_is_looked_through(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = "{type: 'conversation.item.create', item: {role: 'assistant', content: [{type: 'text', text: 'hi'}]}}"
+    put(folder, {"a.js": f"send({item});\n"})
+    assert found(capsys) == ["a.js"]
+
+
 def test_a_reason_is_given_once_in_a_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put(folder, {"a.py": HEADER * 2 + LATER + HEADER})
     cli.main(["migrate", "a.py"])

@@ -14,6 +14,8 @@ from livekit_plugins_openai_ga.cli.migration.scan import language_of, scan
 
 CORPUS = Path(__file__).parent / "corpus"
 FILES = sorted(path for path in CORPUS.glob("*/*"))
+STRANGERS = [path for path in FILES if path.parent.name.endswith("_by_a_stranger")]
+"""Written, and marked but for what is noted in docs/migrate.md, by somebody who had not seen the rules."""
 SIDECAR = json.loads((CORPUS / "sidecar.json").read_text())
 """What is expected of files that have no comments: [line, rule]."""
 
@@ -40,16 +42,19 @@ def expected_and_found(path: Path) -> tuple[Places, Places]:
 
 
 def test_the_corpus_is_large_and_half_of_it_is_clean() -> None:
-    beta = [path for path in FILES if path.parent.name == "beta"]
+    beta = [path for path in FILES if path.parent.name.startswith("beta")]
     assert len(FILES) >= 40
     assert len(beta) >= 20
     assert len(FILES) - len(beta) >= 20
     assert all(expected_and_found(path)[0] for path in beta)
+    assert len(STRANGERS) == 24
 
 
-def test_precision_and_recall_are_high(record_property: pytest.RecordProperty) -> None:
+@pytest.mark.parametrize("part", ["own", "stranger's"])
+def test_precision_and_recall_are_high(part: str, record_property: pytest.RecordProperty) -> None:
+    files = [path for path in FILES if (path in STRANGERS) == (part != "own")]
     right = found_in_all = expected_in_all = 0
-    for path in FILES:
+    for path in files:
         expected, found = expected_and_found(path)
         right += (expected & found).total()
         found_in_all += found.total()
@@ -58,7 +63,7 @@ def test_precision_and_recall_are_high(record_property: pytest.RecordProperty) -
     record_property("precision", f"{right}/{found_in_all}")
     record_property("recall", f"{right}/{expected_in_all}")
     page = (CORPUS.parents[2] / "docs" / "migrate.md").read_text()
-    assert f"has {len(FILES)} files" in page
+    assert f"has {len(files)} files" in page
     assert f"with {expected_in_all} marked leftovers" in page
     assert (precision >= 0.95, recall >= 0.95) == (True, True), f"{precision=:.3f} {recall=:.3f}"
 

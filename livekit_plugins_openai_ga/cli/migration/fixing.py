@@ -54,12 +54,13 @@ class _Style:
         return written.replace('"', self.quote)
 
 
-def add_type(node: Object, source: Source) -> Edit:
-    """Put `type: "realtime"` before the first field."""
+def add_type(node: Object, kind: str, source: Source) -> Edit:
+    """Put `type: "<kind>"`, realtime or transcription, before the first field."""
     style = _style(node, source)
     separator = f",{style.line}" if style.line else ", "
     place = node.entries[0].start
-    return Edit(place, place, f"{style.key('type')}: {style.text(chr(34) + 'realtime' + chr(34))}{separator}")
+    written = style.text(f'"{kind}"')
+    return Edit(place, place, f"{style.key('type')}: {written}{separator}")
 
 
 def rename_content(node: Text, name: str) -> tuple[Edit, ...]:
@@ -74,8 +75,11 @@ def without(node: Object | List, part: Entry | Node, source: Source) -> tuple[Ed
     return () if any(edit.start <= start < edit.end for start, _ in source.comments) else (edit,)
 
 
-def nest(node: Object, source: Source) -> Restructured | None:
-    """The rewrite of a session's fields, or None when it is not safe or nothing is to be done."""
+def nest(node: Object, source: Source, *, hears: bool = False) -> Restructured | None:
+    """The rewrite of a session's fields, or None when it is not safe or nothing is to be done.
+
+    `hears`: it is a transcription session, which has no modalities in GA.
+    """
     if not node.entries or None in node.keys or "audio" in node.keys or _has_comment(node, source):
         return None
     style = _style(node, source)
@@ -93,7 +97,7 @@ def nest(node: Object, source: Source) -> Restructured | None:
             place = place or entry
             if entry is not place:
                 edits.append(_removed(node.entries, node.entries.index(entry), source))
-        elif key == "temperature":
+        elif key == "temperature" or (hears and key == "modalities"):
             edits.append(_removed(node.entries, node.entries.index(entry), source))
         elif key in ("modalities", "max_response_output_tokens"):
             edit = _renamed(entry, style)

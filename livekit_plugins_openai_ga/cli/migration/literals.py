@@ -26,6 +26,10 @@ _POSTED = re.compile(r"^https?://\S*/v1/realtime/?(?=\?|$)")
 _AZURE = re.compile(
     r"(?:azure\.com|\{\}|^)/openai/realtime(?=\?|$)|/openai/realtime\?\S*api-version=|realtimeapi-preview\.ai\.azure\.com"
 )
+_DEPLOYMENT_URL = re.compile(r"azure\.(?:com|us|cn)\b|(?:\{\}|^)/openai/v1\b")
+"""Azure's own addresses: `model=` in them is the name of a deployment, which its owner chose."""
+_AZURE_BASE = re.compile(r"(?:azure\.(?:com|us|cn)|[}\"'`])/openai/v1\b")
+"""A text with such an address in it: whatever it calls a model may be a deployment."""
 _MODEL_IN_URL = re.compile(r"[?&](model=)([^&#\s\"']*)")
 _SOCKET = re.compile(r"/realtime/?\?")
 _BETA_MODEL = re.compile(r"^(?:openai/|azure/)?(gpt-4o(?:-mini)?-realtime-preview(?:-\d{4}-\d\d-\d\d)?)$")
@@ -42,11 +46,19 @@ _SETTING_FOR_MODEL = re.compile(r"model", re.I)
 _CLIENT_EVENTS: Mapping[str, str] = MappingProxyType({"transcription_session.update": "session.update"})
 _PREFIXES: Mapping[str, str] = MappingProxyType(
     {
-        "response.audio.": "response.output_audio.",
-        "response.text.": "response.output_text.",
-        "response.audio_transcript.": "response.output_audio_transcript.",
+        old + end: f"{new}{end}"
+        for end in ("", ".")
+        for old, new in (
+            ("response.audio", "response.output_audio"),
+            ("response.text", "response.output_text"),
+            ("response.audio_transcript", "response.output_audio_transcript"),
+        )
     }
 )
+_ASKS_FOR_A_PART = frozenset({"startswith", "hasprefix", "includes", "contains", "indexof"})
+_IS_ASKED_FOR = re.compile(r"\s+(?:not\s+)?in\b")
+"""After a text in Python: `"response.audio" in kind`."""
+
 # How the module or the package begins -> rule, what to use. An edit is made where names and arguments stay as they are.
 _PACKAGES = (
     ("openai/beta/realtime/", "sdk-beta", "openai/realtime/", True),
@@ -86,7 +98,7 @@ def in_text(node: Text, place: Place, source: str) -> Iterator[Finding]:
     yield from _header(node)
     yield from _event(node, place, source)
     yield from _urls(node, place, source)
-    yield from _model(node, place)
+    yield from _model(node, place, source)
     if value == BETA_SUBPROTOCOL:
         yield _found("beta-subprotocol", node, "offer only realtime and openai-insecure-api-key.<ek_...>")
     for prefix, rule, instead, same in _PACKAGES:
@@ -121,8 +133,10 @@ def _event(node: Text, place: Place, source: str) -> Iterator[Finding]:
         instead = f'{_CLIENT_EVENTS[value]} with session.type "transcription"'
         yield _found("client-event", node, instead, edits=_swap(node, value, _CLIENT_EVENTS[value]))
     ga = SERVER_EVENTS.get(value)
-    if ga is None and place.callee.rpartition(".")[2].lower() in ("startswith", "hasprefix"):
-        ga = _PREFIXES.get(value)
+    if ga is None and value in _PREFIXES:
+        method = place.callee.rpartition(".")[2].lower()
+        if method in _ASKS_FOR_A_PART or _IS_ASKED_FOR.match(source, node.end):
+            ga = _PREFIXES[value]
     if ga is None or not speaks_realtime(source.replace(value, "")) or _has_twin(node, ga, source):
         return
     yield _found("server-event", node, ga, edits=_swap(node, value, ga))
@@ -157,7 +171,7 @@ def _urls(node: Text, place: Place, source: str) -> Iterator[Finding]:
         yield _found("azure-endpoint", node, "wss://<resource>.openai.azure.com/openai/v1/realtime?model=<deployment>")
     elif _POSTED.match(value) and re.search(r"application/sdp|\bsdp\b", source, re.I):
         yield _found("webrtc-endpoint", node, "POST /v1/realtime/calls")
-    if not _SOCKET.search(value) or " " in value.strip():
+    if not _SOCKET.search(value) or _DEPLOYMENT_URL.search(value) or " " in value.strip():
         return
     model = _MODEL_IN_URL.search(value)
     if model is None:
@@ -189,18 +203,19 @@ def _is_own_route(place: Place) -> bool:
     return len(parts) > 1 and parts[-1] in _VERBS and bool(_OWN_ROUTES & set(parts[:-1]))
 
 
-def _model(node: Text, place: Place) -> Iterator[Finding]:
+def _model(node: Text, place: Place, source: str) -> Iterator[Finding]:
     if node.key or _DEPLOYMENTS.search(place.key):
         return
     match = _BETA_MODEL.match(node.value)
-    if match:
+    if match and not _AZURE_BASE.search(source):
         model = match[1]
         replacement = "gpt-realtime-2.1-mini" if "mini" in model else "gpt-realtime-2.1"
-        asked = _SETTING_FOR_MODEL.search(place.key) is not None
+        # Where Azure is spoken of, it may be a deployment's name: somebody has to look.
+        asked = _SETTING_FOR_MODEL.search(place.key) is not None and "azure" not in source.lower()
         yield from _lifecycle(node, model, edits=_swap(node, model, replacement) if asked else ())
     elif _SETTING_FOR_MODEL.search(place.key):
         known = find(node.value)
-        if known and known.use is Use.REALTIME:
+        if known and known.use is Use.REALTIME and not _AZURE_BASE.search(source):
             yield from _lifecycle(node, known.id)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .fixing import Restructured, add_type, nest, rename_content
-from .literals import ending_transcription
+from .literals import ending_transcription, speaks_realtime
 from .rules import RULES, Finding
 from .tree import Call, Entry, List, Name, Node, Object, Source, Text, last
 
@@ -32,7 +32,12 @@ _RESPONSE_FIELDS = frozenset(
     {"modalities", "voice", "output_audio_format", "max_response_output_tokens", "temperature"}
 )
 _OLD_FORMATS = MappingProxyType({"pcm16": "audio/pcm", "g711_ulaw": "audio/pcmu", "g711_alaw": "audio/pcma"})
-_CONTENT = MappingProxyType({"text": "output_text", "audio": "output_audio"})
+_CONTENT = MappingProxyType(
+    {"text": "output_text", "audio": "output_text with the transcript as its text: GA takes no audio of this role"}
+)
+_EVENT_SENDERS = frozenset({"send", "send_event", "sendEvent"})
+"""Methods that take an event's type and its fields apart, as OpenAI's client for the beta had it."""
+
 _WRAPPERS = frozenset({"dumps", "stringify", "assign", "dict", "freeze", "deepcopy", "copy", "encode", "parse"})
 _OF_FRAMEWORK = re.compile(r"[a-z][A-Z]|^model_name$")
 """Keys that the wire never had: openai-agents' in Python, and everybody's in JavaScript."""
@@ -47,11 +52,15 @@ _MAKES_SECRET = ("realtime.client_secrets.create", "realtime.clientSecrets.creat
 
 @dataclass(slots=True)
 class _Payload:
-    """An object that is known to be a session, reply or item. `whole`: it is a session that is sent as it is."""
+    """An object that is known to be a session, reply or item.
+
+    `whole`: it is a session that is sent as it is. `hears`: one that only transcribes, by the event that it is sent in.
+    """
 
     node: Object
     kind: str
     whole: bool = False
+    hears: bool = False
     names: set[str] = field(default_factory=set)
 
 
@@ -75,6 +84,7 @@ class _Finder:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.found: dict[int, _Payload] = {}
+        self.others: set[int] = set()
         self.realtime = "realtime" in source.text.lower()
 
     def all(self) -> Iterable[_Payload]:
@@ -84,9 +94,9 @@ class _Finder:
             self.likely(root, "", "")
         return self.found.values()
 
-    def mark(self, node: Node | None, kind: str, *, whole: bool = False) -> None:
+    def mark(self, node: Node | None, kind: str, *, whole: bool = False, hears: bool = False) -> None:
         for one, through in self.resolve(node):
-            payload = self.found.setdefault(id(one), _Payload(one, kind, whole))
+            payload = self.found.setdefault(id(one), _Payload(one, kind, whole, hears))
             payload.names |= through
 
     def resolve(self, node: Node | None) -> list[tuple[Object, frozenset[str]]]:
@@ -115,24 +125,27 @@ class _Finder:
     def known(self, node: Node) -> None:
         """Events by their `type`, and the SDK's calls."""
         if isinstance(node, Object):
-            self.event(node)
+            kind = node.get("type")
+            if isinstance(kind, Text):
+                self.event(kind.value, node)
         if isinstance(node, Call):
             self.call(node)
         for child in node.inside():
             self.known(child)
 
-    def event(self, node: Object) -> None:
-        kind = node.get("type")
-        if not isinstance(kind, Text):
-            return
-        if kind.value in ("session.update", "transcription_session.update"):
-            self.mark(node.get("session"), "session", whole=True)
-        elif kind.value == "response.create":
+    def event(self, kind: str, node: Object) -> None:
+        if kind in ("session.update", "transcription_session.update"):
+            self.mark(node.get("session"), "session", whole=True, hears=kind.startswith("transcription"))
+        elif kind == "response.create":
             self.response(node.get("response"))
-        elif kind.value == "conversation.item.create":
+        elif kind == "conversation.item.create":
             self.mark(node.get("item"), "item")
 
     def call(self, node: Call) -> None:
+        kind = node.arguments[0] if len(node.arguments) > 1 and node.last in _EVENT_SENDERS else None
+        if isinstance(kind, Text):
+            for fields, _ in self.resolve(node.arguments[1]):
+                self.event(kind.value, fields)
         if node.callee.endswith(_MAKES_BETA_SESSION) and self.realtime:
             if node.keywords and node.keywords.entries:
                 self.mark(node.keywords, "session")
@@ -145,7 +158,8 @@ class _Finder:
         elif not self.realtime or len(node.callee.split(".")) < 3:
             return
         elif node.callee.endswith((".session.update", ".transcription_session.update")):
-            self.mark(node.argument("session", 0), "session", whole=True)
+            hears = node.callee.endswith(".transcription_session.update")
+            self.mark(node.argument("session", 0), "session", whole=True, hears=hears)
         elif node.callee.endswith(".response.create"):
             self.response(node.argument("response", 0))
         elif node.callee.endswith(".conversation.item.create"):
@@ -165,6 +179,9 @@ class _Finder:
             self.found.setdefault(id(node), _Payload(node, "session"))
         if isinstance(node, Call):
             self.minting(node)
+            if self.is_own(node):
+                self.others |= {id(argument) for argument in node.arguments}
+                self.others |= {id(entry.value) for entry in (node.keywords.entries if node.keywords else ())}
             for argument in node.inside():
                 self.likely(argument, "", node.last)
             return
@@ -184,7 +201,7 @@ class _Finder:
             or any(_OF_FRAMEWORK.search(name or "") for name in keys)
             or "ettings" in key
         )
-        if of_framework or not self.realtime or key in ("response", "item"):
+        if of_framework or not self.realtime or key in ("response", "item") or id(node) in self.others:
             return False
         if any(_only_beta(entry) for entry in node.entries):
             return True
@@ -192,6 +209,16 @@ class _Finder:
         of_realtime = isinstance(model, Text) and "realtime" in model.value
         hints = keys & {"modalities", "voice", "turn_detection", "temperature"}
         return len(hints) >= (1 if of_realtime else 2) and (of_realtime or key == "session")
+
+    def is_own(self, node: Call) -> bool:
+        """Whether it calls a class of this text, or a method of one, that says nothing of the Realtime API."""
+        if not self.source.classes:
+            return False
+        made: list[Node] = [child for name in node.children for child in name.inside()]
+        made += self.source.assigned.get(last(node.callee.rpartition(".")[0]), ())
+        names = {node.callee, *(one.callee for one in made if isinstance(one, Call))}
+        places = [place for name in names for place in self.source.classes.get(last(name), ())]
+        return bool(places) and not any(speaks_realtime(self.source.text[start:end]) for start, end in places)
 
     def is_unpacked(self, node: Object) -> bool:
         """Whether it becomes the keywords of some call, whose names are the callee's."""
@@ -229,7 +256,8 @@ def _only_beta(entry: Entry) -> bool:
 def _session(payload: _Payload, source: Source) -> Iterator[Finding]:
     node = payload.node
     changed = any(name in payload.names for name, _, _, _ in source.stored)
-    restructured = nest(node, source) if payload.whole and node.braces and not (changed or node.shape) else None
+    simple = payload.whole and node.braces and not (changed or node.shape)
+    restructured = nest(node, source, hears=payload.hears) if simple else None
     yield from _fields(payload, source, "session-field", frozenset(SESSION_FIELDS), restructured)
     yield from _both_modalities(node)
     yield from _formats(node)
@@ -238,15 +266,12 @@ def _session(payload: _Payload, source: Source) -> Iterator[Finding]:
     translates = node.keys <= {"audio"} and "translat" in source.text.lower()
     if not payload.whole or translates or not {"type", None}.isdisjoint(node.keys | stored):
         return
-    kind = "transcription" if "transcription" in (source.text if _only_hears(source.text) else "") else "realtime"
-    sure = not re.search(r"intent=transcription|transcription_session", source.text) and bool(node.entries)
-    edits = (add_type(node, source),) if sure and node.braces and not node.shape else ()
+    only_hears = re.search(r"intent=transcription|transcription_session", source.text) is not None
+    kind = "transcription" if payload.hears or only_hears else "realtime"
+    sure = (payload.hears or not only_hears) and bool(node.entries)
+    edits = (add_type(node, kind, source),) if sure and node.braces and not node.shape else ()
     place = node.start
     yield Finding(RULES["session-type"], place, node.end, "session without type", f'type: "{kind}"', edits)
-
-
-def _only_hears(text: str) -> bool:
-    return re.search(r"intent=transcription|transcription_session", text) is not None
 
 
 def _fields(
@@ -262,7 +287,10 @@ def _fields(
             if isinstance(entry.key_node, Text):
                 end = entry.key_node.end
             edits = restructured.edits if restructured else ()
-            yield Finding(RULES[rule], start, end, entry.key, SESSION_FIELDS[entry.key], edits)
+            instead = SESSION_FIELDS[entry.key]
+            if payload.hears and entry.key == "modalities":
+                instead = "nothing: a transcription session has no modalities"
+            yield Finding(RULES[rule], start, end, entry.key, instead, edits)
     yield from _put_into(payload.names, source, rule, fields)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from . import javascript
 from .literals import Place, in_text, speaks_realtime
 from .payloads import SESSION_FIELDS, in_payloads
 from .rules import RULES, Finding
-from .tree import Source, Text
+from .tree import Node, Object, Source, Text
 
 SHELL = "shell"
 SETTINGS = "settings"
@@ -31,6 +32,13 @@ _ASSIGNED = re.compile(r"^(?:--?)?(?P<key>[A-Za-z_][\w-]*)=(?P<value>.+)$")
 _JSON = re.compile(r"""\{\s*\\?["']""")
 _IMPORTED = re.compile(r"\b(?:pipecat\.services\.\w*realtime_beta[\w.]*|openai\.types\.beta\.realtime[\w.]*)")
 _HEADER = re.compile(r"OpenAI-Beta[\"']?\s*[:=]\s*[\"']?realtime=v1[\"']?", re.I)
+_DEFAULT = re.compile(r"\$\{(?P<key>\w+):?[-=](?P<value>[^}\"'\s]+)")
+"""The shell's `${MODEL:-gpt-realtime}`, which compose files have, too."""
+_OLD_SECRET = re.compile(r"\.client_secret\.value\b")
+"""As `jq` reads it from the answer."""
+
+_BETA_ONLY = frozenset(SESSION_FIELDS) - {"voice", "speed", "temperature"}
+"""Fields that no session but the Realtime API's had."""
 _RULE_OF_MODULE = {"p": "pipecat-beta", "o": "sdk-types"}
 
 
@@ -43,6 +51,10 @@ def scan(text: str, kind: str) -> Iterator[Finding]:
         if header:
             begin, end = start + header.start(), start + header.end()
             yield Finding(RULES["beta-header"], begin, end, header[0], "leave the header out")
+        secret = _OLD_SECRET.search(_uncommented(line))
+        if secret and "realtime" in text.lower():
+            begin, end = start + secret.start(), start + secret.end()
+            yield Finding(RULES["client-secret"], begin, end, secret[0], ".value")
         for word, place in _words(line, start, kind, asked_before):
             if header is None or "realtime=v1" not in word.value:
                 yield from in_text(word, place, text)
@@ -111,6 +123,9 @@ def _unquoted(written: str, start: int, place: Place) -> Iterator[tuple[Text, Pl
         yield from _unquoted(assigned["value"], offset, Place(assigned["key"]))
         return
     yield Text(start, start + len(written), value=value, exact="\\" not in value), place
+    for default in _DEFAULT.finditer(value):
+        begin, end = (start + quotes + one for one in default.span("value"))
+        yield Text(begin, end, value=default["value"], exact=True), Place(default["key"])
 
 
 def _module(word: Text) -> Iterator[Finding]:
@@ -133,9 +148,27 @@ def _embedded(text: str) -> Iterator[Finding]:
         place = end
         if line.lstrip().startswith("#"):
             continue
-        source = javascript.parse(text, match.start(), end)
+        try:
+            source = javascript.parse(text, match.start(), end)
+        except RecursionError:  # no session is that deep
+            continue
         # What is around it says what it is: `curl https://.../realtime/sessions -d '{...}'`.
+        for root in source.roots:
+            yield from _texts(root, Place(), text)
         yield from in_payloads(Source(text, source.roots, source.assigned, source.returned))
+
+
+def _texts(node: Node, place: Place, text: str) -> Iterator[Finding]:
+    """What the texts of embedded JSON hold of the beta, with their keys."""
+    if isinstance(node, Text):
+        yield from in_text(node, place, text)
+    elif isinstance(node, Object):
+        for entry in node.entries:
+            if entry.key is None or entry.key.lower() != "openai-beta":  # the line with it was seen
+                yield from _texts(entry.value, Place(entry.key or ""), text)
+    else:
+        for child in node.inside():
+            yield from _texts(child, place, text)
 
 
 def _closing(text: str, start: int) -> int:
@@ -147,20 +180,52 @@ def _closing(text: str, start: int) -> int:
     return min(len(text), start + 100_000)
 
 
+@dataclass(slots=True)
+class _Mapping:
+    """A block mapping: how deep it stands, below which key, and what its own lines say."""
+
+    indent: int
+    key: str
+    parent: _Mapping | None
+    realtime: bool = False
+    fields: list[tuple[str, int]] = field(default_factory=list)
+
+    @property
+    def is_session(self) -> bool:
+        """Whether it is a session of the Realtime API: by its fields, the values beside it, or a key above it."""
+        if self.key.lower() != "session" or self.parent is None:
+            return False
+        above: _Mapping | None = self.parent
+        while above is not None and "realtime" not in above.key.lower():
+            above = above.parent
+        only_beta = any(key in _BETA_ONLY for key, _ in self.fields)
+        return only_beta or self.realtime or self.parent.realtime or above is not None
+
+
 def _yaml_sessions(text: str) -> Iterator[Finding]:
     """Fields of block mappings below a key `session`, by their indentation."""
-    start, margin, fields = 0, -1, -1
+    for mapping in _mappings(text):
+        for key, place in mapping.fields if mapping.is_session else ():
+            if key in SESSION_FIELDS:
+                yield Finding(RULES["session-field"], place, place + len(key), key, SESSION_FIELDS[key])
+
+
+def _mappings(text: str) -> list[_Mapping]:
+    here = _Mapping(-1, "", None)
+    found, start, opened = [], 0, ""
     for line in text.splitlines(keepends=True):
         match = _YAML_SETTING.match(line.rstrip("\r\n"))
-        if match:
-            indent = len(match["margin"])
-            if margin >= 0 and indent <= margin:
-                margin = fields = -1
-            if margin >= 0:
-                fields = indent if fields < 0 else fields
-                if indent == fields and match["key"] in SESSION_FIELDS:
-                    place, key = start + match.start("key"), match["key"]
-                    yield Finding(RULES["session-field"], place, place + len(key), key, SESSION_FIELDS[key])
-            if match["key"].lower() == "session" and not match["value"]:
-                margin, fields = indent, -1
+        if match and _uncommented(line):
+            indent, item = len(match["margin"]), "-" in match["margin"]
+            while here.parent is not None and (here.indent > indent or (item and here.indent == indent)):
+                here, opened = here.parent, ""
+            if here.indent < indent:
+                here = _Mapping(indent, opened, here)
+                found.append(here)
+            key, value = match["key"], match["value"] or ""
+            here.fields.append((key, start + match.start("key")))
+            scalar = re.split(r"(?:^|\s)#", value)[0].strip()
+            here.realtime |= bool(scalar) and "realtime" in f"{key} {scalar}".lower()
+            opened = "" if scalar else key
         start += len(line)
+    return found

@@ -73,6 +73,8 @@ class _Reader:
         match tree:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 self.function = name
+            case ast.ClassDef(name=name):
+                self.source.classes.setdefault(name, []).append((start, end))
             case ast.Expr(value=ast.Constant(value=str())):
                 return Node(start, end)
         children = [self.node(child) for child in ast.iter_child_nodes(tree)]

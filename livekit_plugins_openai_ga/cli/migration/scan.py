@@ -45,7 +45,7 @@ _FENCE = re.compile(
 )
 
 TRACE = re.compile(
-    rb"realtime|input_audio_|session\.update|response\.(?:text|audio)|transcription_session|item\.created", re.I
+    rb"realtime|input_audio_|session\.update|response\.(?:text|audio)|transcription_session|conversation\.item\.", re.I
 )
 """A file without this in its bytes has nothing to find, and is not parsed."""
 

@@ -131,6 +131,7 @@ class Source:
         assigned: Last part of a name -> what is assigned to it anywhere in the text.
         returned: Name of a function -> what it returns.
         stored: Name, key, place of the key, of what is put into an object later: `session["voice"] = ...`.
+        classes: Name of a class -> where the text defines it (Python).
         spread: Names that are unpacked into the arguments of a call.
         comments: Places of comments.
     """
@@ -140,6 +141,7 @@ class Source:
     assigned: dict[str, list[Node]] = field(default_factory=dict)
     returned: dict[str, list[Node]] = field(default_factory=dict)
     stored: list[tuple[str, str, int, int]] = field(default_factory=list)
+    classes: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     spread: set[str] = field(default_factory=set)
     comments: list[tuple[int, int]] = field(default_factory=list)
 

@@ -8,4 +8,4 @@ curl -s -X POST https://api.openai.com/v1/realtime/transcription_sessions \ # ex
     "input_audio_format": "pcm16", # expect: session-field
     "input_audio_transcription": {"model": "gpt-4o-mini-transcribe"}, # expect: session-field, model-ending
     "turn_detection": {"type": "server_vad"} # expect: session-field
-  }' | jq -r .client_secret.value
+  }' | jq -r .client_secret.value # expect: client-secret
