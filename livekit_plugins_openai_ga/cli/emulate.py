@@ -70,9 +70,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     try:
         if not 0 <= options.port <= _LAST_PORT:
-            raise ValueError(
-                f"--port {options.port} is no port: give one up to {_LAST_PORT}, or 0 for any that is free."
-            )
+            raise ValueError(f"--port {options.port} is no port: give one up to {_LAST_PORT}, or 0 for any free one.")
         script = Script.load(options.script) if options.script else Script()
         faults = [(fault(text), text) for text in options.fault]
         knobs = Knobs(network_latency=duration(options.latency) if options.latency else 0.0)
@@ -127,6 +125,6 @@ async def _serve(served: Mapping[str, Any], options: argparse.Namespace, secret:
 def _no_place(options: argparse.Namespace, error: OSError) -> str:
     place = f"--port {options.port} at --host {options.host}"
     if error.errno == errno.EADDRINUSE:
-        return f"{place} is taken by another program: give another --port, or --port 0 for any that is free."
+        return f"{place} is taken by another program: give another --port, or --port 0 for any free one."
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
     return f"{place} cannot be listened on ({reason}): give others, such as --port 0 and --host 127.0.0.1."

@@ -42,7 +42,7 @@ class Knobs:
     ping_timeout: float = 20.0
     """A client that does not answer a ping for so long is closed with 1011."""
     network_latency: float = 0.0
-    """What a round trip takes: `session.created`, each answer on a WebSocket, and each to an HTTP request come that much
+    """What a round trip takes: `session.created` and each answer, on a WebSocket or to an HTTP request, come that much
     later."""
     silence_duration_ms: int = 200
     """The default of `server_vad`; 500 is documented, 200 was observed."""

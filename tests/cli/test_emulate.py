@@ -196,7 +196,7 @@ BETA_SECRET = {"session": {"type": "realtime", "modalities": ["text"]}}
             "/realtime/client_secrets",
             KEY,
             BETA_SECRET,
-            "400: unknown_parameter: Unknown parameter: 'session.modalities'.",
+            "400: unknown_parameter: Unknown parameter",
         ),
         ("/realtime/client_secrets", "", {}, "401: "),
     ],
@@ -258,7 +258,7 @@ async def test_it_can_say_nothing_and_still_count() -> None:
             ["--tls", "no-cert.pem", "no-key.pem"],
             "--tls: no-cert.pem and no-key.pem are not a certificate and its key (No such file or directory).",
         ),
-        (["--port", "99999"], "--port 99999 is no port: give one up to 65535, or 0 for any that is free."),
+        (["--port", "99999"], "--port 99999 is no port: give one up to 65535, or 0 for any free one."),
         (["--script", "nowhere.json"], "nowhere.json: the script cannot be read (No such file or directory)."),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_port_that_is_taken_is_named_with_what_to_do(capsys: pytest.CaptureFix
         taken.listen()
         port = str(taken.getsockname()[1])
         assert main(["emulate", "--port", port]) == 2
-    told = "is taken by another program: give another --port, or --port 0 for any that is free."
+    told = "is taken by another program: give another --port, or --port 0 for any free one."
     assert tuple(capsys.readouterr()) == ("", f"emulate: --port {port} at --host 127.0.0.1 {told}\n")
 
 

@@ -119,7 +119,7 @@ def test_a_translation_is_one_turn_of_its_language(tmp_path):
         ),
         (
             "no server",
-            "A connection was refused with connection_refused after 0.0 s: no fault of the emulator does that.",
+            "A connection was refused with connection_refused after 0.0 s: no fault of the emulator",
         ),
         (
             "refused update",
