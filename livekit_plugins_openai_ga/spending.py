@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from . import models, prices
@@ -82,7 +83,7 @@ class Spending:
         counters.billed(usage or ReplyUsage(), billed.cost, model)
         self._write(billed, log)
         if billed.reached is not None and self._max_cost is not None:
-            spent = f"the session has cost ${self.bill.usd:.4f} of the ${self._max_cost:g} that max_cost allows"
+            spent = f"the session has cost ${self.bill.usd:.4f} of the ${_plain(self._max_cost)} that max_cost allows"
             log.warning("%s%s", spent, ": it ends" if billed.reached == "limit" else "", extra=self._fields())
         return billed.reached
 
@@ -155,3 +156,8 @@ def checked_limit(
                 f"pass prices={{{model!r}: Price({lacking[0]}=...)}}."
             )
     return limit
+
+
+def _plain(amount: float) -> str:
+    """`amount` as people write money: never with an exponent."""
+    return f"{Decimal(f'{amount:g}'):f}"

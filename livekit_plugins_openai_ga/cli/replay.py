@@ -110,7 +110,7 @@ def _tell_written(output: Output, written: dict[str, Any], options: argparse.Nam
         output.json(written)
         return
     if "script" in written:
-        command = f"python -m livekit_plugins_openai_ga.emulator --script {clean(written['script'])}"
+        command = f"livekit-openai-ga emulate --script {clean(written['script'])}"
         turns = f"{written['turns']} turn{'' if written['turns'] == 1 else 's'}"
         output.line(f"{clean(written['script'])}: a script of {turns}. Serve it with: {command}")
         for note in written["left_out"]:

@@ -60,8 +60,8 @@ def test_a_script_is_written(call, tmp_path, capsys):
     assert cli.main(["replay", str(call), "--script", str(path)]) == 0
     assert [turn.heard for turn in Script.load(path).turns] == ["How are you?", ""]
     out = capsys.readouterr().out
-    assert f"python -m livekit_plugins_openai_ga.emulator --script {path}" in out
-    assert "not in it: A connection ended with close_1006" in out
+    assert f"livekit-openai-ga emulate --script {path}" in out
+    assert "not in it: A connection ended with close_1006 after 1.5 s: --fault drop@1.5s does that." in out
 
 
 def test_a_test_is_written_and_passes(call, tmp_path, capsys):
