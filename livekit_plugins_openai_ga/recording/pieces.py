@@ -11,7 +11,7 @@ from ..redaction import HIDDEN, hide, redact
 _STREAMS = 8
 """Texts that come at a time. The oldest is forgotten: most have ended."""
 
-_LOOKED_AT = 512
+_LOOKED_AT = 256
 """Characters of a text before a piece that are searched with it."""
 
 _LONGEST = 8192
