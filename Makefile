@@ -20,9 +20,11 @@ MAKE_VENV = uv venv --quiet --python "$(PYTHON)" $(1)
 INSTALL = uv pip install --quiet --python $(1)/bin/python
 endif
 
+CHECK_CLIENTS_PYTHON := import sys; sys.version_info >= (3, 11) or sys.exit("make clients: pipecat needs Python 3.11 or later: make clean, then make ... PYTHON=python3.12")
+CHECK_CLIENTS_NODE := process.exit(Number(process.versions.node.split(".")[0]) < 20)
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
-.PHONY: demo room livekit-server test clients matrix simulate fuzz soak bench lint format clean
+.PHONY: demo room livekit-server test clients can-have-clients matrix simulate fuzz soak bench lint format clean
 
 demo: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.demo $(if $(WAV),--wav "$(WAV)") $(if $(LIVE),--live) $(if $(OUT),--out "$(OUT)")
@@ -42,7 +44,14 @@ test: $(STAMP) $(GATEWAY_STAMP)
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The clients of tests/clients that want other packages than this plugin does. Without them `make test` skips their tests.
+# They need Python 3.11 and Node 20 with npm.
 clients: $(CLIENTS_STAMP)
+
+# Whether `make clients` can work here; one sentence if not.
+can-have-clients: | $(BIN)/python
+	@$(BIN)/python -c '$(CHECK_CLIENTS_PYTHON)'
+	@{ node -e '$(CHECK_CLIENTS_NODE)' && command -v npm; } > /dev/null 2>&1 || { \
+		echo "make clients: OpenAI's client for Node needs Node 20 or later, and npm: install them (https://nodejs.org)" >&2; exit 1; }
 
 # One wheel with every release of LiveKit Agents that it is made for; ROWS="oldest newest" for some of them.
 matrix: $(STAMP)
@@ -103,8 +112,7 @@ $(GATEWAY_STAMP): tests/gateways/requirements.txt | $(BIN)/python
 	$(call INSTALL,$(GATEWAY)) -r $<
 	touch $@
 
-# pipecat needs Python 3.11, and one of the clients Node 20.
-$(CLIENTS_STAMP): tests/clients/requirements.txt tests/clients/package.json | $(BIN)/python
+$(CLIENTS_STAMP): tests/clients/requirements.txt tests/clients/package.json | can-have-clients
 	rm -rf $(CLIENTS)
 	$(call MAKE_VENV,$(CLIENTS))
 	$(call INSTALL,$(CLIENTS)) -r $<

@@ -93,7 +93,11 @@ TABLE: tuple[Row, ...] = (
     Row("cached_tokens", "total", "Input tokens that came from the cache; `tokens` has them, too", ("type",)),
     Row("billed_audio", "total", "Audio that is billed by its length, not in tokens", unit="s"),
     Row("cost", "total", "What was billed, by the prices known here", ("type",), unit="USD"),
-    Row("unpriced", "total", "Replies, transcripts and stretches of audio of which a part has no price here"),
+    Row(
+        "unpriced",
+        "total",
+        "Replies, transcripts and stretches of audio of which a part has no price here, or is not told",
+    ),
 )
 """Every metric has the labels `kind` (one of `Kind`), `model` (as asked for), and those named here."""
 

@@ -244,6 +244,8 @@ class Options:
         dialling = {name: changes.pop(name) for name in _DIALLING & changes.keys()}
         options = replace(self, connection=self.connection.changed(**dialling)).changed(changes)
         options.endpoint()
+        if "input_audio_transcription" in changes:
+            checked_limit(self.max_cost, self.prices, options._billed())
         return options
 
     def restored(self, payload: Mapping[str, Any]) -> Options:

@@ -81,7 +81,8 @@ class Cost:
         text_out: Text written.
         audio_out: Speech made.
         minutes: Audio that is billed by its length.
-        other: Tokens of which the server did not say the kind, so no price can be theirs: 0.0 or None.
+        other: Tokens of which the server did not say the kind, or that there were any: no price can be theirs, so 0.0
+            or None.
     """
 
     text_in: float | None = 0.0
@@ -123,6 +124,9 @@ class Cost:
 
 PARTS: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 """The parts of a cost, in order."""
+
+UNTOLD = Cost(other=None)
+"""The cost of what was made and billed, when the server does not say what was used."""
 
 
 def cost_by(price: Price, usage: Usage) -> Cost:

@@ -47,9 +47,31 @@ def secrets_in(value: Any) -> Iterator[Secret]:
             yield from secrets_in(inner)
 
 
+_SECRET_NAMES = frozenset(
+    {
+        *("authorization", "proxy_authorization", "headers", "cookie", "set_cookie", "credentials"),
+        *("api_key", "apikey", "x_api_key", "private_key", "password", "passwd", "secret", "client_secret"),
+        *("token", "access_token", "auth_token", "refresh_token", "id_token"),
+    }
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether what a field of this name holds is a credential, whatever it looks like."""
+    return name.lower().replace("-", "_") in _SECRET_NAMES
+
+
+_NAMED = "|".join(sorted(name.replace("_", "[-_]") for name in _SECRET_NAMES))
+# A name in quotes. JSON within JSON has backslashes before them; of a long row of those only the last three count.
+_QUOTED = rf"(?P<quote>\\{{0,3}}[\"'])(?:{_NAMED})(?P=quote)\s*:\s*"
+
+# Texts may be long and hostile: no pattern looks at a character more than a fixed number of times.
 _SECRETS = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
+        # JSON in a text: what stands under a name of credentials, up to its end or that of the text.
+        (rf"({_QUOTED}(?P=quote))(?:(?!(?P=quote))(?s:\\?.))+", r"\1[redacted]"),
+        (rf"({_QUOTED})(?:-?\d[\d.eE+-]*|\{{[^{{}}]+\}}|\[[^\[\]]+\])", r"\1\g<quote>[redacted]\g<quote>"),
         # The server quotes part of a wrong key, whatever that key looked like.
         (r"(api[-_ ]key(?: provided)?\s*[:=]\s*)[^\s'\"&]*[^\s'\"&.,]", r"\1[redacted]"),
         # "Missing bearer or basic authentication" is not a key: one has a digit or is long.
@@ -58,14 +80,19 @@ _SECRETS = tuple(
             r"(?<![a-z0-9])(?:sk-|ek_|openai-insecure-api-key\.)[^\s'\"<>(){},;]*[^\s'\"<>(){},;.:!?]",
             "[redacted]",
         ),
-        (r"\beyJ[\w-]+\.[\w.-]+", "[redacted]"),
+        (r"(?<![a-z0-9])(?:gh[opsur]_|github_pat_|akia|aiza|glpat-|xox[abeprs]-)[\w-]{12,}", "[redacted]"),
+        # Only where a row of such characters begins, and only if it ends in a dot, the search goes through it.
+        (r"(?<![\w-])(?=[\w-]+\.[\w.-])((?:[\w-]*?-)??)eyJ[\w-]+\.[\w.-]+", r"\1[redacted]"),
         (r"([?&](?:access_|auth_)?(?:token|key|sig)=)[^\s'\"&]+", r"\1[redacted]"),
         # A proxy's URL carries its password.
         (r"(://)[^\s'\"/@]+@", r"\1[redacted]@"),
     )
 )
 
-_SIGNS = ("key", "bearer", "sk-", "ek_", "eyj", "token=", "sig=", "@")
+_SIGNS = (
+    *("key", "bearer", "sk-", "ek_", "eyj", "token", "sig=", "@", "secret", "passw", "authoriz", "header", "cookie"),
+    *("credential", "gho_", "ghp_", "ghs_", "ghu_", "ghr_", "github_pat_", "akia", "aiza", "glpat-", "xox"),
+)
 """Every pattern wants one of these. Most texts have none, and are known by that in a tenth of the time."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 from . import models, prices
@@ -74,13 +75,15 @@ class Spending:
         """What was used so far, and what is to be added, by model."""
         return self.bill.usage(pending)
 
-    def add(self, model: str, usage: ReplyUsage, counters: Counters, log: Log) -> Reached | None:
-        """This much of `model` was billed ("": of one that is not known). Returns what is reached by it."""
+    def add(self, model: str, usage: ReplyUsage | None, counters: Counters, log: Log) -> Reached | None:
+        """This much of `model` was billed ("": of one that is not known; None: nobody says how much). Returns what is
+        reached by it.
+        """
         billed = self.bill.add(model, usage)
-        counters.billed(usage, billed.cost, model)
+        counters.billed(usage or ReplyUsage(), billed.cost, model)
         self._write(billed, log)
         if billed.reached is not None and self._max_cost is not None:
-            spent = f"the session has cost ${self.bill.usd:.4f} of the ${self._max_cost:g} that max_cost allows"
+            spent = f"the session has cost ${self.bill.usd:.4f} of the ${_plain(self._max_cost)} that max_cost allows"
             log.warning("%s%s", spent, ": it ends" if billed.reached == "limit" else "", extra=self._fields())
         return billed.reached
 
@@ -110,8 +113,12 @@ class Spending:
         log.debug("billed: $%.6f", billed.cost.known, extra=about)
         if not billed.known_before:
             say = log.info if self._max_cost is None else log.warning
+            model = billed.model or "a model without a name"
+            if billed.cost == prices.UNTOLD:
+                say("the server does not say what was used of %s: the cost of the session leaves it out", model)
+                return
             told = "no price is known for %s of %s: the cost of the session leaves it out; pass prices={%r: Price(...)}"
-            say(told, ", ".join(billed.cost.unknown), billed.model or "a model without a name", billed.model)
+            say(told, ", ".join(billed.cost.unknown), model, billed.model)
 
 
 HEARD = ("text_in", "text_cached", "text_out", "audio_in", "audio_cached")
@@ -120,7 +127,7 @@ HEARD = ("text_in", "text_cached", "text_out", "audio_in", "audio_cached")
 BY_LENGTH = ("per_minute",)
 """What a model is billed for that counts no tokens."""
 
-_BY_TOKEN = ("audio_in", "text_out")
+_BY_TOKEN = ("audio_in", "text_in", "text_out")
 
 
 def for_transcripts(model: str, known: Mapping[str, Price]) -> tuple[str, ...]:
@@ -149,3 +156,8 @@ def checked_limit(
                 f"pass prices={{{model!r}: Price({lacking[0]}=...)}}."
             )
     return limit
+
+
+def _plain(amount: float) -> str:
+    """`amount` as people write money: never with an exponent."""
+    return f"{Decimal(f'{amount:g}'):f}"

@@ -63,6 +63,7 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
     """Run one command and return its exit code; argparse exits with 2 by itself for bad arguments."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _open_what_is_closed()
     parser = argparse.ArgumentParser(prog=program, description="OpenAI's GA Realtime API for LiveKit Agents.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -75,6 +76,13 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
             command.add_arguments(subparser)
             subparser.set_defaults(run=command.run)
     return _run(parser.parse_args(arguments))
+
+
+def _open_what_is_closed() -> None:
+    """Python has no stream at all where the caller has closed it (`>&-`): what is written there goes nowhere then."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(options: argparse.Namespace) -> int:

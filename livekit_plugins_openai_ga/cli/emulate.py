@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import ssl
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..emulator import Emulator, Knobs, Script
 from ..emulator.faults import Fault
-from ..emulator.named_faults import duration, fault, table
+from ..emulator.named_faults import as_json, duration, fault, table
 from .emulate_page import JsonLines, Page, Quiet, Shown
 from .output import Output
 
@@ -34,6 +35,7 @@ A turn can also have "messages", "tools", "latency", "failure", "incomplete" and
 
 Exit codes: 0; 1 when it refused something that a client sent; 2 when it cannot start.
 """
+_LAST_PORT = 65535
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until somebody ends it; see the epilog for the exit codes."""
     if options.list_faults:
-        Output(sys.stdout).line(table())
+        output = Output(sys.stdout)
+        output.json(as_json()) if options.json else output.line(table())
         return 0
     try:
+        if not 0 <= options.port <= _LAST_PORT:
+            raise ValueError(f"--port {options.port} is no port: give one up to {_LAST_PORT}, or 0 for any free one.")
         script = Script.load(options.script) if options.script else Script()
         faults = [(fault(text), text) for text in options.fault]
         knobs = Knobs(network_latency=duration(options.latency) if options.latency else 0.0)
@@ -77,8 +82,8 @@ def run(options: argparse.Namespace) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             served = {"script": script, "faults": [each for each, _ in faults], "knobs": knobs, "ssl": tls}
             asyncio.run(_serve(served, options, secret, shown))
-    except (ValueError, OSError, OverflowError, RuntimeError) as exc:
-        Output(sys.stderr).line(str(exc))
+    except (ValueError, OSError, RuntimeError) as exc:
+        Output(sys.stderr).line(f"{NAME}: {exc}")
         return 2
     return shown.end()
 
@@ -105,8 +110,21 @@ async def _serve(served: Mapping[str, Any], options: argparse.Namespace, secret:
     for sign in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread that is not the main one
             asyncio.get_running_loop().add_signal_handler(sign, ended.set)
-    async with Emulator(host=options.host, port=options.port, watch=shown.show, **served) as server:
+    server = Emulator(host=options.host, port=options.port, watch=shown.show, **served)
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(server)
+        except OSError as exc:
+            raise ValueError(_no_place(options, exc)) from None
         shown.serving(server.base_url)
         if options.ring:
             shown.rang(await server.ring(options.ring, secret=secret))
         await ended.wait()
+
+
+def _no_place(options: argparse.Namespace, error: OSError) -> str:
+    place = f"--port {options.port} at --host {options.host}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{place} is taken by another program: give another --port, or --port 0 for any free one."
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    return f"{place} cannot be listened on ({reason}): give others, such as --port 0 and --host 127.0.0.1."

@@ -45,9 +45,7 @@ class Shown:
     def show(self, happening: Happening) -> None:
         """One thing happened."""
         self._sessions += happening.what == "connected"
-        detail = happening.detail
-        told = detail["error"]["message"] if happening.what == "refused" else detail.get("message")
-        self._wrong += happening.what in ("refused", "turned_away") and told != ON_PURPOSE
+        self._wrong += _is_wrong(happening)
 
     def end(self) -> int:
         """It is over. Returns the exit code."""
@@ -156,6 +154,15 @@ class Page(Shown):
         sys.stdout.flush()
 
 
+def _is_wrong(happening: Happening) -> bool:
+    """Whether a client was refused something, and not on purpose."""
+    what, detail = happening.what, happening.detail
+    if what == "refused":
+        return bool(detail["error"]["message"] != ON_PURPOSE)
+    refused = what == "turned_away" or (what == "request" and detail["status"] >= 400)
+    return refused and detail["message"] != ON_PURPOSE
+
+
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
 
@@ -177,7 +184,11 @@ _LINES: Mapping[str, Callable[[Mapping[str, Any]], Line]] = {
         ": ".join(str(d[key]) for key in ("path", "code", "message") if d[key]),
         ("red", "bold"),
     ),
-    "request": lambda d: ("request", f"{d['method']} {d['path']}: {d['status']}", ("red",) * (d["status"] >= 400)),
+    "request": lambda d: (
+        "request",
+        ": ".join(str(part) for part in (f"{d['method']} {d['path']}", d["status"], d["code"], d["message"]) if part),
+        ("red", "bold") if d["status"] >= 400 else (),
+    ),
     "refused": _refused,
     "ended": lambda d: ("ended", f"{d['code']} {d['reason']}", ("dim",)),
 }

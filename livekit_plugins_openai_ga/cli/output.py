@@ -15,6 +15,18 @@ def has_colours(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+def write_private(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file that only its owner can read, in place of one that is there. Raises OSError.
+
+    What UTF-8 does not have (half of a surrogate pair) stands as its escape, which JSON reads.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        if hasattr(os, "fchmod"):  # one that was there keeps its rights otherwise; Windows has none
+            os.fchmod(descriptor, 0o600)
+        file.write(text)
+
+
 class Output:
     """Writes to one stream."""
 

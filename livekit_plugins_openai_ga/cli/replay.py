@@ -23,7 +23,7 @@ from ..replay import pytest_file
 from ..replay.rerun import Run, rerun
 from ..replay.script import to_script
 from ..replay.server import PATIENCE_S
-from .output import Output
+from .output import Output, write_private
 
 NAME = "replay"
 
@@ -79,7 +79,8 @@ def run(options: argparse.Namespace) -> int:
             return 0
     except (ValueError, OSError) as problem:
         told = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-        named = "" if str(options.file) in told else f"{options.file}: "
+        about = str(getattr(problem, "filename", None) or options.file)  # what cannot be written is another file
+        named = "" if about in told else f"{about}: "
         errors.line(f"replay: {clean(named + told)}")
         return 2
     finally:
@@ -93,14 +94,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _write_script(recording: Recording, path: str) -> dict[str, Any]:
     script, left_out = to_script(recording)
-    Path(path).write_text(json.dumps(script, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_private(path, json.dumps(script, indent=2, ensure_ascii=False) + "\n")
     return {"script": path, "turns": len(script["turns"]), "left_out": left_out}
 
 
 def _write_pytest(recording: Recording, went: Run, options: argparse.Namespace) -> dict[str, Any]:
     test = Path(options.pytest)
     there = pytest_file.beside(Path(options.file), test)
-    test.write_text(pytest_file.page(there.name, went, f"{_title(recording)}, again."), encoding="utf-8")
+    write_private(test, pytest_file.page(there.name, went, f"{_title(recording)}, again."))
     return {"pytest": str(test), "recording": str(there), "notes": list(went.notes)}
 
 
@@ -109,7 +110,7 @@ def _tell_written(output: Output, written: dict[str, Any], options: argparse.Nam
         output.json(written)
         return
     if "script" in written:
-        command = f"python -m livekit_plugins_openai_ga.emulator --script {clean(written['script'])}"
+        command = f"livekit-openai-ga emulate --script {clean(written['script'])}"
         turns = f"{written['turns']} turn{'' if written['turns'] == 1 else 's'}"
         output.line(f"{clean(written['script'])}: a script of {turns}. Serve it with: {command}")
         for note in written["left_out"]:

@@ -1,7 +1,7 @@
 """The command `timeline`: a recorded session as lines in a terminal, as data, or as a page for a browser.
 
-Exit codes: 0; 1 when the file is no recording or cannot be read, when the page cannot be written, and with `--check` or
-`--max-wait` when something went wrong in the session; 2 for arguments that cannot be used.
+Exit codes: 0; 1 with `--check` or `--max-wait` when something went wrong in the session; 2 when the file is no
+recording or cannot be read, when the page cannot be written, and for arguments that cannot be used.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 
 from ..devtools.display import clean
-from ..recording.reader import Unreadable, read
+from ..recording.reader import read
 from .output import Output
 from .timelines.facts import Facts, as_json
 from .timelines.page import page
@@ -26,13 +27,14 @@ NAME = "timeline"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `timeline` takes."""
     parser.epilog = (
-        "Exit codes: 0; 1 when the file is no recording or the page cannot be written, and when --check or --max-wait "
-        "finds something; 2 for wrong arguments."
+        "Exit codes: 0; 1 when --check or --max-wait finds something; 2 for wrong arguments, and when the file is no "
+        "recording or the page cannot be written."
     )
     parser.add_argument("file", metavar="FILE", help="a recording, or raw events as JSON lines")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--html", nargs="?", const="", metavar="OUT", help="write a page (default: FILE with .html)")
     forms.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--force", action="store_true", help="overwrite what --html would write to")
     parser.add_argument("--check", action="store_true", help="exit with 1 after an error or a lost connection")
     parser.add_argument("--max-wait", type=float, metavar="MS", help="exit with 1 when a first sound took longer")
 
@@ -41,29 +43,36 @@ def run(options: argparse.Namespace) -> int:
     """Carry the command out. Returns the exit code; what went wrong is one sentence on stderr."""
     output, errors = Output(sys.stdout), Output(sys.stderr)
     try:
-        recording = read(options.file)
+        facts = _show(options, output)
     except OSError as error:
-        errors.line(f"timeline: {clean(options.file)} cannot be read: {error.strerror}.")
-        return 1
-    except Unreadable as error:
+        named = options.file if error.filename is None else error.filename
+        errors.line(f"timeline: {clean(str(named))} cannot be read or written: {error.strerror}.")
+        return 2
+    except ValueError as error:
         errors.line(f"timeline: {clean(str(error))}")
-        return 1
+        return 2
+    except Exception as error:  # a file may hold anything: whatever nobody thought of is a sentence, too
+        what = f"holds something that cannot be drawn ({type(error).__name__})"
+        errors.line(f"timeline: {clean(options.file)} {what}: pass a recording as it was written.")
+        return 2
+    return _verdict(facts, options, errors)
+
+
+def _show(options: argparse.Namespace, output: Output) -> Facts:
+    recording = read(options.file)
     story = tell(recording)
     if options.json:
         output.json(as_json(story.facts))
     elif options.html is not None:
         path = Path(options.html or Path(options.file).with_suffix(".html"))
-        try:
-            _write(path, page(story, name=Path(options.file).name, entries=recording.entries))
-        except OSError as error:
-            errors.line(f"timeline: {clean(str(path))} cannot be written: {error.strerror}.")
-            return 1
+        text = page(story, name=Path(options.file).name, entries=recording.entries)
+        _write(path, text, recording=options.file, force=options.force)
         output.line(f"Wrote {clean(str(path))}: open it in a browser.")
     else:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         for line in lines(story.facts, output, width):
             output.line(line)
-    return _verdict(story.facts, options, errors)
+    return story.facts
 
 
 def _verdict(facts: Facts, options: argparse.Namespace, errors: Output) -> int:
@@ -79,8 +88,17 @@ def _verdict(facts: Facts, options: argparse.Namespace, errors: Output) -> int:
     return 1 if wrong else 0
 
 
-def _write(path: Path, text: str) -> None:
-    # It holds what people said: it is for whoever wrote it, as the recording is.
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _write(path: Path, text: str, *, recording: str, force: bool) -> None:
+    """Raises ValueError for a file that must not be overwritten, OSError for one that cannot be written."""
+    if path.exists() and path.samefile(recording):
+        raise ValueError(f"{path} is the recording itself: name another file for the page.")
+    try:
+        # It holds what people said: it is for whoever wrote it, as the recording is.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if force else os.O_EXCL), 0o600)
+    except FileExistsError:
+        raise ValueError(f"{path} is there already: name another file, or pass --force.") from None
     with open(handle, "w", encoding="utf-8", errors="replace") as file:
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            os.fchmod(handle, 0o600)  # it may have been there for others to read
+            os.ftruncate(handle, 0)
         file.write(text)

@@ -28,6 +28,9 @@ RETRY_DELAYS_S = (0.5, 1.0, 2.0)
 LONGEST_REST_S = 10.0
 """A server that wants more is not asked again: nobody waits that long on the phone."""
 
+REMEMBERED = 16
+"""Replies whose usage was told and that are still known: what is told twice is billed once."""
+
 _GOES_ON_WITH = ("output_modalities", "audio", "max_output_tokens", "reasoning", "tools", "parallel_tool_calls")
 """What the rest of a reply keeps, and the metadata. Instructions were followed, and a forced call was made."""
 
@@ -49,7 +52,7 @@ _TOO_MANY = Failure(
 class Answers:
     """Owns `Replies` and `Output`. `event_id` makes ids of a kind; `bytes_per_ms` and `audible` as in `Output`."""
 
-    __slots__ = ("_billed", "_event_id", "_history", "_setup", "output", "replies")
+    __slots__ = ("_billed", "_event_id", "_history", "_refused", "_setup", "output", "replies")
 
     def __init__(
         self,
@@ -65,7 +68,8 @@ class Answers:
         self._setup = setup
         self._history = history
         self._event_id = event_id
-        self._billed = ""  # the response that ended last
+        self._billed: tuple[str, ...] = ()  # the newest responses that were billed
+        self._refused: Failure | None = None  # why nothing is asked for any more
 
     def ask(self, key: str, params: Mapping[str, Any], *, aside: bool = False, played: bool = False) -> Effects:
         """Ask for a reply. It leaves when the connection is READY and no other reply occupies the conversation.
@@ -111,6 +115,16 @@ class Answers:
         self.replies.withdrawn(key)
         return self.release()
 
+    def refuse(self, failure: Failure, now: float) -> Effects:
+        """From now on nothing is asked for: whoever waits for what has not left is told `failure`, which is also how a
+        reply ends that was to be asked for again, or to go on. What the server has been asked for goes on to its end.
+        """
+        self._refused = failure
+        effects: Effects = []
+        for key in self.replies.pending(lambda request: not request.left):
+            effects += [*self._over(self.replies.give_up(key), "failed", now, failure), fx.Withdraw(key)]
+        return effects
+
     def interrupt(self, now: float) -> Effects:
         """Cancel the replies that are being made for the room; also those that are asked for again."""
         effects = [effect for reply in self.replies if reply.in_room for effect in self._cancel(reply)]
@@ -135,12 +149,13 @@ class Answers:
         With `resume`, the others are asked for again on the next connection. `speaking`: the user was. `unsay`: what
         was not told leaves the conversation.
         """
+        resume = resume and self._refused is None
         effects: Effects = []
         for key in self.replies.pending(lambda request: bool(request.calls)):  # nobody will tell how these ended
             effects += self._over(self.replies.give_up(key), "lost", now)
         if not resume:
             for key in self.replies.pending(lambda request: request.left):
-                effects += self._over(self.replies.give_up(key), "lost", now, _LOST)
+                effects += self._over(self.replies.give_up(key), "lost", now, self._refused or _LOST)
         begun: list[Request] = []
         for reply in self.replies:
             # What the server began by itself answers a user who speaks again: that is answered anew.
@@ -174,7 +189,8 @@ class Answers:
             self.replies.owed_since = None  # it was the server itself that could not answer
         if key is None or not self.replies.knows(key):
             return None
-        request = self.replies.refused(key, busy=busy)
+        request = self.replies.refused(key, busy=busy and self._refused is None)
+        failure = (self._refused if busy else None) or failure
         told = self._over(request, "failed", now, failure)
         # Nobody waits for a reply that was asked for again; so it is told as what it is.
         reported = [] if request is None or self._is_waited_for(request) else [fx.Report(failure)]
@@ -292,20 +308,30 @@ class Answers:
         # After a fast interruption a reply can end that never began.
         reply = self.replies.done(event.response.id)
         usage = reply_usage(event.response.usage)
-        told_twice, self._billed = self._billed == event.response.id, event.response.id
-        effects: Effects = [] if usage is None or told_twice else [fx.ReplyBilled(usage)]
+        effects = self._bill(event.response, usage, reply)
         if failure is not None and reply is not None and (again := self._once_more(reply, failure, usage)):
             return [*effects, *again, *self.release()]
         if reply is not None:
             status = event.response.status or "completed"
             if status == "completed" and (more := self._more(reply, usage)) is not None:
-                return [*effects, *self.output.close(reply, whole=True), *self._held(more)]
+                return [*self.output.close(reply, whole=True), *effects, *self._held(more)]
             effects += self.output.end(reply, status, details.reason, now, usage=usage, failure=failure)
             effects += [] if status == "completed" else self._unsay(reply)
         if failure is not None:
             fatal = failure.kind is Kind.FATAL
             effects.append(fx.Disconnect(failure) if fatal else fx.Report(failure))
         return effects + self.release()
+
+    def _bill(self, response: ev.Response, usage: ReplyUsage | None, reply: Reply | None) -> Effects:
+        if response.id in self._billed:
+            return []
+        if usage is not None:
+            if response.id:  # some gateways leave it out
+                self._billed = (*self._billed, response.id)[-REMEMBERED:]
+            return [fx.ReplyBilled(usage)]
+        # Told twice, or never begun; and what failed before anything came was not made, as far as anybody can tell.
+        made = reply is not None and (response.status not in ("failed", "cancelled") or reply.size or reply.calls)
+        return [fx.ReplyBilled(None)] if made else []
 
     # -- server-side tools ---------------------------------------------------------------------------------------
     #
@@ -316,7 +342,7 @@ class Answers:
         """The request for the rest of a reply that ended with such calls; None when it is complete, or when its rest
         comes as a reply of its own: an approval can take for ever, and function calls are answered by LiveKit.
         """
-        if not reply.owing or (reply.asking and reply.served) or reply.calls:
+        if not reply.owing or (reply.asking and reply.served) or reply.calls or self._refused is not None:
             return None
         if reply.aside or reply.discarded or reply.cancel_id is not None:
             return None
@@ -349,6 +375,8 @@ class Answers:
 
     def go_on(self) -> Effects:
         """Ask for a reply to what a server-side tool brought; nothing when one is asked for already."""
+        if self._refused is not None:
+            return []
         if not self.replies.pending(lambda request: not (request.own or request.aside or request.left)):
             self.replies.ask(self._going_on(None))
         return self.release()
@@ -365,6 +393,8 @@ class Answers:
     def _once_more(self, reply: Reply, failure: Failure, usage: ReplyUsage | None) -> Effects:
         """Ask again for a reply that the server could not make just now; nothing when that must not be."""
         if failure.kind is not Kind.REPLY_FAILED or (failure.retry_after or 0.0) > LONGEST_REST_S:
+            return []
+        if self._refused is not None:
             return []
         request = self.replies.again(reply, self._owed)
         if request is None:

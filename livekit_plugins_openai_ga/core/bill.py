@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..models import PRICES_DATE, price_of
-from ..prices import NO_PRICES, Cost, Price, cost_by
+from ..prices import NO_PRICES, UNTOLD, Cost, Price, cost_by
 from .usage import ReplyUsage, total
 
 WARNING_AT = 0.8
@@ -41,7 +41,7 @@ class ModelUsage:
         audio_duration: Audio that is billed by its length, in s.
         cost: In USD, part by part; a part that has no price here is None.
         cost_usd: The parts that have a price, in USD.
-        unpriced: Those of `bills` of which a part had no price, and is not in `cost_usd`.
+        unpriced: Those of `bills` of which a part had no price, or nothing was told, and is not in `cost_usd`.
     """
 
     model: str
@@ -120,14 +120,16 @@ class Bill:
         self.reached: Reached | None = None
         """What of the limit is reached."""
 
-    def add(self, model: str, usage: ReplyUsage) -> Billed:
-        """A reply, a transcript or a stretch of audio was billed. Counts that were not sent are 0."""
-        cost = cost_by(price_of(model, self._prices) or Price(), usage)
+    def add(self, model: str, usage: ReplyUsage | None) -> Billed:
+        """A reply, a transcript or a stretch of audio was billed. Counts that were not sent are 0; None: the server did
+        not say at all what was used.
+        """
+        cost = UNTOLD if usage is None else cost_by(price_of(model, self._prices) or Price(), usage)
         entry = self._sums.get(model)
         if entry is None:
             entry = self._sums[model] = _Sum(ReplyUsage(), Cost())
         first = bool(cost.unknown) and not entry.unpriced
-        entry.usage = total(entry.usage, usage) or usage
+        entry.usage = total(entry.usage, usage) or entry.usage
         entry.cost += cost
         entry.usd += cost.known
         entry.bills += 1

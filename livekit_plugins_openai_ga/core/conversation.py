@@ -246,9 +246,7 @@ class Conversation:
         certainty = confidence(event.logprobs)
         self._transcribed(event.item_id, event.content_index, event.transcript, certainty)
         effects: Effects = [fx.Transcript(event.item_id, event.transcript, True, certainty, started_at)]
-        if (usage := transcription_usage(event.usage)) is not None:
-            effects.append(fx.TranscriptionBilled(event.event_id, usage))
-        return effects
+        return [*effects, fx.TranscriptionBilled(event.event_id, transcription_usage(event.usage))]
 
     def _transcription_failed(self, event: ev.TranscriptionFailed, now: float) -> Effects:
         if self.turns.is_final(event.item_id, event.content_index):

@@ -172,10 +172,10 @@ class TranscriptionFailed(Effect):
 
 @value
 class TranscriptionBilled(Effect):
-    """What a transcript cost. `event_id` is the server's."""
+    """What a transcript cost; None: the server did not say. `event_id` is the server's."""
 
     event_id: str
-    usage: TranscriptionUsage
+    usage: TranscriptionUsage | None
 
 
 @value
@@ -238,10 +238,10 @@ class SegmentFailed(Effect):
 
 @value
 class SegmentBilled(Effect):
-    """What a segment cost. `audio_ms` is its length, 0 when not known."""
+    """What a segment cost; None: the server did not say. `audio_ms` is its length, 0 when not known."""
 
     item_id: str
-    usage: TranscriptionUsage
+    usage: TranscriptionUsage | None
     audio_ms: float
 
 
@@ -342,10 +342,11 @@ class FunctionCalled(Effect):
 class ReplyBilled(Effect):
     """What the server made for a reply is billed: also what nobody heard, because it failed, or was given up.
 
-    Comes once per `response.done` that says what was used, before the reply's end is told.
+    Comes once per `response.done`, before the reply's end is told. None: the server did not say what was used. One that
+    failed or was cancelled without a word of it, and of which nothing came, is not billed.
     """
 
-    usage: ReplyUsage
+    usage: ReplyUsage | None
 
 
 @value

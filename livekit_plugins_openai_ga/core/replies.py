@@ -226,6 +226,10 @@ class Replies:
         request.left = True
         return True
 
+    def unwanted(self, key: str) -> bool:
+        """Whether this request was given up on its way."""
+        return key in self._sent and self._sent[key].given_up
+
     def give_up(self, key: str) -> Request | None:
         """Nobody wants this reply any more, and it does not live yet. Returns its request."""
         for request in self._queued:
@@ -279,6 +283,7 @@ class Replies:
             return None
         if busy:
             self._blocked = True
+            request.left = False
             self._queued.insert(0, request)
             return None
         return request

@@ -154,7 +154,7 @@ class Segments:
 
     def late_bill(self, item_id: str, usage: TranscriptionUsage | None) -> Effects:
         """A segment that was given up is complete after all: it is billed, though nobody waits for its text."""
-        if item_id not in self._unbilled or usage is None:
+        if item_id not in self._unbilled:
             return []
         self._unbilled.discard(item_id)
         return [fx.SegmentBilled(item_id, usage, 0.0)]
@@ -187,7 +187,7 @@ class Segments:
         billed: Effects = [
             fx.SegmentBilled(segment.item_id, segment.ending.usage, 0.0)
             for segment in self._open.values()
-            if segment.ending is not None and segment.ending.usage is not None
+            if segment.ending is not None and segment.ending.failure is None
         ]
         self.until_ms = self.told_ms
         self._open.clear()
@@ -242,7 +242,7 @@ class Segments:
             effects.append(self._told_end(segment, ending))
             if segment.taken_ms is not None or segment.commit is not None:
                 effects.append(fx.AudioTaken(segment.taken_ms))
-            if ending.usage is not None:
+            if ending.failure is None:
                 effects.append(fx.SegmentBilled(segment.item_id, ending.usage, segment.length_ms))
         return effects
 

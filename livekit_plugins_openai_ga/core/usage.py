@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +65,30 @@ def _object(payload: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
 
 def _number(payload: Mapping[str, Any], key: str) -> float:
     value = payload.get(key)
+    return value if _is_number(value) else 0
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
     # JSON has 1e999, which Python reads as infinity; the limit keeps that out, and NaN with it.
-    return value if isinstance(value, (int, float)) and 0 <= value < 1e15 else 0
+    return isinstance(value, (int, float)) and 0 <= value < 1e15
 
 
 def _count(payload: Mapping[str, Any], key: str) -> int:
     return int(_number(payload, key))
 
 
+_TOKENS = ("total_tokens", "input_tokens", "output_tokens", "input_token_details", "output_token_details")
+_BY_TYPE = {"tokens": _TOKENS, "duration": ("seconds",)}
+
+
+def _tells(payload: Mapping[str, Any], names: Iterable[str]) -> bool:
+    values = [payload.get(name) for name in names]
+    return any(_is_number(value) or (isinstance(value, Mapping) and bool(value)) for value in values)
+
+
 def reply_usage(payload: Mapping[str, Any] | None) -> ReplyUsage | None:
-    """Read `response.usage` of a `response.done`; None when the server sent none."""
-    if payload is None:
+    """Read `response.usage` of a `response.done`; None when the server sent none, or one that says nothing."""
+    if payload is None or not _tells(payload, _TOKENS):
         return None
     inputs = _object(payload, "input_token_details")
     cached = _object(inputs, "cached_tokens_details")
@@ -97,9 +110,11 @@ def reply_usage(payload: Mapping[str, Any] | None) -> ReplyUsage | None:
 
 
 def transcription_usage(payload: Mapping[str, Any] | None) -> TranscriptionUsage | None:
-    """Read `usage` of a completed transcription; None when the server sent none or a kind unknown here."""
+    """Read `usage` of a completed transcription; None when the server sent none, one of a kind unknown here, or one
+    that says nothing.
+    """
     kind = (payload or {}).get("type")
-    if payload is None or kind not in ("tokens", "duration"):
+    if payload is None or not isinstance(kind, str) or not _tells(payload, _BY_TYPE.get(kind, ())):
         return None
     if kind == "duration":
         return TranscriptionUsage(seconds=float(_number(payload, "seconds")))

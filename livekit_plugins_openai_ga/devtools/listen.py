@@ -26,7 +26,7 @@ from ..core.usage import ReplyUsage
 from ..recording import Recorder
 from ..stt import STT
 from .display import clean
-from .sound_in import AudioFile, Microphone, SoundIn
+from .sound_in import AudioFile, Microphone, SoundIn, check_readable
 from .transcripts import FORMATS, TerminalWriter, TextWriter, Transcript, Writer
 
 NAME = "listen"
@@ -63,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
     """Carry the command out. Returns the exit code; what went wrong is one sentence on stderr."""
     try:
         with _refusing():
+            if options.file is not None:
+                check_readable(options.file)
             Connection.create(base_url=options.base_url)
             _check_out(options.out, options.file)
         return asyncio.run(_listen(options))

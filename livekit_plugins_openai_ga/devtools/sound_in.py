@@ -62,7 +62,7 @@ class AudioFile:
         self._stopped = False
 
     async def __aenter__(self) -> AudioFile:
-        _check_readable(self._path)
+        check_readable(self._path)
         try:
             self._first = await asyncio.to_thread(next, self._decoded, None)
         except (av.FFmpegError, ValueError) as error:
@@ -130,7 +130,8 @@ def _frame(decoded: av.AudioFrame) -> rtc.AudioFrame:
     return rtc.AudioFrame(decoded.to_ndarray().tobytes(), SAMPLE_RATE, 1, decoded.samples)
 
 
-def _check_readable(path: str) -> None:
+def check_readable(path: str) -> None:
+    """Raises ValueError, one sentence, when there is no such file or it cannot be opened."""
     if not os.path.exists(path):
         raise ValueError(f"{path} is not there: name an audio file.")
     if os.path.isdir(path):

@@ -182,7 +182,7 @@ def bars(
     length = max(1.0, length, *(entry.until or entry.at for entry in entries))
     cells = width - _LABEL_WIDTH
     per_cell = length / cells
-    step = next((step for step in _STEPS if step / per_cell >= _TICK_CELLS), _STEPS[-1])
+    step = next((step for step in _STEPS if step / per_cell >= _TICK_CELLS), int(length))
     axis = [" "] * cells
     for second in range(0, int(length) + 1, step):
         mark = f"|{second} s"
@@ -214,7 +214,7 @@ def listing(
         span = f"{entry.at:.1f} s" if entry.until is None else f"{entry.at:.1f}-{entry.until:.1f} s"
         lane = (labels or {}).get(entry.lane, entry.lane)
         lead = f"{span:<{_TIME_WIDTH}}{lane:<{_LABEL_WIDTH}}"
-        rows = [row.replace(_UNBROKEN, " ") for row in wrap(text, width - len(lead))] or [""]
+        rows = [row.replace(_UNBROKEN, " ") for row in wrap(text, max(width - len(lead), _TIME_WIDTH))] or [""]
         before = paint(lead[:_TIME_WIDTH], "time", entry) + paint(lead[_TIME_WIDTH:], "lane", entry)
         lines.append((before + paint(rows[0], "text", entry)).rstrip())
         lines += [" " * len(lead) + paint(row, "text", entry) for row in rows[1:]]
@@ -225,7 +225,7 @@ def _bar(entries: Sequence[Entry], per_cell: float, cells: int, paint: Paint) ->
     """One lane: '=' while it lasts, 'x' where it was cut short, '|' for a moment, '!' for what is bad, on top."""
     row: list[tuple[str, Entry | None]] = [(" ", None)] * cells
     for entry in sorted(entries, key=lambda entry: entry.bad):
-        first = min(int(entry.at / per_cell), cells - 1)
+        first = min(max(int(entry.at / per_cell), 0), cells - 1)
         if entry.until is None:
             row[first] = ("!" if entry.bad else "|", entry)
             continue

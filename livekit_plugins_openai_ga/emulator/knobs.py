@@ -42,7 +42,8 @@ class Knobs:
     ping_timeout: float = 20.0
     """A client that does not answer a ping for so long is closed with 1011."""
     network_latency: float = 0.0
-    """What a round trip on a WebSocket takes: `session.created` and each answer come that much later."""
+    """What a round trip takes: `session.created` and each answer, on a WebSocket or to an HTTP request, come that much
+    later."""
     silence_duration_ms: int = 200
     """The default of `server_vad`; 500 is documented, 200 was observed."""
     max_message_bytes: int = 32 * 2**20

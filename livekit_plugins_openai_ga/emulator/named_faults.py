@@ -308,6 +308,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]}?" if near else "See --list-faults."
 
 
+def as_json() -> dict[str, Any]:
+    """The table as data: each fault with its whole form, what it does and whether WHEN can be a time; the occasions."""
+    rows = [{"name": row.name, "written": row.written, "does": row.does, "timed": row.timed} for row in NAMED]
+    return {"faults": rows, "occasions": OCCASIONS}
+
+
 def table() -> str:
     """The table as text: a line for each fault with what it does and its whole form, then the occasions."""
     rows = [("fault", "written out", "what the server does"), *((row.name, row.written, row.does) for row in NAMED)]

@@ -39,5 +39,17 @@ def not_here(request: HttpRequest) -> HttpRefused:
     return refused(404, None, f"Invalid URL ({request.method} {request.path})")
 
 
+def why(response: HttpResponse) -> dict[str, str]:
+    """The `code` and `message` of an answer that refuses; "" for those that it has not."""
+    if response.status < 400:
+        return {"code": "", "message": ""}
+    text = response.body.decode()
+    try:
+        error = json.loads(text)["error"]
+    except ValueError:  # a fault's, which may be any text
+        return {"code": "", "message": text}
+    return {"code": error.get("code") or "", "message": error["message"]}
+
+
 def _retry(fault: RefuseHandshake) -> dict[str, str]:
     return {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}

@@ -42,7 +42,7 @@ from .gate import (
 from .interpreter import Memory
 from .knobs import Knobs
 from .lines import Frames, Late, Line
-from .refusing import fail, failed, not_here, refuse
+from .refusing import fail, failed, not_here, refuse, why
 from .ringing import incoming
 from .script import Claim, Script
 from .secrets import Secrets
@@ -228,6 +228,8 @@ class Emulator:
     async def _answer(self, request: HttpRequest, caller: Caller) -> HttpResponse:
         self.requests.append(request)
         number = len(self.requests)
+        if self.knobs.network_latency:
+            await caller.wait(self.knobs.network_latency)
         try:
             if request.method == "OPTIONS":
                 response = HttpResponse(HTTPStatus.NO_CONTENT, b"")
@@ -238,7 +240,8 @@ class Emulator:
                 response = await serve(request, caller)
         except HttpRefused as refusal:
             response = HttpResponse(refusal.status, json.dumps(refusal.body).encode())
-        self._tell("request", 0, {"method": request.method, "path": request.path, "status": int(response.status)})
+        asked = {"method": request.method, "path": request.path, "status": int(response.status)}
+        self._tell("request", 0, {**asked, **why(response)})
         self._changed.set()
         pages = FOR_PAGES if "origin" in request.headers else {}
         return dataclasses.replace(response, headers={**response.headers, **pages, "x-request-id": f"req_{number:x}"})

@@ -18,7 +18,7 @@ class Happening:
     `detail`, by `what`:
       connected    {id, type, model}
       turned_away  {path, code, message}: an upgrade that led to no session; `code` is the HTTP status or the error's
-      request      {method, path, status}: an HTTP request and its answer
+      request      {method, path, status, code, message}: an HTTP request, its answer, and why that refuses
       received     the client event as it came
       refused      {event, error}: a client event, None for what is no event, and the `error` it was answered with
       sent         the server event

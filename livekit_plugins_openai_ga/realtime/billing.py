@@ -37,13 +37,15 @@ class Billing(Listening):
 
     def _transcription_billed(self, effect: fx.TranscriptionBilled) -> None:
         model = (self._options.values.get("input_audio_transcription") or {}).get("model")
-        self._billed(model or "", effect.usage.counts)
+        self._billed(model or "", effect.usage.counts if effect.usage is not None else None)
+        if effect.usage is None:
+            return
         metrics = mapping.transcription_metrics(
             effect.event_id, effect.usage, label=self._model.label, model=model, provider=self._model.provider
         )
         self.emit("metrics_collected", metrics)
 
-    def _billed(self, model: str, usage: ReplyUsage) -> None:
+    def _billed(self, model: str, usage: ReplyUsage | None) -> None:
         reached = self._spending.add(model, usage, self._counters, self._trail.log)
         if reached is not None:
             self._reached(reached)

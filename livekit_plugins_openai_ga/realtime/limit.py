@@ -31,12 +31,18 @@ class Limited(Shell):
             self._spending.begin_to_end(time.time(), grace)
             self._timers.start(_TIMER, grace, self._grace_is_over)
             if not grace:
-                self._spending.refuse(LIMIT_REACHED)
+                self._refuse()
             self._do(self._conversation.configure(self._payload()))
         self._spending.announce(reached)
 
-    def _grace_is_over(self, _: str) -> None:
+    def _refuse(self) -> None:
+        """No replies are made any more, also of those that were asked for and had to wait."""
         self._spending.refuse(LIMIT_REACHED)
+        self._do(self._conversation.answers.refuse(LIMIT_REACHED, time.time()))
+
+    def _grace_is_over(self, _: str) -> None:
+        if self._spending.refusing is None:
+            self._refuse()
         if not self._spending.is_heard_out(time.time(), busy=self._streams.active):
             self._timers.start(_TIMER, LOOK_S, self._grace_is_over)
         elif self._conversation.phase is Phase.CLOSED:  # the next connection is on its way, and not wanted any more
@@ -44,3 +50,5 @@ class Limited(Shell):
             self._main.cancel()
         else:
             self._supervisor.hang_up(LIMIT_REACHED)
+            # A connection that was given up for another reason does not hear of this one, and the next one would live.
+            self._timers.start(_TIMER, LOOK_S, self._grace_is_over)

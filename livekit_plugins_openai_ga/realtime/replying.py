@@ -105,8 +105,7 @@ class Replying(Limited):
             raise ValueError(f"input: {refused.sentence()}")
         key = utils.shortuuid("response_create_")
         future = self._streams.ask(key, self._cancel_reply, play=asked.play)
-        if (refused := self._over or self._spending.refusing) is not None:
-            self._streams.fail(key, refusal(refused))
+        if self._is_refused(key):
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
         if pictures.missing:
@@ -127,8 +126,7 @@ class Replying(Limited):
         params = saying.reading(text) if isinstance(text, str) else {}
         key = utils.shortuuid("response_create_")
         future = self._streams.ask(key, self._cancel_reply)
-        if (refused := self._over or self._spending.refusing) is not None:
-            self._streams.fail(key, refusal(refused))
+        if self._is_refused(key):
             return future
         future.add_done_callback(lambda done: self._reply_awaited(key, done))
         if isinstance(text, str):
@@ -144,7 +142,7 @@ class Replying(Limited):
     async def _hear_out(self, key: str, future: asyncio.Future[Reply], text: AsyncIterable[str]) -> None:
         whole = "".join([piece async for piece in text])
         params = saying.reading(whole)
-        if self._streams.waits(key) and self._over is None:
+        if self._streams.waits(key) and not self._is_refused(key):
             self._read_aloud(key, future, whole, params)
 
     def _said(self, future: asyncio.Future[Reply], text: str) -> None:
@@ -162,6 +160,18 @@ class Replying(Limited):
 
         reply.when_ended(ended)
 
+    def _is_refused(self, key: str) -> bool:
+        """Whether no replies are made any more; whoever waits for this one is told."""
+        refused = self._over or self._spending.refusing
+        if refused is not None:
+            self._streams.fail(key, refusal(refused))
+        return refused is not None
+
+    def _refuse(self) -> None:
+        super()._refuse()
+        for task in self._asking.values():
+            task.cancel()
+
     def _ask(self, key: str, asked: Asking) -> None:
         played = asked.aside and bool(asked.play)
         self._do(self._conversation.answers.ask(key, asked.params, aside=asked.aside, played=played))
@@ -173,9 +183,9 @@ class Replying(Limited):
 
         def done(task: asyncio.Task[None]) -> None:
             del self._asking[key]
-            if self._over is not None:
-                self._streams.fail(key, refusal(self._over))
-            elif not task.cancelled() and (cause := task.exception()) is not None:
+            if task.cancelled():
+                self._is_refused(key)
+            elif (cause := task.exception()) is not None and not self._is_refused(key):
                 told = f"What was to be asked for could not be had ({type(cause).__name__}); see the cause."
                 error = make(llm.RealtimeError, told, code=None)
                 error.__cause__ = cause
@@ -186,7 +196,7 @@ class Replying(Limited):
 
     async def _fetch(self, key: str, pictures: Pictures, ask: Callable[[], Asking]) -> None:
         await pictures.fetch()
-        if not self._streams.waits(key) or self._over is not None:
+        if not self._streams.waits(key) or self._is_refused(key):
             return
         asked = ask()
         if (refused := pictures.refused) is not None:
@@ -206,4 +216,5 @@ class Replying(Limited):
 
     def interrupt(self) -> None:
         """Cancel the reply that is being made; does nothing when there is none."""
+        self._spending.silent(time.time())
         self._do(self._conversation.interrupt(time.time()))

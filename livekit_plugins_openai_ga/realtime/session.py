@@ -6,6 +6,7 @@ What comes back, from the core and from the socket, is the business of `shell.py
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -283,6 +284,7 @@ class RealtimeSession(Replying):
         heard = audio_transcript if is_given(audio_transcript) else None
         spoken = "audio" in modalities
         row = self._streams.row(message_id)
+        self._spending.silent(time.time())
         self._do(self._conversation.truncate(*row, spoken=spoken, audio_end_ms=audio_end_ms, heard=heard))
 
     def restart(self) -> None:

@@ -174,6 +174,9 @@ class Shell(Billing):
                     [*self._conversation.answers.give_up(key, time.time()), *self._conversation.answers.withdrawn(key)]
                 )
                 return True
+            if self._conversation.answers.replies.unwanted(key):
+                self._do(self._conversation.answers.withdrawn(key))
+                return True
             if self._conversation.answers.left(key):
                 self._timers.start(key, self._options.reply_timeout, self._reply_overdue)
         elif event.get("type") == "response.cancel":
@@ -243,7 +246,7 @@ class Shell(Billing):
     def _settled(self, effect: fx.Settled) -> None:
         self._timers.stop(effect.key)
         failure = effect.failure
-        if failure is not None and self._over is None:
+        if failure is not None and self._over is None and failure is not self._spending.refusing:
             # LiveKit only logs what a refused reply or handoff raises; its error event is what an application hears.
             failure = self._report(failure)
         self._requests.settle(effect.key, failure)

@@ -19,20 +19,26 @@ MS_PER_TOKEN = 50
 class ConversationSpending(Spending):
     """The bill of a conversation, by the options it begins with. Times are wall-clock seconds."""
 
-    __slots__ = ("_heard_until", "_until", "refusing")
+    __slots__ = ("_heard_until", "_silent_at", "_until", "refusing")
 
     def __init__(self, options: Options, tell: Tell) -> None:
         super().__init__(options.prices, options.max_cost, tell)
         self._heard_until = 0.0
+        self._silent_at = 0.0
         self._until = 0.0
         self.refusing: Failure | None = None
         """Why no replies are made any more; None: they are."""
 
     def ended(self, reply: fx.ReplyEnded) -> None:
         """A reply is over here; it was made faster than it is heard."""
-        if reply.usage is not None and reply.first_output_at is not None:
+        if reply.usage is not None and reply.first_output_at is not None and reply.first_output_at > self._silent_at:
             begins = max(reply.first_output_at, self._heard_until)
             self._heard_until = begins + reply.usage.output_audio * MS_PER_TOKEN / 1000
+
+    def silent(self, now: float) -> None:
+        """What had begun by now was cut short: nothing more of it is heard."""
+        self._silent_at = now
+        self._heard_until = min(self._heard_until, now)
 
     def silenced(self, payload: dict[str, Any]) -> dict[str, Any]:
         """The session as it is told to the server: at the limit, it answers no turn by itself any more.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, Literal, get_args
 
 VERSION = 1
 """Of the format. A reader refuses what is newer than it is."""
@@ -16,6 +17,16 @@ Direction = Literal["in", "out", "note"]
 """`in`: the server's event. `out`: the client's. `note`: what happened to the connection."""
 
 DIRECTIONS: tuple[Direction, ...] = ("in", "out", "note")
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+LONGEST_MS = 1e10
+"""Four months: no session lasts as long. A time beyond it is none."""
+
+_LAST_S = 4e9
+"""2096: no recording is of a later day."""
+
+_HIGHEST_HZ = 768_000
 
 _FORMATS = {"audio/pcm": (24000, 2), "audio/pcmu": (8000, 1), "audio/pcma": (8000, 1)}
 """Type on the wire -> Hz, bytes of one sample."""
@@ -63,9 +74,30 @@ class Header:
         return cls(**known)
 
 
+def unlikely(header: Header) -> str:
+    """What a header says that cannot be: `kind='x'`, say. "" when there is nothing."""
+    wrong = {
+        "at": not 0 <= header.at <= _LAST_S,
+        "kind": header.kind not in KINDS,
+        "input_rate": not 0 < header.input_rate <= _HIGHEST_HZ,
+        "output_rate": not 0 < header.output_rate <= _HIGHEST_HZ,
+    }
+    return next((f"{name}={getattr(header, name)!r:.40}" for name, is_wrong in wrong.items() if is_wrong), "")
+
+
+def number_in(value: object) -> float | None:
+    """A number of JSON; None for anything else, infinite ones included."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if isfinite(value) else None
+    except OverflowError:  # a whole number of 309 digits or more
+        return None
+
+
 def _fits(value: Any, default: Any) -> bool:
     if isinstance(default, float):
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool)  # `unlikely` looks at it
     return type(value) is type(default)
 
 
@@ -116,8 +148,8 @@ def size_of(base64: str) -> int:
 
 
 def audio_ms(value: object, form: str = "audio/pcm") -> float:
-    """How long audio is, in ms: base64 (kept), or what stands in its place; 0.0 for anything else."""
+    """How long audio is, in ms: base64 (kept), or what stands in its place; 0.0 for anything else, or no length."""
     if isinstance(value, str):
         return size_of(value) / per_ms(form)
-    length = value.get("ms") if isinstance(value, Mapping) else None
-    return float(length) if isinstance(length, (int, float)) else 0.0
+    length = number_in(value.get("ms")) if isinstance(value, Mapping) else None
+    return length if length is not None and 0 <= length <= LONGEST_MS else 0.0

@@ -1,14 +1,14 @@
 """Writes what sessions say and hear: one file of JSON lines for each, which only its owner can read.
 
 Lines are collected, and written once a second or when there are 64 KiB of them: one call of the system, and no thread.
-What was collected is written when the session ends or the interpreter does. A disk that is full, or a directory that is
-gone, ends a recording with one warning; the call goes on.
+What was collected is written when the session ends or the process does, unless it is killed. A disk that is full, or a
+file that was deleted, ends a recording with one warning; the call goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
+import errno
 import json
 import os
 import secrets
@@ -16,12 +16,14 @@ import time
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Literal
 
 from ..log import logger
 from .entries import Direction, Header
-from .scrub import Scrub
+from .pieces import Pieces
+from .scrub import AUDIO_DELTAS, Scrub
 
 FLUSH_S = 1.0
 """What a killed process may lose."""
@@ -37,10 +39,20 @@ _TRIES = 8
 _open: weakref.WeakSet[RecordingFile] = weakref.WeakSet()
 
 
-@atexit.register
+_watched: set[int] = set()
+"""Processes whose end is waited for: this one, or its parent, too, when it was forked."""
+
+
 def _flush_all() -> None:
     for file in list(_open):
         file.flush()
+
+
+def _watch_end() -> None:
+    """Write at the end of this process what was collected. `atexit` is not asked in a child of `multiprocessing`."""
+    if os.getpid() not in _watched:
+        _watched.add(os.getpid())
+        Finalize(None, _flush_all, exitpriority=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +91,7 @@ class Recorder:
         header = replace(header, at=round(at, 3), audio=self.audio, redacted=self.redact)
         try:
             path, descriptor = self._create(header, at)
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: the home of a user that there is not
             told = "nothing is recorded: %s cannot be written (%s); name a folder that can be, or give it room"
             logger.warning(told, self.directory, getattr(exc, "strerror", None) or exc)
             return None
@@ -154,6 +166,7 @@ class RecordingFile:
         self._descriptor: int | None = descriptor
         self._process = os.getpid()
         self._scrub = scrub
+        self._pieces = Pieces()
         self._began = time.monotonic()
         self._lines: list[bytes] = []
         self._size = 0
@@ -161,6 +174,7 @@ class RecordingFile:
         self.link = 0
         """The connection that entries are of."""
         _open.add(self)
+        _watch_end()
         self._add(_json(asdict(header)) + b"\n")
 
     def write(self, direction: Direction, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
@@ -168,10 +182,15 @@ class RecordingFile:
         if self._descriptor is None:
             return
         try:
-            written: Mapping[str, Any] = event if direction == "note" else self._scrub(event, secrets)
-            self._entry(direction, written)
-        except (ValueError, TypeError, RecursionError):  # an event of the application's own, or of no server we know
+            self._entry(direction, event if direction == "note" else self._scrubbed(event, tuple(secrets)))
+        except Exception:  # an event of the application's own, or of no server we know: the call must go on
             self._entry("note", {"type": "unwritable", "direction": direction})
+
+    def _scrubbed(self, event: Mapping[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
+        written = self._scrub(event, secrets)
+        if isinstance(written.get("delta"), str) and event.get("type") not in AUDIO_DELTAS:
+            written["delta"] = self._pieces.next(event, secrets)
+        return written
 
     def _entry(self, direction: Direction, event: Mapping[str, Any]) -> None:
         at = (time.monotonic() - self._began) * 1000
@@ -195,6 +214,8 @@ class RecordingFile:
             return
         data = memoryview(b"".join(lines))
         try:
+            if data and not os.fstat(self._descriptor).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, "it was deleted")
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except OSError as exc:

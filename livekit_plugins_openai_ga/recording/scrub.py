@@ -1,9 +1,10 @@
 """What is left out of an event before it is written. Pure: an event in, a new one out; nothing is changed in place.
 
-Never written: keys. A field of `SECRETS` is hidden whole; texts go through `redaction`.
+Never written: keys. A field whose name says that it holds one is hidden whole (`redaction.is_secret`), and of a URL all
+behind its host; texts go through `redaction`.
 Left out unless it is kept: audio and pictures. Their length and hash stand in their place.
-Left out when texts are: all that is not listed here as harmless (`PLAIN`, `WALKED`). So a field that this version has
-never heard of is left out, too. Numbers stay, and so do the names of the protocol's own fields.
+Left out when texts are: all that is not listed here as harmless (`PLAIN`, `NUMBERS`, `WALKED`). So a field that this
+version has never heard of is left out with its name, which may be somebody's, too.
 """
 
 from __future__ import annotations
@@ -15,12 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..redaction import HIDDEN, Secret, hide, redact
+from ..redaction import HIDDEN, Secret, hide, is_secret, redact
 from ..wire import codec
 from .entries import per_ms, size_of
-
-SECRETS = frozenset({"authorization", "headers", "client_secret", "api_key"})
-"""Fields that hold credentials: those of MCP servers, mostly."""
 
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta", "session.output_audio.delta"})
 """Events whose `delta` is audio. Elsewhere audio stands in `audio`."""
@@ -49,12 +47,55 @@ WALKED = frozenset(
 )
 """Fields whose objects have fields of the protocol. The others may have names of the application's own."""
 
+NUMBERS = frozenset(
+    {
+        *("approve", "defer_loading", "create_response", "interrupt_response", "parallel_tool_calls", "read_only"),
+        *(
+            "audio_start_ms",
+            "audio_end_ms",
+            "idle_timeout_ms",
+            "prefix_padding_ms",
+            "silence_duration_ms",
+            "start_time",
+        ),
+        *("input_tokens", "output_tokens", "total_tokens", "cached_tokens", "audio_tokens", "text_tokens"),
+        *("image_tokens", "max_output_tokens", "max_response_output_tokens", "post_instructions", "retention_ratio"),
+        *("content_index", "output_index", "expires_at", "received_at", "limit", "remaining", "reset_seconds"),
+        *("load", "rate", "seconds", "speed", "strength", "temperature", "threshold"),
+    }
+)
+"""Fields whose numbers stay. Another one's may be somebody's telephone."""
+
+TEXTS = frozenset(
+    {
+        *(
+            "arguments",
+            "authorization",
+            "client_secret",
+            "delta",
+            "description",
+            "event",
+            "file_id",
+            "filename",
+            "headers",
+        ),
+        *("image_url", "instructions", "keywords", "logprobs", "message", "metadata", "obfuscation", "parameters"),
+        *("reason", "server_description", "server_url", "text", "trace", "transcript", "variables", "annotations"),
+    }
+)
+"""Fields of the protocol whose names stay, and nothing else of them."""
+
+_APART = frozenset({"properties", "logprobs"})
+"""What a schema calls `password` describes one, and a `token` with a probability is a piece of a word."""
+
 _NAMES = frozenset({"type", "code", "event_id", "object", "role", "status"})
 """What everything is known by. A word of theirs that is also in a header stays, but for what looks like a key."""
 
-_KNOWN = PLAIN | WALKED | {"delta", "text", "transcript", "arguments", "instructions", "output_index", "content_index"}
+_KNOWN = frozenset(name for name in PLAIN | WALKED | NUMBERS | TEXTS if "." not in name)
+_URLS = frozenset({"server_url", "image_url"})
+_URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#\s]*@)?([^/?#\s@]*)(/?)(.*)", re.IGNORECASE | re.DOTALL)
 _ONE_WORD = re.compile(r"[A-Za-z0-9_.:/+\[\]-]{0,128}")
-_DATA_URL = re.compile(r"data:([\w.+/-]{0,100})[^,]{0,100};base64,")
+_DATA_URL = re.compile(r"data:([\w.+/-]{0,100})[^,]{0,1000},?", re.IGNORECASE)
 _HASHED = 16
 """Hexadecimal digits of a hash: enough to tell which audio is the same."""
 
@@ -91,23 +132,28 @@ class _Pass:
     def fields(self, values: Mapping[str, Any], parent: str) -> dict[str, Any]:
         """Every field of an object that is part of the protocol; `parent` is the field that it stands in."""
         speaker = self.rules.heard if values.get("type") == "input_audio" else self.rules.spoken
-        return {
+        named = {_named(name): value for name, value in values.items()}
+        unknown = {name: named.pop(name) for name in [*named] if self.rules.redact and name not in _KNOWN}
+        written = {
             name if name in _KNOWN else self.words(name): self.field(name, value, parent, speaker)
-            for name, value in values.items()
+            for name, value in named.items()
         }
+        return {**written, HIDDEN: _length(unknown)} if unknown else written
 
     def field(self, name: str, value: Any, parent: str, spoken: str) -> Any:
-        if value is None or isinstance(value, (bool, int, float)):
+        if value is None or isinstance(value, bool):
             return value
-        if name.lower() in SECRETS or isinstance(value, Secret):
+        if (is_secret(name) and parent not in _APART) or isinstance(value, Secret):
             return HIDDEN
+        if isinstance(value, (int, float)):
+            return _length(value) if self.rules.redact and name not in NUMBERS else value
         if isinstance(value, str):
             return self.text(name, value, parent, spoken)
         if isinstance(value, Mapping) and (name in WALKED or not self.rules.redact):
             return self.fields(value, name)
         if isinstance(value, (list, tuple)) and (name in WALKED or name in PLAIN or not self.rules.redact):
             return [self.field(name, entry, parent, spoken) for entry in value]
-        return {"chars": len(json.dumps(value, ensure_ascii=False, default=str))}
+        return _length(value)
 
     def text(self, name: str, value: str, parent: str, spoken: str) -> Any:
         if name == "audio" or (name == "delta" and self.type in AUDIO_DELTAS):
@@ -117,6 +163,8 @@ class _Pass:
             return value if self.rules.audio else _stands_for(value[head.end() :], mime=head[1])
         if self.rules.redact and not self.is_plain(name, value, parent):
             return HIDDEN if name == "type" else {"chars": len(value)}
+        if name in _URLS:
+            return _host_of(value)
         return redact(value) if name in _NAMES else self.words(value)
 
     def is_plain(self, name: str, value: str, parent: str) -> bool:
@@ -125,6 +173,23 @@ class _Pass:
 
     def words(self, value: str) -> str:
         return hide(redact(value), self.secrets)
+
+
+def _named(name: object) -> str:
+    """The name of a field as it is in JSON: an application's dict may have numbers there."""
+    return name if isinstance(name, str) else json.dumps(name)
+
+
+def _length(value: object) -> dict[str, int]:
+    return {"chars": len(json.dumps(value, ensure_ascii=False, default=str))}
+
+
+def _host_of(url: str) -> str:
+    """A URL as far as its host: behind it anything may be a key."""
+    if (parts := _URL.fullmatch(url)) is None:
+        return HIDDEN
+    scheme, host, slash, rest = parts.groups()
+    return f"{scheme}{host}{slash}{HIDDEN if rest else ''}"
 
 
 def _stands_for(base64: str, *, ms_of: str = "", mime: str = "") -> dict[str, Any]:

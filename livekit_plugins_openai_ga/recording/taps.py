@@ -3,8 +3,8 @@
 
 A line is an event (`{"type": ...}`), or one in a wrapper (`{"event" or "payload" or "data": {...}}`). Which way it went
 is in the wrapper (`direction`, `source` or `name`), else known by its type. The time is in `t`, `time`, `timestamp` or
-`ts`: in s or ms, since 1970 or since any other moment, or as ISO 8601. Without one, the user audio that was sent before
-an event says when it was.
+`ts`: in s, ms, us or ns, since 1970 or since any other moment, or as ISO 8601. Without one, the user audio that was
+sent before an event says when it was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime
 from math import log
 from typing import Any
 
-from .entries import Direction, Entry, Header, Kind, Recording, audio_ms, rate_of
+from .entries import Direction, Entry, Header, Kind, Recording, audio_ms, number_in, rate_of
 
 CLIENT_EVENTS = frozenset(
     {
@@ -38,7 +38,15 @@ _WORDS: tuple[tuple[str, Direction], ...] = (
 _APPENDS = frozenset({"input_audio_buffer.append", "session.input_audio_buffer.append"})
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta", "session.output_audio.delta"})
 _FIRST_EPOCH_S = 1e9
-"""2001. What is less is no time since 1970 in s, and a thousand times that is one in ms."""
+"""2001. What is less is no time since 1970 in s. A thousand times that is one in ms, and so on."""
+
+_LAST_EPOCH_S = 4e9
+"""2096, beyond which the count began at another moment."""
+
+_UNITS = (1000.0, 1.0, 1e-3, 1e-6)
+"""Ms that a s, a ms, a us and a ns have."""
+
+_LONG_CALL_MS = 2 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +92,12 @@ def _has_time(record: Mapping[str, Any]) -> bool:
 def _time(record: Mapping[str, Any]) -> float | None:
     for name in _TIMES:
         value = record.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value)
+        if (number := number_in(value)) is not None:
+            return number
         if isinstance(value, str):
             try:
                 return datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
-            except ValueError:
+            except (ValueError, OverflowError, OSError):  # no time, or one of no calendar
                 continue
     return None
 
@@ -127,15 +135,18 @@ def _heard(found: Sequence[Tap], form: str) -> list[float]:
 
 def _unit(told: Sequence[float], heard_ms: float) -> float:
     """What turns the times into ms. Those since another moment than 1970 are taken in the unit in which they last as
-    long as the audio does; without audio, whole numbers are ms."""
+    long as the audio does. Without audio, whole numbers are ms; us or ns, if that were more than two hours."""
     if not told:
         return 1.0
-    if max(told) >= _FIRST_EPOCH_S:
-        return 1.0 if max(told) >= _FIRST_EPOCH_S * 1000 else 1000.0
     span = max(told) - min(told)
+    for unit in _UNITS:
+        if all(_FIRST_EPOCH_S * 1000 <= time * unit <= _LAST_EPOCH_S * 1000 for time in (min(told), max(told))):
+            return unit
     if heard_ms > 0 and span > 0:
-        return 1.0 if abs(log(span / heard_ms)) < abs(log(span * 1000 / heard_ms)) else 1000.0
-    return 1.0 if all(time.is_integer() for time in told) and span > 0 else 1000.0
+        return min(_UNITS, key=lambda unit: abs(log(unit) + log(span) - log(heard_ms)))
+    if span == 0 or not all(time.is_integer() for time in told):
+        return 1000.0
+    return next((unit for unit in _UNITS[1:] if span * unit <= _LONG_CALL_MS), 1.0)
 
 
 def _header(found: Sequence[Tap]) -> Header:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import selectors
+import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -19,6 +20,9 @@ _GRACE_S = 0.002
 """What is on its way through the kernel, or in a thread, may take so long in real time before a long jump."""
 
 _LONG_JUMP_S = 0.05
+
+_one_at_a_time = threading.RLock()
+"""The clocks are those of the whole process."""
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -50,7 +54,11 @@ class JumpingLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T], *, real_time: bool = False) -> T:
-    """Run to the end on a loop of its own, and return the result. Needs a thread without a running loop."""
+    """Run to the end on a loop of its own, and return the result. Needs a thread without a running loop.
+
+    But for `real_time`, the clocks of the `time` module show the loop's time to this thread meanwhile, and only one
+    such loop runs in a process: a second one waits.
+    """
     loop = asyncio.new_event_loop() if real_time else JumpingLoop()
     with contextlib.nullcontext() if real_time else _clocks_of(loop):
         try:
@@ -70,15 +78,25 @@ def run(main: Coroutine[Any, Any, T], *, real_time: bool = False) -> T:
 
 @contextlib.contextmanager
 def _clocks_of(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let every clock show the loop's time: whoever measures the seconds between two events must see those of it."""
-    kept = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter")}
-    begun = loop.time()
-    wall = time.time()
-    clocks = {"time": lambda: wall + loop.time() - begun, "monotonic": loop.time, "perf_counter": loop.time}
-    try:
-        for name, clock in clocks.items():
-            setattr(time, name, clock)
-        yield
-    finally:
-        for name, clock in kept.items():
-            setattr(time, name, clock)
+    """Let every clock show the loop's time: whoever measures the seconds between two events must see those of it,
+    LiveKit and the websockets library, too.
+
+    Other threads see the clocks as they are; one that wants a loop of its own waits until this one is over.
+    """
+    with _one_at_a_time:
+        kept = {name: getattr(time, name) for name in ("time", "monotonic", "perf_counter")}
+        begun = loop.time()
+        wall = time.time()
+        shown = {"time": lambda: wall + loop.time() - begun, "monotonic": loop.time, "perf_counter": loop.time}
+        try:
+            for name, clock in shown.items():
+                setattr(time, name, _in_this_thread(clock, kept[name]))
+            yield
+        finally:
+            for name, clock in kept.items():
+                setattr(time, name, clock)
+
+
+def _in_this_thread(clock: Callable[[], float], elsewhere: Callable[[], float]) -> Callable[[], float]:
+    here = threading.get_ident()
+    return lambda: clock() if threading.get_ident() == here else elsewhere()

@@ -15,6 +15,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..redaction import redact
+
 LETTER = "x"
 """Stands for each character of a text that was left out."""
 
@@ -33,6 +35,11 @@ _RATE, _TONE_HZ, _LOUDNESS = 24_000, 300, 3_000
 def is_gap(value: object) -> bool:
     """Whether this stands for something that was left out: `{"chars": n}` or `{"bytes": n, ...}`."""
     return isinstance(value, Mapping) and (set(value) == {"chars"} or ("bytes" in value and set(value) <= _PLACES))
+
+
+def stands_for(value: object, name: str = "") -> object:
+    """What a value is once its gaps are filled, as far as its type goes. `name` is that of its field."""
+    return _EMPTY.get(name, LETTER) if is_gap(value) else value
 
 
 def filled(value: Any, name: str = "") -> Any:
@@ -57,14 +64,15 @@ def _filling(gap: Mapping[str, Any], name: str) -> Any:
     if "mime" in gap or name == "image_url":
         return f"data:image/png;base64,{_DOT}"
     size = int(gap["bytes"])
-    return base64.b64encode(_silences(size).get(str(gap.get("sha256"))) or tone(size)).decode()
+    level = _silences(size).get(str(gap.get("sha256")))
+    return base64.b64encode(tone(size) if level is None else level * size).decode()
 
 
 @functools.lru_cache(maxsize=64)
 def _silences(size: int) -> Mapping[str, bytes]:
-    """So many bytes of silence by the hash that the recorder notes: of PCM, mu-law and A-law."""
-    kinds = (bytes([level]) * size for level in (0x00, 0xFF, 0xD5))
-    return {hashlib.sha256(silence).hexdigest()[:16]: silence for silence in kinds}
+    """The byte of silence by the hash that the recorder notes of `size` of them: of PCM, mu-law and A-law."""
+    levels = (b"\x00", b"\xff", b"\xd5")
+    return {hashlib.sha256(level * size).hexdigest()[:16]: level for level in levels}
 
 
 def tone(size: int) -> bytes:
@@ -107,6 +115,6 @@ def first_difference(
 
 
 def shown(value: Any, most: int = 160) -> str:
-    """A value on one line, not longer than `most` characters."""
-    text = json.dumps(value, ensure_ascii=False)
+    """A value on one line, without keys, not longer than `most` characters."""
+    text = redact(json.dumps(value, ensure_ascii=False))
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -42,7 +42,10 @@ class Player(Protocol):
 
 
 def _frame(event: Event, form: formats.AudioFormat) -> rtc.AudioFrame:
-    pcm = form.decode(base64.b64decode(str(event.get("audio") or "")))
+    try:
+        pcm = form.decode(base64.b64decode(str(event.get("audio") or "")))
+    except ValueError as problem:
+        raise ValueError(f"{event['type']} carries audio that is no base64 ({problem}): correct it.") from None
     return rtc.AudioFrame(pcm, form.rate, 1, len(pcm) // 2)
 
 
@@ -74,10 +77,12 @@ class Conversation:
         )
 
     def begin(self) -> None:
-        """Open the session, with the instructions and tools it began with."""
+        """Open the session, with the instructions, tools and history it began with."""
         self._session = self._model.session()
         self._told.to_session(self._session)
         self._reconfigure(self._update or {})
+        if items := list(wishes.history(self._recording.entries).values()):
+            self._later(self._session.update_chat_ctx(llm.ChatContext(items)))
 
     def _reconfigure(self, update: Event) -> None:
         if isinstance(update.get("instructions"), str):
@@ -115,13 +120,13 @@ class Conversation:
             self._session.update_options(**given)
 
     def _create(self, event: Event) -> None:
-        item = wishes.chat_item(event.get("item") or {})
-        if item is None:
+        after = event.get("previous_item_id")
+        item = wishes.chat_item(event.get("item") or {}) if after is not None else None
+        if item is None:  # a picture of a video, or one that the application made itself
             self._raw(event)
             return
         self._created[item.id] = item
         context = self._context()
-        after = event.get("previous_item_id")
         if after == "root":
             context.items.insert(0, item)
         elif (place := next((n for n, one in enumerate(context.items) if one.id == after), None)) is not None:

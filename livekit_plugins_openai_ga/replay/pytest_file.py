@@ -8,12 +8,13 @@ from pathlib import Path
 from .rerun import Run
 
 _PAGE = '''\
-"""{title}
+"""A recorded session, again. Made by `livekit-openai-ga replay`.
 
-Made by `livekit-openai-ga replay`. The recorded server is played to the plugin, and the calls that the application made
-are made again. TOLD is what the application was told when this file was made: change it to what it should be told, and
-the test fails until that is so.
+The recorded server is played to the plugin, and the calls that the application made are made again. TOLD is what the
+application was told when this file was made: change it to what it should be told, and the test fails until that is so.
 """
+
+{title}
 
 from pathlib import Path
 
@@ -36,10 +37,21 @@ def test_the_application_is_told_what_it_was_told():
     assert list(rerun(RECORDING).told) == TOLD
 '''
 
+_MOST = 116
+"""Characters of a title."""
+
 
 def page(recording: str, run: Run, title: str) -> str:
-    """The source of the test. `recording`: the name of its file, beside the test."""
-    return _PAGE.format(title=title, recording=recording, asked=_listed(run.asked), told=_listed(run.told))
+    """The source of the test. `recording`: the name of its file, beside the test.
+
+    A recording may come from anybody: what stands in it is a comment of one line here, or a literal.
+    """
+    return _PAGE.format(title=_comment(title), recording=recording, asked=_listed(run.asked), told=_listed(run.told))
+
+
+def _comment(text: str) -> str:
+    # Below the docstring: in the first two lines a comment can name the encoding of all that follows.
+    return "# " + "".join(sign if sign.isprintable() else " " for sign in text[:_MOST])
 
 
 def _listed(lines: tuple[str, ...]) -> str:

@@ -59,7 +59,8 @@ def rerun(
 ) -> Run:
     """Run a recorded session again: the recorded server, and an application that does what the recorded one did.
 
-    Not for a thread with a running event loop: it makes a loop of its own, on which time jumps over every wait.
+    Not for a thread with a running event loop: it makes a loop of its own, on which time jumps over every wait. To this
+    thread the clocks of the `time` module show that time; others see them as they are, and a second `rerun` waits.
 
     Args:
         recording: a file, or what `recording.reader.read` gave.
@@ -68,7 +69,7 @@ def rerun(
         realtime_model, stt, translator: your own subclasses, to be tried instead of the plugin's classes.
 
     Raises:
-        ValueError: the file is no recording, or has no session in it.
+        ValueError: the file is no recording, has no session in it, or a line that cannot be played; says which.
         OSError: it cannot be opened.
     """
     recording = recording if isinstance(recording, Recording) else read(recording)

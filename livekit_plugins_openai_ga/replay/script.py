@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..emulator import named_faults
 from ..emulator.knobs import Knobs
 from ..recording.entries import Entry, Recording
+from . import fit
 from .filling import filled
 
 NOT_TRANSCRIBED = "(not transcribed)"
@@ -39,7 +41,11 @@ class _Reply:
 
 
 def to_script(recording: Recording) -> tuple[dict[str, Any], list[str]]:
-    """The script, as `emulator.Script.load` reads it from JSON, and what it leaves out, a sentence each."""
+    """The script, as `emulator.Script.load` reads it from JSON, and what it leaves out, a sentence each.
+
+    Raises ValueError for what cannot be read.
+    """
+    fit.check(recording.entries, understood=True)
     if recording.header.kind == "translation":
         return _translation(recording)
     reader = _Reader()
@@ -50,10 +56,82 @@ def to_script(recording: Recording) -> tuple[dict[str, Any], list[str]]:
     return reader.script(), [*reader.left_out.values()]
 
 
+class _Faults:
+    """What went wrong, as `emulate --fault` takes it. It is told of each entry before it is asked about it."""
+
+    def __init__(self) -> None:
+        self._began: dict[int, float] = {}
+        self._heard_ms = 0.0
+        self._dialled = self._accepted = 0
+        self._counts: dict[str, int] = {}
+        self._sent: dict[str, str] = {}
+        self._begun: dict[int, int] = {}  # how many replies there were when the last one of a link began
+
+    def read(self, entry: Entry, event: Mapping[str, Any]) -> None:
+        """Take one entry in."""
+        kind = str(event["type"])
+        if entry.direction == "note":
+            if kind == "opened":
+                self._began[entry.link] = entry.t_ms
+                self._accepted += 1
+            self._dialled += kind in ("opened", "failed")
+            return
+        count = self._counts[kind] = self._counts.get(kind, 0) + 1
+        if entry.direction == "out":
+            self._sent[str(event.get("event_id"))] = f"{kind}:{count}"
+            return
+        self._heard_ms = entry.t_ms
+        if kind == "response.created":
+            self._begun[entry.link] = count
+
+    def lost(self, entry: Entry, code: str) -> str:
+        """A connection ended. A time is one of the first session; in a later one its last reply stands for it."""
+        if code == "session_expired":
+            return f"expire@connection:{max(entry.link, 1)}:{self._time(entry, entry.t_ms)}"
+        name = "freeze" if code == "timeout" else "drop"
+        number = code.removeprefix("close_")
+        argument = f":{number}" if number.isdecimal() and number != "1006" else ""
+        name = "close" if argument else name
+        place = self._time(entry, self._heard_ms if name == "freeze" else entry.t_ms)
+        if entry.link > 1:
+            begun = self._begun.get(entry.link)
+            place = f"reply:{begun}" if begun else f"connection:{entry.link}"
+        return f"{name}@{place}{argument}"
+
+    def failed(self, code: str, kind: str) -> str:
+        """A connection did not come about; "" when no server answered."""
+        if code.startswith("http_"):
+            return f"http@connection:{self._dialled}:{code.removeprefix('http_')}"
+        if kind != "fatal":
+            return ""
+        self._accepted += 1
+        return f"reject@connection:{self._accepted}:{code}"
+
+    def refused(self, entry: Entry, error: Mapping[str, Any]) -> str:
+        """An `error` came, as the answer to something or by itself."""
+        place = self._sent.get(str(error.get("event_id")))
+        if place is not None:
+            return f"refuse@{place}:{error.get('code')}"
+        return f"error@{self._time(entry, entry.t_ms)}:{error.get('code')}" if entry.link <= 1 else ""
+
+    def _time(self, entry: Entry, t_ms: float) -> str:
+        return f"{max(t_ms - self._began.get(entry.link, 0.0), 0.0) / 1000:.1f}s"
+
+
+def _with(told: str, fault: str) -> str:
+    """What happened, and the fault that brings it back, when there is one that `emulate` takes."""
+    try:
+        named_faults.fault(fault)
+    except ValueError:
+        return f"{told}: no fault of the emulator does that."
+    return f"{told}: --fault {fault} does that."
+
+
 class _Reader:
     """Goes through a recording once."""
 
     def __init__(self) -> None:
+        self._faults = _Faults()
         self.left_out: dict[str, str] = {}
         self._replies: dict[str, _Reply] = {}
         self._pending: list[str] = []  # items of the user that nothing has answered yet
@@ -65,6 +143,7 @@ class _Reader:
         """Take one entry in."""
         event = filled(entry.event)
         kind = event["type"]
+        self._faults.read(entry, event)
         if entry.direction == "note":
             self._note(entry, event)
         elif entry.direction == "out":
@@ -75,10 +154,11 @@ class _Reader:
         elif kind == "conversation.item.input_audio_transcription.completed":
             self._transcripts[str(event.get("item_id"))] = str(event.get("transcript") or "")
         elif kind == "conversation.item.input_audio_transcription.failed":
-            self.leave_out("untold", "A turn of the user was not transcribed: FailTranscription does that.")
+            self._not_transcribed(event)
         elif kind == "error":
-            code = (event.get("error") or {}).get("code")
-            self.leave_out(f"error {code}", f"The server refused something ({code}): RejectOn does that.")
+            error = event.get("error") or {}
+            told = f"The server refused something ({error.get('code')})"
+            self.leave_out(f"error {entry.t_ms}", _with(told, self._faults.refused(entry, error)))
         elif kind == "response.created":
             self._begin(entry, event)
         elif kind.startswith("response."):
@@ -86,10 +166,16 @@ class _Reader:
 
     def _note(self, entry: Entry, event: Mapping[str, Any]) -> None:
         if event["type"] in ("lost", "failed") and not event.get("planned"):
-            fault = "DropOn, CloseOn" if event["type"] == "lost" else "RejectHandshake, RefuseHandshake"
-            at, code = entry.t_ms / 1000, event.get("code")
-            told = f"A connection ended with {code} after {at:.1f} s. The faults {fault} do that."
-            self.leave_out(f"note {entry.t_ms}", told)
+            code, lost = str(event.get("code")), event["type"] == "lost"
+            fault = self._faults.lost(entry, code) if lost else self._faults.failed(code, str(event.get("kind")))
+            told = f"A connection {'ended' if lost else 'was refused'} with {code} after {entry.t_ms / 1000:.1f} s"
+            self.leave_out(f"note {entry.t_ms}", _with(told, fault))
+
+    def _not_transcribed(self, event: Mapping[str, Any]) -> None:
+        item, code = str(event.get("item_id")), (event.get("error") or {}).get("code")
+        turn = self._alone.index(item) + 1 if item in self._alone else 0
+        told = f"A turn of the user was not transcribed ({code})"
+        self.leave_out(f"untold {item}", _with(told, f"fail-transcript@turn:{turn}:{code}"))
 
     def _sent(self, kind: str, event: Mapping[str, Any]) -> None:
         if kind == "response.create":

@@ -19,6 +19,7 @@ from typing import Any
 
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import EXTERNAL_CLOSE_CODES
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -42,10 +43,14 @@ _MAX_FRAME_BYTES = 64 * 1024 * 1024
 _PROTOCOL = "realtime"
 _CLOSE = re.compile(r"close_(\d{4})")
 _HTTP = re.compile(r"http_(\d{3})")
+_STATUSES = frozenset(HTTPStatus)
 _AUTH, _SHAPE, _BROKEN = 3000, 4000, 1011
 _SILENT = "timeout"
 NETWORK = frozenset(code for _, code, _ in EXCEPTIONS) - {_SILENT}
 """Failures that no server makes."""
+
+_REASON_BYTES = 123
+"""Of a reason that a close frame has room for."""
 
 _MALFORMED = "what stood here was no event"
 
@@ -75,7 +80,8 @@ class Replay:
             port: port to listen on; 0 for any.
 
         Raises:
-            ValueError: the file is no recording, or has no connection in it; `speed` or `patience` is not above 0.
+            ValueError: the file is no recording, cannot be played, or has no connection in it; `speed` or
+                `patience` is not above 0.
             OSError: it cannot be opened.
         """
         for name, value in (("speed", speed), ("patience", patience)):
@@ -270,10 +276,9 @@ def _is_the_clients(note: Mapping[str, Any]) -> bool:
 
 def _status(note: Mapping[str, Any]) -> int | None:
     told = note.get("http_status")
-    if isinstance(told, int):
-        return told
     found = _HTTP.fullmatch(str(note.get("code") or ""))
-    return int(found[1]) if found else None
+    status = told if isinstance(told, int) else int(found[1]) if found else 0
+    return status if 200 <= status <= 599 else None
 
 
 def _unreachable(connection: ServerConnection, note: Mapping[str, Any]) -> Response:
@@ -289,7 +294,9 @@ def _refusal(connection: ServerConnection, status: int, note: Mapping[str, Any])
     error = {"message": _message(note), "type": "invalid_request_error", "param": None, "code": None}
     if code in FAILURES:
         error["code"] = code
-    response = connection.respond(HTTPStatus(status), json.dumps({"error": error}))
+    response = connection.respond(HTTPStatus.BAD_GATEWAY, json.dumps({"error": error}))
+    response.status_code = status  # proxies have some that Python has no name for
+    response.reason_phrase = HTTPStatus(status).phrase if status in _STATUSES else "Refused"
     del response.headers["Content-Type"]
     response.headers["Content-Type"] = "application/json"
     if isinstance(note.get("retry_after"), (int, float)):
@@ -316,8 +323,9 @@ async def _end(connection: ServerConnection, note: Mapping[str, Any], *, final: 
     if code == _SILENT:
         connection.transport.pause_reading()  # no pongs either: the client finds out by itself
         await connection.wait_closed()
-    elif number is not None and number not in (1005, 1006, 1015):
-        await connection.close(number, str(note.get("close_reason") or "")[:120])
+    elif number is not None and (number in EXTERNAL_CLOSE_CODES or 3000 <= number <= 4999):
+        reason = str(note.get("close_reason") or "").encode(errors="replace")[:_REASON_BYTES]
+        await connection.close(number, reason.decode(errors="ignore"))
     elif number is None and code in FAILURES:  # an `error` that the server closed upon
         await connection.close(_SHAPE if final else _BROKEN, f"invalid_request_error.{code}"[:120])
     else:

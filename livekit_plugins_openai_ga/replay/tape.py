@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..recording.entries import Entry, Recording, audio_ms
+from . import fit
 from .filling import filled, first_difference, is_gap, shown
 
 APPENDS = frozenset({"input_audio_buffer.append", "session.input_audio_buffer.append"})
@@ -59,7 +60,11 @@ class Tape:
     """One performance of a recording. `differences` are in the order in which they were noticed."""
 
     def __init__(self, recording: Recording, *, waits_for_audio: bool = False, speed: float = 1.0) -> None:
-        """`waits_for_audio`: whoever plays the user calls `mark` for each piece. `speed`: 2.0 takes half the time."""
+        """`waits_for_audio`: whoever plays the user calls `mark` for each piece. `speed`: 2.0 takes half the time.
+
+        Raises ValueError for what cannot be played.
+        """
+        fit.check(recording.entries)
         self.recording = recording
         self.entries = tuple(_in_order(recording.entries))
         self.attempts = tuple(_attempts(self.entries, streams=recording.header.kind == "stt"))

@@ -10,6 +10,7 @@ from livekit import rtc
 from livekit.agents import llm, stt
 
 from ..realtime import RealtimeSession
+from ..redaction import redact
 from ..stt.stream import SpeechStream
 from ..translation.stream import TranslationStream
 
@@ -136,7 +137,7 @@ class Told:
             async for text in texts:
                 said.append(text.text)
         except Exception as error:
-            into.append(f"{what}: error {code_of(error)}")
+            into.append(_short(f"{what}: error {code_of(error)}"))
         finally:
             if said:
                 into.append(_short(f"{what}: {''.join(said)}"))
@@ -146,7 +147,7 @@ class Told:
         try:
             await _seconds(frames, seconds)
         except Exception as error:
-            into.append(f"audio: error {code_of(error)}")
+            into.append(_short(f"audio: error {code_of(error)}"))
         finally:
             if seconds:
                 into.append(f"audio: {sum(seconds):.2f} s of translated speech")
@@ -165,6 +166,7 @@ def _item(item: llm.ChatItem) -> str:
 
 
 def _short(text: str) -> str:
+    text = redact(text)  # raw events that an application wrote down itself have keys in them
     return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text)} characters)"
 
 

@@ -135,7 +135,7 @@ def reply(response: Mapping[str, Any], instructions: str) -> dict[str, Any]:
     if "input" in response:
         given["input"] = list(response["input"])
     if "instructions" in response:
-        prefix = f"{instructions}\n"
+        prefix = f"{instructions}\n" if instructions else ""
         text = str(response["instructions"])
         if len(text) > len(prefix) and (text.startswith(prefix) or set(text) == {"x"}):
             text = text[len(prefix) :]
@@ -171,10 +171,37 @@ def _content(parts: Sequence[Mapping[str, Any]]) -> Iterator[llm.ChatContent]:
             yield text
 
 
+def history(entries: Sequence[Entry]) -> dict[int, llm.ChatItem]:
+    """The items that the session had before its first connection, by the numbers of the events that made them there.
+
+    They are appended, before the server has confirmed the configuration; later ones say what they come behind.
+    """
+    found: dict[int, llm.ChatItem] = {}
+    first = min((entry.link for entry in entries if entry.link), default=0)
+    for number, entry in enumerate(entries):
+        if entry.link != first:
+            continue
+        if entry.direction == "in" and entry.event["type"] == "session.updated":
+            break
+        if is_appended(entry) and (item := chat_item(filled(entry.event).get("item") or {})) is not None:
+            found[number] = item
+    return found
+
+
+def is_appended(entry: Entry) -> bool:
+    """Whether it creates an item behind all others."""
+    event = entry.event
+    return (
+        entry.direction == "out"
+        and event["type"] == "conversation.item.create"
+        and event.get("previous_item_id") is None
+    )
+
+
 def automatic(entries: Sequence[Entry]) -> set[int]:
     """The numbers of client events that no application asked for: the configuration each connection begins with, and
     what a new one is told of the last one. Others may be the client's own, too; those it sends without being asked."""
-    found: set[int] = set()
+    found: set[int] = set(history(entries))
     items: set[str] = set()
     configured: set[int] = set()
     for number, entry in enumerate(entries):
@@ -207,12 +234,29 @@ def _sent_again(entries: Sequence[Entry]) -> set[int]:
             n for n, e in enumerate(entries) if e.link == link and e.direction == "out" and e.event["type"] in APPENDS
         ]
         sent = [entries[n].event.get("audio") for n in numbers]
-        most = min(len(before), len(sent))
-        again = [count for count in range(most, 0, -1) if before[-count:] == sent[:count]]
-        if len(again) == 1:
+        if len(again := _overlaps(before, sent)) == 1:
             found.update(numbers[: again[0]])
         before = sent or before
     return found
+
+
+def _overlaps(before: Sequence[Any], after: Sequence[Any]) -> list[int]:
+    """Each number of pieces that `before` ends with and `after` begins with, the largest first.
+
+    The borders of `after` + a mark + `before`, as Knuth, Morris and Pratt find them: as many steps as there are pieces.
+    """
+    most = min(len(before), len(after))
+    pieces = [*after[:most], object(), *before[len(before) - most :]]
+    borders = [0] * len(pieces)
+    for place in range(1, len(pieces)):
+        length = borders[place - 1]
+        while length and pieces[place] != pieces[length]:
+            length = borders[length - 1]
+        borders[place] = length + (pieces[place] == pieces[length])
+    found = [borders[-1]]
+    while found[-1]:
+        found.append(borders[found[-1] - 1])
+    return found[:-1]
 
 
 def fallback_models(recording: Recording) -> list[str]:

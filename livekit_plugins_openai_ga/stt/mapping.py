@@ -7,6 +7,7 @@ from collections.abc import Callable
 from livekit.agents import stt
 
 from ..core import effects as fx
+from ..core.usage import TranscriptionUsage
 from ..framework import PREFLIGHT_TRANSCRIPT, LanguageCode, make
 
 _STAGES = {
@@ -45,13 +46,13 @@ def caption_event(
     return stt.SpeechEvent(type=_STAGES[effect.stage], request_id=effect.item_id, alternatives=[data])
 
 
-def usage_event(effect: fx.SegmentBilled) -> stt.SpeechEvent:
-    """What a segment cost."""
+def usage_event(item_id: str, used: TranscriptionUsage, audio_ms: float) -> stt.SpeechEvent:
+    """What a segment of this length cost."""
     usage = make(
         stt.RecognitionUsage,
-        audio_duration=effect.usage.seconds or effect.audio_ms / 1000,
-        input_tokens=effect.usage.input,
-        output_tokens=effect.usage.output,
+        audio_duration=used.seconds or audio_ms / 1000,
+        input_tokens=used.input,
+        output_tokens=used.output,
     )
     kind = stt.SpeechEventType.RECOGNITION_USAGE
-    return stt.SpeechEvent(type=kind, request_id=effect.item_id, recognition_usage=usage)
+    return stt.SpeechEvent(type=kind, request_id=item_id, recognition_usage=usage)

@@ -117,9 +117,11 @@ class Options:
 
     def limited(self, prices: Mapping[str, Price] | None, max_cost: float | None) -> Options:
         """These options with prices of the user's and a limit. Raises ValueError."""
-        known = checked(prices)
-        limit = checked_limit(max_cost, known, [(self.model, for_transcripts(self.model, known))])
-        return replace(self, prices=known, max_cost=limit)
+        options = replace(self, prices=checked(prices), max_cost=max_cost)
+        return replace(options, max_cost=options._check_limit())
+
+    def _check_limit(self) -> float | None:
+        return checked_limit(self.max_cost, self.prices, [(self.model, for_transcripts(self.model, self.prices))])
 
     def _with_language(self, given: Mapping[str, Any]) -> Options:
         languages, spoken = self.languages, self.spoken
@@ -133,7 +135,9 @@ class Options:
         return replace(self, languages=languages, spoken=spoken)
 
     def _check(self, given: Mapping[str, Any]) -> None:
-        """Refuse what the model does not take. Raises ValueError."""
+        """Refuse what the model does not take, and with a limit a model without a price. Raises ValueError."""
+        if "model" in given:
+            self._check_limit()
         model = models.find(self.model)
         if model is None:
             return

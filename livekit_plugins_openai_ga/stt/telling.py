@@ -76,8 +76,10 @@ class Telling:
 
     def _billed(self, effect: fx.SegmentBilled) -> None:
         log = self._trail.log
-        reached = self._spending.add(self._options.model, effect.usage.counts, self._counters, log)
-        self._emit(mapping.usage_event(effect))
+        counts = effect.usage.counts if effect.usage is not None else None
+        reached = self._spending.add(self._options.model, counts, self._counters, log)
+        if effect.usage is not None:
+            self._emit(mapping.usage_event(effect.item_id, effect.usage, effect.audio_ms))
         if reached is None:
             return
         heard = self._spending.announce(reached)

@@ -133,6 +133,15 @@ async def test_text_has_contrast_and_the_page_fits(browser: Browser, tmp_path: P
     assert min(ratios.values()) >= 4.5, ratios
 
 
+@pytest.mark.parametrize(("width", "rows"), [(1050, 1), (1200, 1), (1000, 2), (390, 4)])
+async def test_tiles_are_in_one_row_where_there_is_room(
+    browser: Browser, tmp_path: Path, width: int, rows: int
+) -> None:
+    page, _ = await shown(browser, weather_call(), tmp_path, viewport={"width": width, "height": 800})
+    tops = await page.evaluate("[...document.querySelectorAll('.tiles li')].map((e) => e.getBoundingClientRect().top)")
+    assert (len(tops), len(set(tops))) == (7, rows)
+
+
 _CONTRAST = """() => {
   const luminance = (colour) => {
     const parts = colour.match(/[\\d.]+/g).slice(0, 3).map((part) => {

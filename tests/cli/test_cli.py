@@ -10,6 +10,8 @@ import pytest
 
 from livekit_plugins_openai_ga import __version__, cli
 
+ROOT = Path(__file__).parents[2]
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "livekit_plugins_openai_ga", *arguments]
@@ -53,6 +55,22 @@ def test_every_command_has_help_and_a_name_of_its_own(capsys: pytest.CaptureFixt
             cli.main([command.name, "--help"])
         assert ended.value.code == 0
         assert command.name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("timeline tests/docs/call.jsonl", 0),
+        ("migrate tests/cli/corpus", 0),
+        ("emulate --list-faults", 0),
+        ("--help", 0),
+    ],
+)
+def test_a_closed_output_is_no_traceback_and_the_exit_code_stays(arguments: str, code: int) -> None:
+    command = f"'{sys.executable}' -m livekit_plugins_openai_ga {arguments}"
+    for closed in (">&-", ">&- 2>&-"):
+        done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
 def test_a_reader_that_goes_away_is_no_traceback() -> None:

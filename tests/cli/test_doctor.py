@@ -168,7 +168,7 @@ async def test_each_fault_is_named_by_its_step(case: Case) -> None:
 
 
 def test_no_fault_of_the_emulator_is_left_out() -> None:
-    tried = {type(case.fault) for case in CASES} | {f.ExpireAfter}  # has a test of its own
+    tried = {type(case.fault) for case in CASES} | {f.ExpireAfter, f.After}  # which have tests of their own
     assert tried == {*get_args(f.EventFault), *(kind for kind in get_args(f.Fault) if isinstance(kind, type))}
 
 
@@ -176,6 +176,12 @@ async def test_a_session_that_expires_is_named_wherever_it_strikes() -> None:
     async with emulator(f.ExpireAfter(0.03)) as server:
         outcomes = await examine("--base-url", server.base_url)
     assert [code for _, _, code in trouble(outcomes)] == ["session_expired"]
+
+
+async def test_a_connection_that_breaks_after_a_while_is_named_wherever_it_does() -> None:
+    async with emulator(f.After(0.03, f.DropOn(""))) as server:
+        outcomes = await examine("--base-url", server.base_url)
+    assert [code for _, _, code in trouble(outcomes)] == ["close_1006"]
 
 
 @pytest.mark.parametrize("kind", [[], ["--stt"], ["--translate"], ["--stt", "--model", "gpt-live-transcribe"]], ids=str)

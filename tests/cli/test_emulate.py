@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -184,6 +185,40 @@ async def test_in_json_a_line_is_a_thing_that_happened() -> None:
         assert f"`{what}`" in PAGE
 
 
+BETA_SECRET = {"session": {"type": "realtime", "modalities": ["text"]}}
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "body", "shown"),
+    [
+        ("/realtime/sessions", KEY, {}, "404: Invalid URL (POST /v1/realtime/sessions)"),
+        (
+            "/realtime/client_secrets",
+            KEY,
+            BETA_SECRET,
+            "400: unknown_parameter: Unknown parameter",
+        ),
+        ("/realtime/client_secrets", "", {}, "401: "),
+    ],
+)
+async def test_a_request_that_is_refused_counts(path: str, key: str, body: dict[str, Any], shown: str) -> None:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    async with running() as emulate:
+        async with ClientSession(headers=headers) as http, http.post(await emulate.url() + path, json=body):
+            pass
+        assert await emulate.end() == 1
+    assert f"POST /v1{path}: {shown}" in emulate.out
+    assert emulate.out.endswith("0 sessions; refused once, see above.\n")
+
+
+async def test_a_request_that_a_fault_refuses_does_not_count() -> None:
+    async with running("--fault", "http:503") as emulate:
+        async with ClientSession() as http, http.post(await emulate.url() + "/realtime/client_secrets") as answer:
+            assert answer.status == 503
+        assert await emulate.end() == 0
+    assert "nothing was refused" in emulate.out
+
+
 async def test_a_key_that_is_quoted_is_not_shown() -> None:
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": f"My key is {KEY}."}]}
     for form in ((), ("--json",)):
@@ -223,13 +258,42 @@ async def test_it_can_say_nothing_and_still_count() -> None:
             ["--tls", "no-cert.pem", "no-key.pem"],
             "--tls: no-cert.pem and no-key.pem are not a certificate and its key (No such file or directory).",
         ),
+        (["--port", "99999"], "--port 99999 is no port: give one up to 65535, or 0 for any free one."),
         (["--script", "nowhere.json"], "nowhere.json: the script cannot be read (No such file or directory)."),
     ],
 )
 @pytest.mark.parametrize("start", [by_module, lambda arguments: main(["emulate", *arguments])])
 def test_what_cannot_be_used_is_one_sentence(start: Any, arguments: list[str], sentence: str, capsys: Any) -> None:
     assert start(arguments) == 2
-    assert tuple(capsys.readouterr()) == ("", sentence + "\n")
+    assert tuple(capsys.readouterr()) == ("", f"emulate: {sentence}\n")
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert main(["emulate", "--port", port]) == 2
+    told = "is taken by another program: give another --port, or --port 0 for any free one."
+    assert tuple(capsys.readouterr()) == ("", f"emulate: --port {port} at --host 127.0.0.1 {told}\n")
+
+
+def test_a_host_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emulate", "--host", "192.0.2.1", "--port", "0"]) == 2
+    assert capsys.readouterr().err.startswith("emulate: --port 0 at --host 192.0.2.1 cannot be listened on (")
+
+
+def test_the_faults_are_listed_as_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emulate", "--list-faults", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["faults"][0] == {
+        "name": "drop",
+        "written": "drop@reply:1",
+        "does": "break the TCP connection (1006)",
+        "timed": True,
+    }
+    assert [row["written"] for row in listed["faults"]] == re.findall(r"\S+@\S+", table())[: len(listed["faults"])]
+    assert listed["occasions"]["reply"] == "response.created"
 
 
 def test_the_faults_are_listed_as_the_page_lists_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -58,8 +60,8 @@ def test_a_script_is_written(call, tmp_path, capsys):
     assert cli.main(["replay", str(call), "--script", str(path)]) == 0
     assert [turn.heard for turn in Script.load(path).turns] == ["How are you?", ""]
     out = capsys.readouterr().out
-    assert f"python -m livekit_plugins_openai_ga.emulator --script {path}" in out
-    assert "not in it: A connection ended with close_1006" in out
+    assert f"livekit-openai-ga emulate --script {path}" in out
+    assert "not in it: A connection ended with close_1006 after 1.5 s: --fault drop@1.5s does that." in out
 
 
 def test_a_test_is_written_and_passes(call, tmp_path, capsys):
@@ -109,3 +111,94 @@ def test_patience_is_a_number_of_seconds(seconds, capsys):
         cli.main(["replay", "call.jsonl", "--patience", seconds])
     assert ended.value.code == 2
     assert "is no number of seconds" in capsys.readouterr().err
+
+
+def test_a_header_from_anybody_is_no_code(call, tmp_path):
+    header, *rest = call.read_text().splitlines(keepends=True)
+    hostile = '0.1.0 """\nraise SystemExit(7)\n"""; raise SystemExit(7)'
+    call.write_text(json.dumps({**json.loads(header), "plugin": hostile}) + "\n" + "".join(rest))
+    path = tmp_path / "test_call.py"
+    assert cli.main(["replay", str(call), "--pytest", str(path)]) == 0
+    assert not any(isinstance(node, ast.Raise) for node in ast.walk(ast.parse(path.read_bytes())))
+
+
+@pytest.mark.parametrize(("option", "name"), [("--script", "script.json"), ("--pytest", "test_call.py")])
+def test_what_is_written_is_for_its_owner(option, name, call, tmp_path):
+    path = tmp_path / name
+    assert cli.main(["replay", str(call), option, str(path)]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o644)
+    assert cli.main(["replay", str(call), option, str(path), "--force"]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("option", ["--script", "--pytest"])
+def test_what_cannot_be_written_is_named(option, call, tmp_path, capsys):
+    assert cli.main(["replay", str(call), option, str(tmp_path / "gone" / "out.py")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"replay: {tmp_path / 'gone'}")
+    assert str(call) not in err
+
+
+def test_keys_are_not_shown(tmp_path, capsys):
+    key = "sk-proj-ABCDEFGHIJKLMNOP1234567890"
+    arguments = json.dumps({"token": key})
+    done = {"type": "function_call", "id": "f1", "call_id": "c1", "name": "login", "arguments": arguments}
+    content = [{"type": "input_text", "text": f"my key is {key}"}]
+    item = {"id": "u1", "type": "message", "role": "user", "content": content}
+    events = [
+        {"type": "session.update", "session": {"type": "realtime"}},
+        {"type": "session.created", "session": {"id": "s1", "type": "realtime", "model": "gpt-realtime"}},
+        {"type": "session.updated", "session": {"id": "s1", "type": "realtime", "model": "gpt-realtime"}},
+        {"type": "conversation.item.create", "previous_item_id": "gone", "item": item},
+        {"type": "conversation.item.added", "item": item},
+        {"type": "response.created", "response": {"id": "r1"}},
+        {"type": "response.output_item.added", "response_id": "r1", "item": {**done, "arguments": ""}},
+        {"type": "response.output_item.done", "response_id": "r1", "item": done},
+        {"type": "response.done", "response": {"id": "r1", "status": "completed"}},
+    ]
+    path = tmp_path / "taps.jsonl"
+    path.write_text("".join(json.dumps({"t": 0.1 * n, **event}) + "\n" for n, event in enumerate(events)))
+    assert cli.main(["replay", str(path)]) == 1
+    shown = capsys.readouterr()
+    assert "tool: login(" in shown.out
+    assert "[redacted]" in shown.out
+    assert cli.main(["replay", str(path), "--json"]) == 1
+    assert key not in shown.out + shown.err + "".join(capsys.readouterr())
+
+
+def test_audio_that_is_none_is_one_sentence(call, capsys):
+    lines = [json.loads(line) for line in call.read_text().splitlines()]
+    appends = [line for line in lines if line.get("out", {}).get("type") == "input_audio_buffer.append"]
+    appends[0]["out"]["audio"] = "AAAAA"
+    call.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli.main(["replay", str(call)]) == 2
+    assert "input_audio_buffer.append carries audio that is no base64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [[], ["--script", "out.json"]])
+@pytest.mark.parametrize(
+    ("direction", "event", "said"),
+    [
+        ("note", {"type": "failed", "code": ["x"], "sentence": ["y"]}, 'code=["x"], which is not a text'),
+        ("in", {"type": "response.output_text.delta", "delta": {"chars": "abc"}}, 'chars="abc", which is not a number'),
+        ("out", {"type": "session.update", "session": "x"}, 'session="x", which is not an object'),
+        ("out", {"type": "session.update", "session": {"audio": "x"}}, 'session.audio="x", which is not an object'),
+        ("in", {"type": ["a"]}, '"type"|type='),
+        ("in", {"type": "response.output_audio.delta", "delta": {"bytes": 300_000_000}}, "left out 400,000,000 bytes"),
+    ],
+)
+def test_an_odd_line_is_one_sentence(direction, event, said, option, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        {"recording": 1, "at": 1_700_000_000.0, "kind": "realtime", "model": "gpt-realtime"},
+        {"t": 1.0, "link": 1, "in": {"type": "session.created", "session": {"id": "s"}}},
+        {"t": 2.0, "link": 1, direction: event},
+        {"t": 9.0, "link": 1, "note": {"type": "closed"}},
+    ]
+    Path("odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cli.main(["replay", "odd.jsonl", *option]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("replay: ")
+    assert any(part in err for part in said.split("|"))
+    assert err.count("\n") == 1

@@ -18,6 +18,11 @@ from livekit.plugins import openai
 from openai.types.realtime.realtime_audio_input_turn_detection import ServerVad
 
 from livekit_plugins_openai_ga import cli
+from livekit_plugins_openai_ga.cli.output import Output
+from livekit_plugins_openai_ga.cli.timelines.heard import Sent
+from livekit_plugins_openai_ga.cli.timelines.page import page
+from livekit_plugins_openai_ga.cli.timelines.story import Story
+from livekit_plugins_openai_ga.cli.timelines.terminal import lines
 from livekit_plugins_openai_ga.emulator import Emulator, Knobs, Script, Turn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
@@ -63,6 +68,93 @@ def test_the_page_goes_where_it_is_asked_to(call: Path, tmp_path: Path) -> None:
     assert not call.with_suffix(".html").exists()
 
 
+def test_a_page_overwrites_nothing_unless_it_is_told_to_and_the_recording_never(
+    call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = call.read_bytes()
+    for force in ([], ["--force"]):
+        assert cli.main(["timeline", str(call), "--html", str(call), *force]) == 2
+        assert capsys.readouterr().err == f"timeline: {call} is the recording itself: name another file for the page.\n"
+    assert call.read_bytes() == kept
+    page = tmp_path / "page.html"
+    page.write_text("mine" * 100_000)
+    page.chmod(0o644)
+    assert cli.main(["timeline", str(call), "--html", str(page)]) == 2
+    assert capsys.readouterr().err == f"timeline: {page} is there already: name another file, or pass --force.\n"
+    assert page.read_text().startswith("mine")
+    assert cli.main(["timeline", str(call), "--html", str(page), "--force"]) == 0
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    assert page.read_text().endswith("</html>\n")
+
+
+KEY = "sk-proj-ABCDEFGHIJKLMNOP1234567890"
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--html"]])
+def test_no_key_in_a_file_is_shown(tmp_path: Path, form: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    message = {
+        "id": "u1",
+        "type": "message",
+        "role": "user",
+        "content": [{"type": "input_text", "text": f"It is {KEY}"}],
+    }
+    call = {"type": "function_call", "call_id": "c", "name": "login", "arguments": json.dumps({"k": KEY})}
+    tape = Tape(model=f"model {KEY}").opened().client(50, "conversation.item.create", item=message)
+    tape.client(60, "response.create").begins("a", 100).speaks("a", 200, 300, text=f"{KEY[:9]}")
+    names = {"response_id": "a", "item_id": "item_a", "content_index": 0}
+    tape.server(210, "response.output_audio_transcript.delta", delta=KEY[9:], **names)
+    tape.server(300, "response.output_item.done", response_id="a", item=call).ends("a", 400)
+    output = {"type": "function_call_output", "call_id": "c", "output": f"Bearer {KEY}"}
+    tape.client(500, "conversation.item.create", item=output).says("u2", 600, 900, f"My key is {KEY}.")
+    tape.server(1600, "error", error={"code": KEY, "message": f"Incorrect API key provided: {KEY}"}).server(1650, KEY)
+    path = tape.note(1700, "lost", code="close_1006", sentence=f"The key was {KEY}.").write(tmp_path / "call.jsonl")
+    assert cli.main(["timeline", str(path), *form]) == 0
+    told = capsys.readouterr().out
+    shown = path.with_suffix(".html").read_text() if form == ["--html"] else told
+    assert "[redacted]" in shown
+    assert KEY[9:] not in shown
+
+
+@pytest.mark.parametrize(
+    ("header", "metadata"),
+    [({"recording": 1, "at": 1e300}, "{}"), ({"recording": 1}, '{"a":' * 700 + "0" + "}" * 700)],
+)
+def test_a_file_that_cannot_be_drawn_is_one_sentence(
+    tmp_path: Path, header: dict[str, object], metadata: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.jsonl"
+    created = '{"type": "response.created", "response": {"id": "a", "metadata": %s}}'.replace("%s", metadata)
+    path.write_text(f'{json.dumps(header)}\n{{"t": 1, "link": 1, "in": {created}}}\n')
+    assert cli.main(["timeline", str(path), "--html"]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err.count("\n")) == ("", 1)
+    assert told.err.startswith("timeline: ")
+    assert not path.with_suffix(".html").exists()
+
+
+@pytest.mark.parametrize("form", [[], ["--html"]])
+@pytest.mark.parametrize("at", [1e12, 1e300])
+def test_times_and_lengths_that_cannot_be_hang_nothing(tmp_path: Path, form: list[str], at: float) -> None:
+    tape = Tape().opened().listens(0, 200, {"ms": at}).begins("a", 300)
+    names = {"response_id": "a", "item_id": "i"}
+    for value in (at, -at, 10**400):
+        tape.server(400, "response.output_audio.delta", delta={"bytes": 5, "ms": value}, content_index=[1], **names)
+        tape.server(450, "response.output_text.delta", delta="x", content_index=[1], **names)
+        tape.server(500, "input_audio_buffer.speech_started", item_id="u", audio_start_ms=value)
+        tape.server(600, "input_audio_buffer.speech_stopped", item_id="u", audio_end_ms=value)
+        tape.client(700, "conversation.item.truncate", item_id="i", audio_end_ms=value)
+    facts = tape.facts()
+    assert facts.duration_ms <= 3 * 3_600_000 + 1000
+    facts.duration_ms = at
+    story = Story(facts, Sent(), [])
+    drawn = (
+        page(story, name="x", entries=tape.recording().entries)
+        if form
+        else "\n".join(lines(facts, Output(sys.stdout), 80))
+    )
+    assert len(drawn) < 200_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -84,7 +176,7 @@ def test_what_cannot_be_read_or_written_is_one_sentence(
     text = tmp_path / "notes.txt"
     text.write_text("hello\n")
     for arguments in ([str(tmp_path / "none.jsonl")], [str(text)], [str(call), "--html", str(tmp_path / "no" / "x")]):
-        assert cli.main(["timeline", *arguments]) == 1
+        assert cli.main(["timeline", *arguments]) == 2
         told = capsys.readouterr()
         assert (told.out, told.err.count("\n")) == ("", 1)
         assert told.err.startswith("timeline: ")

@@ -8,6 +8,7 @@ import pytest
 
 from livekit_plugins_openai_ga import models
 from livekit_plugins_openai_ga.cli.timelines.facts import as_json, percentile, tokens
+from livekit_plugins_openai_ga.cli.timelines.marks import marks
 from livekit_plugins_openai_ga.core.usage import reply_usage
 
 from .tape import USAGE, Tape, silence, tone, weather_call
@@ -278,3 +279,72 @@ def test_events_that_are_not_as_they_should_be_stop_nothing(broken: dict[str, ob
 def test_an_empty_recording_tells_nothing() -> None:
     facts = Tape().facts()
     assert (facts.turns, facts.duration_ms, facts.cost_usd) == ([], 0.0, None)
+
+
+def written(name: str, role: str = "user") -> dict[str, object]:
+    return {"id": name, "type": "message", "role": role, "content": [{"type": "input_text", "text": name}]}
+
+
+def greeted(tape: Tape, asked: float) -> Tape:
+    tape.client(asked, "response.create").begins("a", asked + 100).speaks("a", asked + 200, 300)
+    return tape.ends("a", asked + 300)
+
+
+def test_an_older_conversation_that_is_brought_along_is_no_turn() -> None:
+    answered = Tape().opened().server(10, "session.updated", session={})
+    answered.client(20, "conversation.item.create", item=written("old"))
+    answered.client(21, "conversation.item.create", item=written("answer", "assistant"))
+    early = Tape().opened().client(5, "conversation.item.create", item=written("old"))
+    early.server(10, "session.updated", session={})
+    late = Tape().opened().server(10, "session.updated", session={})
+    late.client(20, "conversation.item.create", item=written("old"))
+    for tape, asked in ((answered, 30), (early, 30), (late, 15_000)):
+        (turn,) = greeted(tape, asked).facts().turns
+        assert (turn.number, turn.user, turn.wait) == (0, None, None)
+
+
+def test_a_reply_that_is_asked_for_long_after_is_no_answer() -> None:
+    tape = Tape().opened().listens(0, 2000).says("u", 500, 1500)
+    (turn,) = greeted(tape, 300_000).facts().turns
+    assert (turn.number, [reply.id for reply in turn.replies], turn.wait) == (1, ["a"], None)
+
+
+def test_a_tool_that_takes_long_is_waited_for() -> None:
+    tape = Tape().opened().listens(0, 2000).says("u", 500, 1500).begins("call", 2010)
+    call = {"type": "function_call", "call_id": "c", "name": "slow", "arguments": "{}"}
+    tape.server(2100, "response.output_item.done", response_id="call", item=call).ends("call", 2200)
+    (turn,) = greeted(tape, 60_000).facts().turns
+    assert turn.wait is not None
+    assert turn.wait.total_ms == pytest.approx(58_700)
+
+
+def test_the_silence_of_a_timeout_is_nothing_that_was_said() -> None:
+    tape = Tape().opened().listens(0, 6100).says("u", 500, 1500)
+    names = {"item_id": "idle", "audio_start_ms": 2000, "audio_end_ms": 6000}
+    tape.server(6100, "input_audio_buffer.timeout_triggered", **names)
+    tape.server(6101, "input_audio_buffer.committed", item_id="idle")
+    tape.begins("a", 6200).speaks("a", 6300, 300).ends("a", 6400)
+    facts = tape.facts()
+    (turn,) = facts.turns
+    assert turn.user is not None
+    assert (turn.user.id, [reply.id for reply in turn.replies], turn.wait) == ("u", ["a"], None)
+    assert [mark.kind for mark in marks(facts) if mark.lane == "user"] == ["speech", "timeout"]
+
+
+def test_what_was_queued_behind_a_cut_is_not_one_more_interruption() -> None:
+    tape = Tape().opened().begins("a", 0).speaks("a", 100, 5000).speaks("a", 150, 5000, item="second").ends("a", 200)
+    facts = tape.client(1000, "conversation.item.truncate", item_id="item_a", audio_end_ms=800).facts()
+    assert [speech.cut for speech in facts.speeches] == [True, True]
+    assert as_json(facts)["summary"]["interruptions"] == 1
+
+
+def test_a_change_of_connection_that_the_end_comes_before_is_no_outage() -> None:
+    tape = Tape().opened().note(500, "lost", planned=True).note(600, "closed")
+    assert tape.facts().outages == []
+
+
+def test_what_was_asked_for_on_a_connection_that_was_lost_is_not_answered_on_the_next() -> None:
+    tape = Tape().opened().client(100, "response.create").note(200, "lost", code="close_1006", sentence="Gone.")
+    tape.link = 2
+    facts = tape.begins("a", 900).ends("a", 1000).facts()
+    assert facts.replies[0].asked_ms is None

@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,31 @@ LIMIT_S = 60.0
 pytestmark = pytest.mark.timeout(120)
 OURS = ["openai_sdk.py", "livekit_official.py"]
 THEIRS = ["openai_agents.py", "pipecat_pipeline.py"]
+
+
+@pytest.mark.parametrize(
+    ("python", "node", "told"),
+    [
+        ("exit 0", "exit 0", ""),
+        ("echo it is too old >&2; exit 1", "exit 0", "it is too old"),
+        ("exit 0", "exit 1", "make clients: OpenAI's client for Node needs Node 20 or later, and npm"),
+        ("exit 0", "", "make clients: OpenAI's client for Node needs Node 20 or later, and npm"),
+    ],
+)
+def test_make_clients_says_what_it_needs(python: str, node: str, told: str, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, script in (("python", python), ("node", node), ("npm", "exit 0")):
+        if script:
+            (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tools / name).chmod(0o755)
+    make, shell = shutil.which("make"), shutil.which("sh")
+    assert make
+    assert shell
+    (tools / "sh").symlink_to(shell)
+    command = [make, "can-have-clients", f"VENV={tmp_path}", f"SHELL={shell}"]
+    done = subprocess.run(command, cwd=HERE.parents[1], env={"PATH": str(tools)}, capture_output=True, text=True)
+    assert (done.returncode != 0, done.stderr.startswith(told)) == (bool(told), True), done.stderr
 
 
 async def run(runner: str, program: Path | str, base_url: str, question: Path, **settings: str) -> list[str]:

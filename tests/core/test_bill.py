@@ -32,6 +32,14 @@ def test_the_first_of_a_model_without_a_price_is_told_apart() -> None:
     assert [used.unpriced for used in bill.usage().model_usage] == [2, 0]
 
 
+def test_what_nobody_says_the_usage_of_is_not_known_and_told_apart_once() -> None:
+    bill = Bill(DOLLAR, 5.0)
+    first, second = (bill.add("a", None) for _ in range(2))
+    assert (first.cost.unknown, first.known_before, second.known_before) == (("other",), False, True)
+    (used,) = bill.usage().model_usage
+    assert (used.bills, used.unpriced, used.cost_usd, bill.usage().cost_complete) == (2, 2, 0.0, False)
+
+
 def test_what_is_pending_is_in_the_usage_and_not_in_the_bill() -> None:
     bill = Bill(DOLLAR, 5.0)
     bill.add("b", ReplyUsage(seconds=1.0))

@@ -181,7 +181,7 @@ def test_what_a_reply_goes_on_with_is_played_under_its_id(talk: Any) -> None:
     talk.says("output_audio_buffer.started", response_id="r2")
     talk.ends("r2")
     talk.says("output_audio_buffer.stopped", response_id="r2")
-    assert talk.told == ["Played", "Played", "MessageEnded", "ReplyEnded", "Played"]
+    assert talk.told == ["Played", "Played", "ReplyBilled", "MessageEnded", "ReplyEnded", "Played"]
     assert talk.all(fx.Played) == [SILENT, PLAYED, SILENT]
 
 
@@ -189,7 +189,8 @@ def test_a_reply_does_not_end_with_the_first_part_of_it_that_was_played(talk: An
     """The rest is complete while the beginning is still heard."""
     goes_on(talk)
     talk.ends("r2")
-    assert talk.effects == []
+    assert talk.told == ["ReplyBilled"]
+    talk.forget()
     talk.says("output_audio_buffer.stopped", response_id="r1")
     assert talk.effects == [SILENT]
     talk.forget()
@@ -212,6 +213,7 @@ def test_a_reply_does_not_end_with_the_first_part_of_it_that_was_played(talk: An
 def test_a_rest_that_is_not_played_any_more_ends(talk: Any, over: Any) -> None:
     goes_on(talk)
     talk.ends("r2")
+    talk.forget()
     over(talk)
     assert talk.told[:3] == ["Played", "MessageEnded", "ReplyEnded"]
     assert talk.effects[0] == SILENT
@@ -235,7 +237,7 @@ def test_the_end_of_a_part_whose_beginning_was_lost_ends_it(talk: Any) -> None:
     talk.ends("r2")
     talk.says("output_audio_buffer.stopped", response_id="r1")
     talk.says("output_audio_buffer.stopped", response_id="r2")
-    assert talk.told == ["Played", "MessageEnded", "ReplyEnded"]
+    assert talk.told == ["ReplyBilled", "Played", "MessageEnded", "ReplyEnded"]
 
 
 def test_what_comes_last_comes_behind_all_that_nobody_told_of(talk: Any) -> None:

@@ -113,7 +113,7 @@ def test_nothing_is_told_of_a_message_after_its_end_or_without_its_beginning(tal
     talk.speaks("r1", "unknown", "stray")
     talk.ends("r1")
     talk.speaks("r1", "a1", "later")
-    assert talk.told == ["ReplyEnded"]
+    assert talk.told == ["ReplyBilled", "ReplyEnded"]
 
 
 def test_a_message_announced_twice_starts_once(talk: Any) -> None:
@@ -283,7 +283,7 @@ def test_words_that_never_got_a_sound_are_told_when_the_reply_is_whole(talk: Any
     talk.message("r1", "a1")
     talk.says("response.output_audio_transcript.delta", response_id="r1", item_id="a1", delta="hm")
     talk.ends("r1")
-    assert talk.told[2:] == ["MessageStarted", "MessageText", "MessageEnded", "ReplyEnded"]
+    assert talk.told[2:] == ["ReplyBilled", "MessageStarted", "MessageText", "MessageEnded", "ReplyEnded"]
 
 
 @pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])

@@ -292,7 +292,50 @@ def test_an_end_without_a_beginning_and_a_second_beginning_are_harmless(talk: An
     talk.begins("r1")
     talk.ends("r1")
     talk.ends("r1")
-    assert talk.told == ["ReplyStarted", "ReplyEnded"]
+    assert talk.told == ["ReplyStarted", "ReplyBilled", "ReplyEnded"]
+
+
+USED = {"input_tokens": 1, "output_tokens": 2}
+
+
+def test_each_reply_is_billed_once_whatever_comes_between(talk: Any) -> None:
+    for response_id in ("a", "b", "a", "b", "c", "a"):
+        talk.ends(response_id, usage=USED)
+    assert len(talk.all(fx.ReplyBilled)) == 3
+
+
+def test_replies_without_an_id_are_billed_each(talk: Any) -> None:
+    for _ in range(2):
+        talk.ends("", usage=USED)
+    assert len(talk.all(fx.ReplyBilled)) == 2
+
+
+def test_what_was_used_is_billed_when_it_is_told_at_the_second_time_only(talk: Any) -> None:
+    talk.begins("r1")
+    talk.ends("r1", usage=None)
+    for _ in range(2):
+        talk.ends("r1", usage=USED)
+    assert [billed.usage and billed.usage.output for billed in talk.all(fx.ReplyBilled)] == [None, 2]
+
+
+@pytest.mark.parametrize("usage", [None, {}, {"input_tokens": None}, {"cents": 3}])
+def test_a_reply_of_which_nobody_says_what_was_used_is_billed_as_unknown(talk: Any, usage: Any) -> None:
+    talk.begins("r1")
+    talk.ends("r1", usage=usage)
+    assert talk.all(fx.ReplyBilled) == [fx.ReplyBilled(None)]
+
+
+@pytest.mark.parametrize(("said", "billed"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize("status", ["cancelled", "failed"])
+def test_without_a_word_of_usage_a_reply_that_broke_off_is_billed_when_something_came(
+    talk: Any, status: str, said: bool, billed: int
+) -> None:
+    talk.begins("r1")
+    if said:
+        talk.message("r1", "a1")
+        talk.speaks("r1", "a1", "I")
+    talk.ends("r1", status)
+    assert len(talk.all(fx.ReplyBilled)) == billed
 
 
 def test_a_pending_request_survives_a_reconnect_and_is_sent_once(talk: Any) -> None:
@@ -785,3 +828,83 @@ def test_a_gateway_that_loses_event_ids_is_believed_to_be_busy(talk: Any) -> Non
     talk.begins("r0")
     talk.ends("r0")
     assert keys(talk) == ["k1", "k1"]
+
+
+# -- nothing is asked for any more -------------------------------------------------------------------------------------
+
+ENOUGH = Failure(Kind.FATAL, "max_cost_reached", "", "It is enough.", "Say goodbye.")
+
+
+def refuses(talk: Any) -> None:
+    talk.note(talk.conversation.answers.refuse(ENOUGH, talk.now))
+
+
+def test_what_waits_is_refused_and_what_left_goes_on(talk: Any) -> None:
+    for key in ("k1", "k2", "k3"):
+        talk.asks(key)
+        talk.conversation.answers.left("k1")
+    refuses(talk)
+    assert talk.all(fx.Settled) == [fx.Settled("k2", ENOUGH), fx.Settled("k3", ENOUGH)]
+    talk.begins("r1", "k1")
+    talk.ends("r1")
+    assert keys(talk) == ["k1"]
+    assert [end.status for end in talk.all(fx.ReplyEnded)] == ["completed"]
+
+
+def test_a_request_that_is_about_to_leave_is_taken_back(talk: Any) -> None:
+    talk.asks("k1")
+    refuses(talk)
+    assert fx.Withdraw("k1") in talk.effects
+    assert talk.conversation.answers.replies.unwanted("k1")
+    assert not talk.conversation.answers.left("k1")
+
+
+def test_a_reply_that_rests_ends_and_one_that_fails_later_is_not_asked_for_again(talk: Any) -> None:
+    talk.asks("k1", aside=True)
+    talk.begins("r1", "k1", aside=True)
+    talk.fails("r1", "server_error")
+    talk.asks("k2")
+    talk.begins("r2", "k2")
+    refuses(talk)
+    talk.fails("r2", "server_error")
+    talk.rests("k1")
+    assert keys(talk) == ["k1", "k2"]
+    ends = [(end.response_id, end.status, end.failure.code) for end in talk.all(fx.ReplyEnded)]
+    assert ends == [("r1", "failed", "max_cost_reached"), ("r2", "failed", "server_error")]
+
+
+def test_a_request_that_comes_too_early_is_refused_and_not_sent_again(talk: Any) -> None:
+    talk.asks("k1")
+    talk.conversation.answers.left("k1")
+    refuses(talk)
+    talk.refuses({"event_id": "k1"}, "conversation_already_has_active_response")
+    talk.begins("r0")
+    talk.ends("r0")
+    assert talk.all(fx.Settled) == [fx.Settled("k1", ENOUGH)]
+    assert keys(talk) == ["k1"]
+
+
+def test_one_that_was_too_early_before_is_refused_too(talk: Any) -> None:
+    talk.asks("k1")
+    talk.conversation.answers.left("k1")
+    talk.refuses({"event_id": "k1"}, "conversation_already_has_active_response")
+    refuses(talk)
+    talk.begins("r0")
+    talk.ends("r0")
+    assert talk.all(fx.Settled) == [fx.Settled("k1", ENOUGH)]
+    assert keys(talk) == ["k1"]
+
+
+def test_the_next_connection_is_asked_for_nothing(talk: Any) -> None:
+    talk.asks("k1")
+    talk.conversation.answers.left("k1")
+    talk.begins("r1", "k1")
+    talk.asks("k2", aside=True)
+    talk.conversation.answers.left("k2")
+    refuses(talk)
+    talk.loses_connection()
+    assert [(end.response_id, end.status) for end in talk.all(fx.ReplyEnded)] == [("r1", "lost")]
+    assert talk.all(fx.Settled) == [fx.Settled("k2", ENOUGH)]
+    talk.forget()
+    talk.ready()
+    assert keys(talk) == []

@@ -296,7 +296,6 @@ def test_a_segment_that_was_given_up_is_billed_once_when_its_text_comes_after_al
     committed(segments, "a", now=100.0)
     segments.tick(1000.0)
     assert segments.get("a") is None
-    assert segments.late_bill("a", None) == []
     assert segments.late_bill("a", COST) == [fx.SegmentBilled("a", COST, 0.0)]
     assert segments.late_bill("a", COST) == []
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from livekit_plugins_openai_ga.core import effects as fx
+from livekit_plugins_openai_ga.errors import Failure, Kind
 
 CALL = {"type": "mcp_call", "server_label": "shop", "name": "find", "arguments": "", "output": None, "error": None}
 DONE = {**CALL, "arguments": '{"a": 1}', "output": "3 pairs"}
@@ -436,3 +437,36 @@ def test_an_approval_is_forgotten_with_its_connection(talk: Any) -> None:
     talk.ends("r1")
     talk.note(talk.conversation.closed(3.0))
     assert talk.conversation.server_tools.answer("q1", approve=True, reason=None) is None
+
+
+# -- nothing is asked for any more -------------------------------------------------------------------------------------
+
+ENOUGH = Failure(Kind.FATAL, "max_cost_reached", "", "It is enough.", "Say goodbye.")
+
+
+def test_a_reply_is_not_gone_on_with(talk: Any) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    talk.note(talk.conversation.answers.refuse(ENOUGH, 1.0))
+    talk.ends("r1")
+    talk.says("conversation.item.done", item=done)
+    assert ended(talk) == [("r1", "completed")]
+    assert asked(talk) == []
+
+
+def test_a_reply_that_is_held_for_its_call_ends(talk: Any) -> None:
+    talk.ready().begins("r1")
+    done = call(talk)
+    talk.ends("r1", usage={"output_tokens": 3})
+    talk.note(talk.conversation.answers.refuse(ENOUGH, 1.0))
+    (told,) = talk.all(fx.ReplyEnded)
+    assert (told.status, told.usage.output, told.failure) == ("failed", 3, ENOUGH)
+    talk.says("conversation.item.done", item=done)
+    assert asked(talk) == []
+
+
+def test_a_denied_call_is_not_spoken_of(talk: Any) -> None:
+    approval(talk)
+    talk.note(talk.conversation.answers.refuse(ENOUGH, 1.0))
+    talk.note(talk.conversation.server_tools.answer("q1", approve=False, reason=None))
+    assert asked(talk) == []

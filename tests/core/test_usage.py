@@ -40,15 +40,15 @@ def test_every_count_of_a_reply_is_read() -> None:
     )
 
 
-def test_no_usage_is_none_and_an_empty_one_is_zero() -> None:
-    assert reply_usage(None) is None
-    assert reply_usage({}) == ReplyUsage()
+@pytest.mark.parametrize("payload", [None, {}, {"cents": 1}, {"input_token_details": {}}])
+def test_a_usage_that_says_nothing_is_none(payload: Any) -> None:
+    assert reply_usage(payload) is None
 
 
 @pytest.mark.parametrize("odd", [None, "12", [], float("inf"), float("nan"), -1])
 def test_a_count_that_is_no_count_is_zero(odd: Any) -> None:
-    assert reply_usage({"total_tokens": odd, "input_token_details": odd}) == ReplyUsage()
-    assert transcription_usage({"type": "duration", "seconds": odd}) == TranscriptionUsage()
+    assert reply_usage({"total_tokens": odd, "input_token_details": odd, "output_tokens": 0}) == ReplyUsage()
+    assert transcription_usage({"type": "tokens", "input_tokens": odd, "output_tokens": 0}) == TranscriptionUsage()
 
 
 def test_a_transcript_is_billed_in_tokens_or_in_seconds() -> None:
@@ -58,6 +58,11 @@ def test_a_transcript_is_billed_in_tokens_or_in_seconds() -> None:
     assert transcription_usage({"type": "duration", "seconds": 3.2}) == TranscriptionUsage(seconds=3.2)
 
 
-@pytest.mark.parametrize("payload", [None, {}, {"type": "barter"}])
+@pytest.mark.parametrize("payload", [None, {}, {"type": "barter"}, {"type": []}])
 def test_a_kind_of_billing_unknown_here_is_none(payload: Any) -> None:
+    assert transcription_usage(payload) is None
+
+
+@pytest.mark.parametrize("payload", [{"type": "duration", "seconds": "3"}, {"type": "duration"}, {"type": "tokens"}])
+def test_a_billing_that_says_nothing_is_none(payload: Any) -> None:
     assert transcription_usage(payload) is None

@@ -216,6 +216,13 @@ class TestRefusals:
     async def test_a_missing_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "is not there" in await self.refused(capsys, tmp_path / "a.wav")
 
+    def test_a_missing_file_is_told_before_a_missing_key(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("OPENAI_API_KEY")
+        assert cli.main(["listen", str(tmp_path / "a.wav")]) == 2
+        assert capsys.readouterr().err == f"{tmp_path / 'a.wav'} is not there: name an audio file.\n"
+
     async def test_an_option_the_model_does_not_take(self, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
         arguments = (recording, "--model", "gpt-realtime-whisper", "--keyword", "Iris")
         assert "keywords is not taken by gpt-realtime-whisper" in await self.refused(capsys, *arguments)

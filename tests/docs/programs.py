@@ -75,6 +75,35 @@ def callers(block: Block) -> list[str]:
     return found
 
 
+def reads(source: str, block: Block, which: int) -> bool:
+    """Whether this source takes the block from a call of `blocks`; `which`: its place among its page's of its language.
+
+    What is unpacked takes those that it gives a name, `[n]` takes one, and anything else all of them.
+    """
+    tree = ast.parse(source)
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    wanted = [block.page, block.language]
+    return any(
+        _takes(node, parents, which)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("blocks")
+        and [argument.value for argument in node.args if isinstance(argument, ast.Constant)] == wanted
+    )
+
+
+def _takes(call: ast.Call, parents: dict[ast.AST, ast.AST], which: int) -> bool:
+    parent = parents[call]
+    if isinstance(parent, ast.Subscript) and isinstance(parent.slice, ast.Constant):
+        return bool(parent.slice.value == which)
+    while isinstance(parent, (ast.comprehension, ast.GeneratorExp, ast.ListComp)):
+        parent = parents[parent]
+    if not (isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple)):
+        return True
+    names = parent.targets[0].elts
+    return which < len(names) and ast.unparse(names[which]) != "_"
+
+
 def _words(code: str) -> set[str]:
     return {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
 

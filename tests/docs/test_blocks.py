@@ -16,7 +16,6 @@ names the page and one of them. A block in another language, or in none, fails.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
@@ -103,23 +102,14 @@ async def workflow(block: Block, place: Place) -> None:
 
 
 async def told(block: Block, place: Place) -> None:
-    """A test compares it with what it shows: one that reads the blocks of this page in this language."""
+    """A test compares it with what it shows: one that takes this very block of the page's in this language."""
     if any(page == block.page and text in block.code for page, text in DRAWINGS):
         return
-    readers = [path for path in (ROOT / "tests").rglob("test_*.py") if _reads(path, block)]
-    assert readers, f"{block}: no test compares it with anything. Write one that calls blocks({block.page!r}, ...)."
-
-
-def _reads(path: Path, block: Block) -> bool:
-    """Whether there is a call of `blocks` for this page and language."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return any(
-        isinstance(node, ast.Call)
-        and ast.unparse(node.func).endswith("blocks")
-        and [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-        == [block.page, block.language]
-        for node in ast.walk(tree)
-    )
+    alike = [str(other) for other in blocks(block.page, block.language)]
+    which = alike.index(str(block)) if str(block) in alike else len(alike)
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    told = f"no test compares it with anything. Write one that calls blocks({block.page!r}, {block.language!r})."
+    assert any(programs.reads(source, block, which) for source in sources), f"{block}: {told}"
 
 
 RULES: dict[str, Callable[[Block, Place], Awaitable[None]]] = {
@@ -188,6 +178,24 @@ async def test_python_that_only_defines_something_has_to_be_called(server: Emula
 async def test_output_that_nothing_is_compared_with_fails(server: Emulator, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"docs/keys\.md:7: no test compares it"):
         await told(Block("docs/keys.md", 7, "text", "All is well.\n"), Place(server, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        ('first, second = blocks("page.md", "text")', [0, 1]),
+        ('_, second = blocks("page.md", "text")', [1]),
+        ('assert blocks("page.md", "text")[1].code', [1]),
+        ('(only,) = (each.code for each in blocks("page.md", "text"))', [0]),
+        ('every = [*blocks("page.md", "text"), *blocks("page.md", "diff")]', [0, 1, 2]),
+        ('for each in blocks("page.md", "text"): ...', [0, 1, 2]),
+        ('first, _ = blocks("page.md", "diff")', []),
+        ('first, _ = blocks("other.md", "text")', []),
+    ],
+)
+def test_which_blocks_a_test_takes(line: str, read: list[int]) -> None:
+    block = Block("page.md", 7, "text", "")
+    assert [which for which in range(3) if programs.reads(line, block, which)] == read
 
 
 async def test_an_error_in_a_page_tells_the_line_of_the_page() -> None:

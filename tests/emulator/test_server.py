@@ -9,6 +9,7 @@ import socket
 import sys
 
 import pytest
+from aiohttp import ClientSession
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -256,6 +257,16 @@ async def test_a_long_way_takes_its_time_and_keeps_the_order():
         assert [answer["session"]["instructions"] for answer in answers] == [str(number) for number in range(50)]
     assert asked_at >= began
     assert server.sessions[0].closed.code == 1000
+
+
+async def test_a_request_takes_the_long_way_too():
+    loop = asyncio.get_running_loop()
+    async with Emulator(knobs=Knobs(network_latency=0.2)) as server, ClientSession() as http:
+        for path, status in (("/realtime/client_secrets", 401), ("/audio/transcriptions", 401)):
+            asked_at = loop.time()
+            async with http.post(server.base_url + path) as answer:
+                assert answer.status == status
+            assert loop.time() - asked_at >= 0.2
 
 
 async def test_leaving_ends_every_connection():

@@ -85,8 +85,14 @@ async def test_a_request_and_its_answer(seen):
             async with http.post(server.base_url + path, json={}):
                 pass
     assert [each.detail for each in seen] == [
-        {"method": "POST", "path": "/v1/realtime/client_secrets", "status": 200},
-        {"method": "POST", "path": "/v1/nowhere", "status": 404},
+        {"method": "POST", "path": "/v1/realtime/client_secrets", "status": 200, "code": "", "message": ""},
+        {
+            "method": "POST",
+            "path": "/v1/nowhere",
+            "status": 404,
+            "code": "",
+            "message": "Invalid URL (POST /v1/nowhere)",
+        },
     ]
 
 

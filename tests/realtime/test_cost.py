@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -94,10 +94,11 @@ def play() -> Callable[..., None]:
         turns: Sequence[Turn] = tuple(TURNS),
         faults: Sequence[Any] = (),
         log: bool = False,
+        pace: float = 5.0,
         **options: Any,
     ) -> None:
         async def call(_: object) -> None:
-            async with Emulator(Script(turns), knobs=Knobs(speak=synthetic), faults=faults) as server:
+            async with Emulator(Script(turns), knobs=Knobs(speak=synthetic, pace=pace), faults=faults) as server:
                 given = {"api_key": "sk-test", "base_url": server.base_url, "conn_options": QUICK, **options}
                 session = RealtimeModel(**given).session()
                 try:
@@ -248,6 +249,22 @@ def test_tokens_of_which_the_server_does_not_say_the_kind_have_no_price(play: An
         assert (spoken.cost.unknown, call.session.usage.cost_complete) == (("other",), False)
 
     play(scene, faults=[AlterOn("response.done", done)])
+
+
+def test_a_transcript_of_which_nobody_says_what_was_used_makes_the_bill_incomplete(play: Any, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def scene(call: Call) -> None:
+        for _ in range(2):
+            await call.speak()
+            await asyncio.sleep(1)
+        (written,) = call.session.usage.model_usage
+        assert (written.model, written.bills, written.unpriced) == ("gpt-transcribe", 2, 2)
+        assert not call.session.usage.cost_complete
+
+    untold = AlterOn("conversation.item.input_audio_transcription.completed", without=("usage",), times=2)
+    play(scene, faults=[untold], turn_detection=None, log=True)
+    assert sum("does not say what was used" in record.getMessage() for record in caplog.records) == 1
 
 
 # -- max_cost ------------------------------------------------------------------------------------------------------
@@ -416,6 +433,113 @@ def test_a_session_without_a_connection_ends_all_the_same(play: Any) -> None:
     play(scene, conn_options=patient, **limited(1.0))
 
 
+@pytest.mark.parametrize("before", [0.0001, 0.001, 0.02])
+def test_a_session_that_changes_its_connection_when_the_grace_time_ends_is_over_all_the_same(
+    play: Any, before: float
+) -> None:
+    async def scene(call: Call) -> None:
+        call.listen("cost_limit_reached")
+        await call.reply()
+        ((reached, _),) = call.told
+        asyncio.get_running_loop().call_at(reached + 10 - before, call.session.restart)
+        await asyncio.sleep(15)
+        assert call.over
+        assert [error.recoverable for error in call.errors] == [False]
+
+    play(scene, **limited(1.0))
+
+
+LONG = Turn(say=" ".join(["One thing after the other, and so on."] * 14))
+"""More than the grace time."""
+
+
+def made(call: Call) -> int:
+    return len(call.server.received("response.create"))
+
+
+def test_replies_that_wait_for_another_one_are_refused_when_the_grace_time_ends(play: Any) -> None:
+    asked: list[asyncio.Future[Any]] = []
+
+    async def scene(call: Call) -> None:
+        def say_goodbye(_: CostLimitReached) -> None:
+            asked.extend(call.session.generate_reply() for _ in range(4))
+
+        call.session.on("cost_limit_reached", say_goodbye)
+        await call.reply()
+        await call.until(lambda: call.session.info.state == "over")
+        first, *others = asked
+        assert first.exception() is None
+        assert [other.exception().code for other in others] == ["max_cost_reached"] * 3  # type: ignore[union-attr]
+        assert made(call) == 2
+        assert [error.recoverable for error in call.errors] == [False]
+
+    # A server that makes speech as fast as it is heard.
+    play(scene, turns=[TURNS[0], LONG], pace=1.0, **limited(1.0))
+
+
+def test_replies_that_wait_when_nobody_listens_are_not_made(play: Any) -> None:
+    async def scene(call: Call) -> None:
+        first, *others = [call.session.generate_reply() for _ in range(3)]
+        await first
+        for other in others:
+            with pytest.raises(llm.RealtimeError, match="max_cost_reached"):
+                await other
+        await call.until(lambda: call.over)
+        assert made(call) == 1
+
+    play(scene, **limited(1.0))
+
+
+def test_a_reply_that_failed_is_not_asked_for_again_when_the_limit_is_reached(play: Any) -> None:
+    async def scene(call: Call) -> None:
+        reply = await call.session.generate_reply()
+        end = await reply.end()
+        assert end.status == "failed"
+        await call.until(lambda: call.over)
+        assert made(call) == 1
+
+    prices = {"gpt-realtime-2.1": Price(1e6, 1e6, 1e6, 1e6, 1e6, 1e6, 1e6, 1e6)}
+    play(scene, faults=[FailResponse()], prices=prices, max_cost=1.0)
+
+
+def test_a_text_that_is_read_to_its_end_after_the_grace_time_is_not_said(play: Any) -> None:
+    async def scene(call: Call) -> None:
+        async def words() -> AsyncIterator[str]:
+            yield "Good"
+            await asyncio.sleep(12)
+            yield "bye."
+
+        said: list[asyncio.Future[Any]] = []
+        call.session.on("cost_limit_reached", lambda _: said.append(call.session.say(words())))
+        await call.reply()
+        reached = call.now
+        await call.until(lambda: call.over)
+        assert call.now == pytest.approx(reached + 10, abs=1)
+        assert said[0].exception().code == "max_cost_reached"  # type: ignore[union-attr]
+        assert made(call) == 1
+
+    play(scene, read_aloud=True, **limited(1.0))
+
+
+@pytest.mark.parametrize("silence", ["interrupt", "truncate"])
+def test_what_was_interrupted_is_not_waited_for(play: Any, silence: str) -> None:
+    async def scene(call: Call) -> None:
+        reply = await call.session.generate_reply()
+        async for message in reply.message_stream:
+            async for _ in message.audio_stream:
+                pass
+        assert not call.over
+        heard = call.now
+        if silence == "interrupt":
+            call.session.interrupt()
+        else:
+            call.session.truncate(message_id=message.message_id, modalities=["audio"], audio_end_ms=500)
+        await call.until(lambda: call.over)
+        assert call.now < heard + 1
+
+    play(scene, turns=[LONG], **limited(1.0))
+
+
 def test_a_dropped_reply_that_comes_again_reaches_the_limit_once(play: Any) -> None:
     async def scene(call: Call) -> None:
         call.listen()
@@ -438,7 +562,7 @@ def test_a_dropped_reply_that_comes_again_reaches_the_limit_once(play: Any) -> N
         ({"max_cost": 1, "fallback_models": ["gpt-audio-1.5"]}, "of 'gpt-audio-1.5' has no price here"),
         (
             {"max_cost": 1, "input_audio_transcription": {"model": "gpt-4o-transcribe"}},
-            "audio_in, text_out of 'gpt-4o-tr",
+            "audio_in, text_in, text_out of 'gpt-4o-tr",
         ),
         ({"max_cost": 1, "input_audio_transcription": {"model": "alias"}}, "per_minute of 'alias' has no price"),
         ({"max_cost": 1, "prices": {"gpt-realtime-2.1": Price(text_in=1.0)}}, "text_cached, text_out, audio_in"),
@@ -465,7 +589,7 @@ def test_a_limit_that_cannot_be_held_is_refused(options: dict[str, Any], sentenc
         {
             "max_cost": 1,
             "input_audio_transcription": {"model": "gpt-4o-transcribe"},
-            "prices": {"gpt-4o-transcribe": Price(audio_in=6.0, text_out=10.0)},
+            "prices": {"gpt-4o-transcribe": Price(audio_in=6.0, text_in=2.5, text_out=10.0)},
         },
     ],
 )
@@ -473,6 +597,15 @@ def test_a_limit_that_can_be_held_is_taken(options: dict[str, Any]) -> None:
     taken = RealtimeModel(api_key="sk-test", **options).options
     assert taken.max_cost == options["max_cost"]
     assert "Price(" not in repr(taken)
+
+
+def test_a_model_for_transcripts_without_a_price_is_refused_later_on_too() -> None:
+    model = RealtimeModel(api_key="sk-test", max_cost=1.0)
+    with pytest.raises(ValueError, match="of 'gpt-4o-transcribe' has no price here"):
+        model.update_options(input_audio_transcription={"model": "gpt-4o-transcribe"})
+    assert model.options.values["input_audio_transcription"]["model"] == "gpt-transcribe"
+    model.update_options(input_audio_transcription={"model": "whisper-1"})
+    RealtimeModel(api_key="sk-test").update_options(input_audio_transcription={"model": "gpt-4o-transcribe"})
 
 
 def test_azures_deployments_have_the_prices_that_are_passed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -68,6 +69,62 @@ def test_what_is_no_recording_is_refused_with_its_line(data, sentence):
     with pytest.raises(Unreadable) as refused:
         parse(data, name="call.jsonl")
     assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"in": {}},
+        {"in": {"type": ["session.created"]}},
+        {"note": {"type": None}},
+        {"t": -1},
+        {"t": 1e300},
+        {"t": 10**400},
+        {"t": float("nan")},
+        {"t": True},
+        {"link": -1},
+        {"link": 10**30},
+    ],
+)
+def test_an_entry_that_cannot_be_is_refused_with_its_line(odd):
+    with pytest.raises(Unreadable, match=r"^Line 3 of the recording is no entry of a recording: it needs .*\.$"):
+        parse(lines(HEADER, ENTRY, {"t": 2, "link": 1, **({} if "note" in odd else {"in": ENTRY["in"]}), **odd}))
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"kind": "call"}, "kind='call'"),
+        ({"at": 1e300}, "at=1e\\+300"),
+        ({"at": float("inf")}, "at=inf"),
+        ({"at": -1}, "at=-1"),
+        ({"input_rate": 0}, "input_rate=0"),
+        ({"output_rate": 10**12}, "output_rate=1000000000000"),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused(odd, told):
+    with pytest.raises(Unreadable, match=f"^Line 1 of the recording says {told}, which no recording does: mend"):
+        parse(lines({**HEADER, **odd}, ENTRY))
+
+
+@pytest.mark.parametrize("length", [-1, 1e300, 10**400, float("nan"), True, "2", None])
+def test_a_length_that_cannot_be_is_none(length):
+    assert audio_ms({"bytes": 1, "ms": length}) == 0.0
+
+
+def test_a_file_is_held_once_while_it_is_read(tmp_path):
+    """Where tracemalloc sees: the text of each line, its object, and what is in the recording."""
+    path, size = tmp_path / "long.jsonl", 64 * 1024
+    with path.open("wb") as file:
+        file.write(lines({**HEADER, "audio": False}))
+        for number in range(100):
+            file.write(lines({"t": number, "link": 1, "in": {"type": "x", "other": [0] * 20, "audio": "A" * size}}))
+    tracemalloc.start()
+    recording = read(path)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(recording.entries) == 100
+    assert most - kept < 20 * size
 
 
 @pytest.mark.parametrize(

@@ -117,20 +117,47 @@ async def test_a_folder_that_is_a_file_is_told_and_nothing_is_recorded(tmp_path,
     assert "name a folder" in caplog.text
 
 
-async def test_a_folder_that_vanishes_takes_nothing_down_and_the_next_session_makes_it_again(tmp_path, caplog):
+async def test_a_folder_that_vanishes_ends_the_recording_with_one_warning_and_the_next_session_makes_it_again(
+    tmp_path, caplog
+):
     recorder = Recorder(tmp_path / "calls")
     first = recorder.begin(Header())
     assert first is not None
     first.flush()
     first.path.unlink()
     first.path.parent.rmdir()
-    first.write("in", EVENT)
+    for _ in range(2):
+        first.write("in", EVENT)
+        first.flush()
     first.close()
+    (record,) = caplog.records
+    assert "ends here, the session goes on: it cannot be written (it was deleted)" in record.getMessage()
     second = recorder.begin(Header())
     assert second is not None
     second.close()
     assert second.path.exists()
-    assert caplog.records == []
+
+
+async def test_the_folder_of_a_user_that_there_is_not_is_told_and_nothing_is_recorded(caplog):
+    assert Recorder("~nobody-of-this-name/calls").begin(Header()) is None
+    assert "nothing is recorded" in caplog.text
+
+
+class Odd(dict[str, Any]):
+    """What only an application could make."""
+
+    def items(self) -> Any:
+        raise AttributeError("odd")
+
+
+async def test_whatever_an_event_is_the_call_goes_on(tmp_path):
+    file = begun(tmp_path)
+    file.write("out", {"type": "session.update", "session": Odd()})
+    file.write("out", {"type": "session.update", "session": {1: "low"}})
+    file.close()
+    entries = read(file.path).entries
+    assert [entry.event["type"] for entry in entries] == ["unwritable", "session.update", "closed"]
+    assert entries[1].event["session"] == {"1": "low"}
 
 
 async def test_what_is_too_deep_is_noted_and_the_rest_goes_on(tmp_path):
@@ -169,6 +196,32 @@ asyncio.run(main())
 def test_an_interpreter_that_ends_in_the_middle_of_a_call_writes_the_rest(tmp_path):
     done = subprocess.run([sys.executable, "-c", _DIES, str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.stderr == "something went wrong\n"
+    (path,) = tmp_path.iterdir()
+    assert [entry.event["type"] for entry in read(path).entries] == ["response.created"]
+
+
+_MULTIPROCESSING = """
+import asyncio, multiprocessing, sys
+from livekit_plugins_openai_ga.recording import Header, Recorder
+def work(folder):
+    kept = []
+    async def main():
+        kept.append(Recorder(folder).begin(Header()))
+        kept[0].write("in", {"type": "response.created"})
+        raise RuntimeError("something went wrong")
+    asyncio.run(main())
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=work, args=sys.argv[1:])
+    process.start()
+    process.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_a_child_of_multiprocessing_that_fails_writes_the_rest(tmp_path):
+    command = [sys.executable, "-c", _MULTIPROCESSING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "something went wrong" in done.stderr
     (path,) = tmp_path.iterdir()
     assert [entry.event["type"] for entry in read(path).entries] == ["response.created"]
 

@@ -98,6 +98,7 @@ def test_without_keys_and_audio_an_event_is_written_as_it_was():
         assert Scrub(audio=True)(event) == event
 
 
+SECRETS = ("authorization", "Authorization", "headers", "client_secret", "API_KEY", "X-Api-Key", "password", "token")
 NAMES = (*sorted(scrub.PLAIN | scrub.WALKED), "text", "transcript", "delta", "audio", "image_url", "reason", "new", "x")
 
 
@@ -110,7 +111,7 @@ def tree(rng: random.Random, depth: int = 0) -> Any:
         return [tree(rng, depth + 1) for _ in range(rng.randrange(4))]
     grown = {rng.choice(NAMES): tree(rng, depth + 1) for _ in range(rng.randrange(1, 5))}
     if rng.random() < 0.2:
-        grown[rng.choice(sorted(scrub.SECRETS))] = rng.choice([TOKEN, {"X-Any": TOKEN}, [TOKEN]])
+        grown[rng.choice(SECRETS)] = rng.choice([TOKEN, {"X-Any": TOKEN}, [TOKEN]])
     if rng.random() < 0.2:
         grown["text"] = f"it says {TOKEN}"
     if rng.random() < 0.1:
@@ -139,6 +140,13 @@ def test_what_an_mcp_server_is_shown_is_hidden_and_its_name_stays():
     assert written == {"type": "mcp", "server_label": "files", "authorization": HIDDEN, "headers": HIDDEN}
 
 
+@pytest.mark.parametrize("name", ["authorization", "Authorization", "API_KEY", "X-Api-Key", "Client-Secret", "token"])
+def test_a_field_of_credentials_is_hidden_however_its_name_is_written(name):
+    for value in ("blue", 4711, ["blue"], {"x": "blue"}):
+        event = {"type": "response.done", "response": {"metadata": {name: value, "n": "green"}}}
+        assert Scrub()(event)["response"]["metadata"] == {name: HIDDEN, "n": "green"}
+
+
 def test_ids_numbers_codes_and_names_of_tools_stay_when_texts_are_left_out():
     usage = {"total_tokens": 9, "input_token_details": {"cached_tokens_details": {"text_tokens": 3}}}
     item = {"id": "item_1", "type": "function_call", "name": "weather", "call_id": "call_1", "status": "completed"}
@@ -162,6 +170,75 @@ def test_an_error_keeps_its_code_and_parameter_and_loses_its_words_when_texts_ar
 def test_a_reason_is_a_text_where_an_application_gives_it():
     item = {"type": "mcp_approval_response", "approve": False, "reason": "because"}
     assert Scrub(redact=True)({"type": "conversation.item.create", "item": item})["item"]["reason"] == {"chars": 7}
+
+
+def test_a_url_is_written_as_far_as_its_host_because_anything_behind_it_may_be_a_key():
+    tools = [
+        {"type": "mcp", "server_url": url}
+        for url in (
+            "https://me:pw@mcp.example:8443/s/secret?key=1",
+            "https://mcp.example/",
+            "https://a@b@c?d",
+            "mcp/secret",
+        )
+    ]
+    written = Scrub()({"type": "session.update", "session": {"tools": tools}})["session"]["tools"]
+    hosts = [f"https://mcp.example:8443/{HIDDEN}", "https://mcp.example/", f"https://c{HIDDEN}", HIDDEN]
+    assert [tool["server_url"] for tool in written] == hosts
+    part = {"type": "input_image", "image_url": "https://bucket.example/a.png?X-Amz-Signature=0123"}
+    event = {"type": "conversation.item.create", "item": {"content": [part]}}
+    for keep in (True, False):
+        (image,) = Scrub(audio=keep)(event)["item"]["content"]
+        assert image["image_url"] == f"https://bucket.example/{HIDDEN}"
+
+
+def test_a_schema_may_describe_a_password_and_a_piece_of_a_word_is_called_token():
+    tool = {"type": "function", "name": "login", "parameters": {"properties": {"password": {"type": "string"}}}}
+    event = {"type": "session.update", "session": {"tools": [tool]}}
+    assert Scrub()(event) == event
+    told = {"type": "conversation.item.input_audio_transcription.delta", "delta": "Hi"}
+    event = {**told, "logprobs": [{"token": "Hi", "logprob": -0.1, "bytes": [72, 105]}]}
+    assert Scrub()(event) == event
+
+
+def test_names_and_numbers_of_an_application_are_no_part_of_the_protocol_and_are_left_out_with_the_texts():
+    event = {"type": "session.update", "session": {"speed": 1.5, "+4915112345678": 1, "pin": 4711, "text": 4711}}
+    written = Scrub(redact=True)(event)
+    length = len(json.dumps({"+4915112345678": 1, "pin": 4711}))
+    assert written["session"] == {"speed": 1.5, "text": {"chars": 4}, HIDDEN: {"chars": length}}
+    assert Scrub()(event) == event
+
+
+def numbers_and_names(value: Any) -> Iterator[str]:
+    """Of every object that has fields of the protocol."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            if isinstance(inner, (bool, int, float)):
+                yield f"{name}={inner}"
+            elif name in scrub.WALKED:
+                yield from numbers_and_names(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from numbers_and_names(inner)
+
+
+def test_every_number_and_every_name_of_a_field_of_the_protocol_stays():
+    for event in [*client_events(20), *map(json.loads, CORPUS)]:
+        written = Scrub(redact=True)(event)
+        assert set(numbers_and_names(event)) <= set(numbers_and_names(written)), event
+
+
+def test_an_application_that_names_fields_with_numbers_is_written_as_it_is_sent():
+    event = {"type": "session.update", "session": {"x-labels": {1: "low", 2.5: "high", False: "yes", None: "no"}}}
+    assert Scrub()(event) == json.loads(json.dumps(event))
+    assert "low" not in shown(Scrub(redact=True)(event))
+
+
+def test_a_picture_of_any_spelling_is_not_written():
+    for url in ("DATA:image/png;base64,AAAA", "data:image/svg+xml,<svg/>", "data:,AAAA", "data:image/png;base64"):
+        event = {"type": "conversation.item.create", "item": {"content": [{"image_url": url}]}}
+        assert set(Scrub()(event)["item"]["content"][0]["image_url"]) == {"bytes", "sha256", "mime"}
 
 
 SOUND = bytes(range(240)) * 20  # 4800 bytes

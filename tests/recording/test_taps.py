@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from livekit_plugins_openai_ga.recording import Recording
+from livekit_plugins_openai_ga.recording import Recording, Unreadable
 from livekit_plugins_openai_ga.recording.reader import parse
 from livekit_plugins_openai_ga.recording.taps import CLIENT_EVENTS
 from tests.recording.test_scrub import CLIENT_EVENTS as KNOWN_CLIENT_EVENTS
@@ -61,6 +61,8 @@ def test_a_wrapper_says_which_way_an_event_went(wrapper, direction, inside):
     [
         (1700000000.0, 1700000001.0, 1700000003.5),
         (1700000000000, 1700000001000, 1700000003500),
+        (1700000000000000, 1700000001000000, 1700000003500000),
+        (1700000000000000000, 1700000001000000000, 1700000003500000000),
         (10.0, 11.0, 13.5),
         (500, 1500, 4000),
         ("2026-11-21T10:00:00Z", "2026-11-21T10:00:01Z", "2026-11-21T10:00:03.500Z"),
@@ -76,6 +78,20 @@ def test_times_are_understood_in_seconds_and_milliseconds_since_1970_and_any_mom
 def test_seconds_and_milliseconds_are_told_apart_by_how_long_the_audio_is():
     assert times({**CREATED, "t": 0}, *({**APPEND, "t": second} for second in range(1, 6)))[-1] == 5000.0
     assert times({**CREATED, "t": 0}, *({**APPEND, "t": second * 1000} for second in range(1, 6)))[-1] == 5000.0
+
+
+@pytest.mark.parametrize("of_a_second", [1e3, 1e6, 1e9])
+def test_smaller_units_since_any_moment_are_told_apart_by_the_audio_or_by_how_long_a_call_may_be(of_a_second):
+    begun, seconds = 7_800_000 * of_a_second, range(1, 6)
+    sent = [{**APPEND, "t": int(begun + second * of_a_second)} for second in seconds]
+    assert times({**CREATED, "t": int(begun)}, *sent)[-1] == 5000.0
+    done = [{**DONE, "t": int(begun + second * 60 * of_a_second)} for second in seconds]
+    assert times({**CREATED, "t": int(begun)}, *done)[-1] == 300_000.0
+
+
+def test_a_time_that_is_none_is_refused_with_its_line():
+    with pytest.raises(Unreadable, match="Line 3 of the recording is months behind another one"):
+        recording({**CREATED, "ts": 1700000000.0}, {**DONE, "ts": 1700000001.0}, {**DONE, "ts": 1e300})
 
 
 def test_a_time_since_1970_is_when_the_recording_began():

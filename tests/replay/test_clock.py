@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -56,4 +57,33 @@ def test_an_error_leaves_the_clocks_as_they_were():
     clocks = time.time, time.monotonic, time.perf_counter
     with pytest.raises(LookupError):
         clock.run(main())
+    assert (time.time, time.monotonic, time.perf_counter) == clocks
+
+
+def test_other_threads_see_the_clocks_as_they_are():
+    async def main() -> tuple[float, float]:
+        before = await asyncio.to_thread(time.monotonic)
+        await asyncio.sleep(3600)
+        return before, await asyncio.to_thread(time.monotonic)
+
+    before, after = clock.run(main())
+    assert after - before < 600
+
+
+def test_loops_in_two_threads_leave_the_clocks_as_they_were():
+    clocks = time.time, time.monotonic, time.perf_counter
+    passed: list[float] = []
+
+    async def main() -> None:
+        begun = time.monotonic()
+        for _ in range(50):
+            await asyncio.sleep(60)
+        passed.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=lambda: clock.run(main())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert passed == [pytest.approx(3000, abs=5)] * 3
     assert (time.time, time.monotonic, time.perf_counter) == clocks

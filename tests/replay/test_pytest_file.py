@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import stat
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import livekit_plugins_openai_ga
-from livekit_plugins_openai_ga.replay import pytest_file, rerun
+from livekit_plugins_openai_ga.replay import Run, pytest_file, rerun
 from tests.replay.sessions import SESSIONS, record
 
 PACKAGE = Path(livekit_plugins_openai_ga.__file__).parent
@@ -66,7 +67,8 @@ def test_they_pass_and_fail_with_bugs(tmp_path):
 def test_it_is_formatted_and_says_what_it_is(tmp_path):
     source = written(tmp_path, "invalid model").read_text()
     compile(source, "test_again.py", "exec")
-    assert source.startswith('"""A session, again.\n')
+    assert source.startswith('"""A recorded session, again.')
+    assert "\n# A session, again.\n" in source
     assert "'error invalid_model, and the session is over'" in source
 
 
@@ -83,3 +85,27 @@ def test_the_recording_comes_beside_it_with_its_rights(tmp_path):
     there.write_text("another")
     with pytest.raises(FileExistsError, match="another file"):
         pytest_file.beside(recording, test)
+
+
+HOSTILE = (
+    '"""; raise SystemExit; """',
+    "'; raise SystemExit; '",
+    "one\nraise SystemExit\r\nraise SystemExit\x0craise SystemExit\u2028raise SystemExit",
+    "ends with a backslash \\",
+    "{recording} {0} {{}} %s",
+    "coding: utf-7 +AAo-raise SystemExit",
+    "half a pair \ud800",
+    "x" * 5_000,
+)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_what_stands_in_a_recording_is_no_code(hostile):
+    def shape(text: str) -> tuple[bytes, str]:
+        run = Run(differences=(), told=(text,), asked=(text,), notes=())
+        source = pytest_file.page(text, run, text).encode()
+        return source, ast.dump(ast.parse(source)).replace(repr(text), "TEXT")
+
+    source, parsed = shape(hostile)
+    assert parsed == shape("call.jsonl")[1]
+    assert all(len(line) <= 120 for line in source.splitlines() if line.startswith(b"#"))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from livekit.agents import llm
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, llm
 
-from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga import RealtimeModel, Recorder
+from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
 from livekit_plugins_openai_ga.realtime import RealtimeSession
 from livekit_plugins_openai_ga.recording.reader import read
-from livekit_plugins_openai_ga.replay import rerun
+from livekit_plugins_openai_ga.replay import clock, rerun
 from tests.replay.sessions import SESSIONS, record, record_an_agent
 
 
@@ -157,6 +160,101 @@ def test_a_session_that_ends_another_way_is_found(tmp_path):
     run = rerun(recorded("invalid model", tmp_path), realtime_model=Settled)
     assert "the client made one more connection than was recorded." in differences(run)
     assert any(what.startswith("the session ended with invalid_model, and now") for what in differences(run))
+
+
+# -- what a session begins with --
+
+
+async def reply(session: Any) -> None:
+    await (await session.generate_reply(instructions="Greet the caller.")).end()
+
+
+def earlier() -> llm.ChatContext:
+    context = llm.ChatContext.empty()
+    context.add_message(role="user", content="The old question.")
+    context.add_message(role="assistant", content="The old answer.")
+    context.items.append(llm.FunctionCall(call_id="call_1", name="weather", arguments="{}"))
+    context.items.append(llm.FunctionCallOutput(call_id="call_1", output="sunny", is_error=False))
+    return context
+
+
+async def with_history(session: Any, server: Emulator) -> None:
+    await session.update_chat_ctx(earlier())
+    await reply(session)
+    context = session.chat_ctx.copy()
+    context.add_message(role="user", content="A new question.")
+    del context.items[1]
+    await session.update_chat_ctx(context)
+    await reply(session)
+
+
+async def with_video(session: Any, server: Emulator) -> None:
+    await asyncio.sleep(0.5)
+    for _ in range(2):
+        session.push_video(rtc.VideoFrame(16, 16, rtc.VideoBufferType.RGBA, bytes(16 * 16 * 4)))
+        await asyncio.sleep(2)
+        await reply(session)
+
+
+@pytest.mark.parametrize("redact", [False, True])
+@pytest.mark.parametrize("go", [with_history, with_video])
+def test_a_history_and_pictures_are_there_again(go, redact, tmp_path):
+    path, told = record(tmp_path, go, [Turn(say="Hello."), Turn(say="And again.")], redact=redact, audio=not redact)
+    run = rerun(path)
+    assert differences(run) == []
+    assert redact or list(run.told) == told
+    assert len(run.told) == len(told)
+
+
+def test_a_history_that_is_forgotten_is_found(tmp_path):
+    async def forget(self, chat_ctx: llm.ChatContext) -> None:
+        pass
+
+    path, _ = record(tmp_path, with_history, [Turn(say="Hello."), Turn(say="And again.")])
+    run = rerun(path, realtime_model=wrong(update_chat_ctx=forget))
+    assert differences(run)[0] == "the client did not send conversation.item.create (message)."
+
+
+def test_an_agent_with_a_history_goes_as_recorded(tmp_path):
+    async def main() -> None:
+        async with Emulator(Script([Turn(say="Good morning.")])) as server:
+            model = RealtimeModel(base_url=server.base_url, api_key="sk-test", recorder=Recorder(tmp_path))
+            async with AgentSession(llm=model) as session:
+                await session.start(Agent(instructions="Be kind.", chat_ctx=earlier()))
+                session.generate_reply(instructions="Greet the caller.")
+                await asyncio.sleep(4)
+
+    clock.run(main())
+    (path,) = tmp_path.glob("*.jsonl")
+    assert differences(rerun(path)) == []
+
+
+def test_a_session_on_a_connection_made_ahead_goes_as_recorded(tmp_path):
+    async def main() -> None:
+        async with Emulator(Script([Turn(say="Good morning.")])) as server:
+            model = RealtimeModel(base_url=server.base_url, api_key="sk-test", recorder=Recorder(tmp_path))
+            model.prewarm()
+            await asyncio.sleep(2)
+            session = model.session()
+            await session.update_chat_ctx(earlier())
+            await reply(session)
+            await session.aclose()
+            await model.aclose()
+
+    clock.run(main())
+    (path,) = tmp_path.glob("*.jsonl")
+    run = rerun(path)
+    assert differences(run) == []
+    assert any(line.startswith("agent: Good morning.") for line in run.told)
+
+
+def test_what_a_redacted_session_tells_is_as_long(tmp_path):
+    whole, _ = record(tmp_path / "a", **SESSIONS["plain turn"])
+    redacted, _ = record(tmp_path / "b", **SESSIONS["plain turn, without its texts"])
+    told, lines = rerun(whole).told, rerun(redacted).told
+    assert [len(line) for line in lines] == [len(line) for line in told]
+    assert f"user: {'x' * len('How are you?')}" in lines
+    assert not any("Hello" in line or "fine" in line for line in lines)
 
 
 # -- files of others -----------------------------------------------------------------------------------------------

@@ -106,9 +106,25 @@ def test_a_translation_is_one_turn_of_its_language(tmp_path):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("drop mid-reply", "A connection ended with close_1006 after"),
-        ("invalid model", "A connection ended with invalid_model after"),
-        ("refused update", "The server refused something (invalid_value): RejectOn does that."),
+        ("drop mid-reply", "A connection ended with close_1006 after 1.5 s: --fault drop@1.5s does that."),
+        ("close with a code", "A connection ended with close_1011 after 1.5 s: --fault close@1.5s:1011 does that."),
+        ("silent peer", "A connection ended with timeout after 3.5 s: --fault freeze@1.5s does that."),
+        (
+            "invalid model",
+            "A connection was refused with invalid_model after 0.0 s: --fault reject@connection:1:invalid_model",
+        ),
+        (
+            "busy server, then a session",
+            "A connection was refused with http_503 after 0.1 s: --fault http@connection:2:503 does that.",
+        ),
+        (
+            "no server",
+            "A connection was refused with connection_refused after 0.0 s: no fault of the emulator",
+        ),
+        (
+            "refused update",
+            "The server refused something (invalid_value): --fault refuse@session.update:2:invalid_value does that.",
+        ),
         ("interruption", "A reply was interrupted"),
         ("plain turn, without its texts", "The texts, which the recording does not have"),
     ],
@@ -123,7 +139,28 @@ def test_a_turn_without_a_transcript_is_one_all_the_same(tmp_path):
     path, _ = record(tmp_path, plain_turn, PLAIN, struck=struck, turn_detection=VAD)
     script, left_out = loaded(path, tmp_path)
     assert [turn.heard for turn in script.turns] == ["", NOT_TRANSCRIBED]
+    assert left_out[0].endswith(": --fault fail-transcript@turn:1:audio_unintelligible does that.")
     assert len(left_out) == 2
+
+
+def test_a_second_lost_connection_is_named_by_its_place(tmp_path):
+    path, _ = record(tmp_path, nothing)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lost = {"type": "lost", "code": "close_1006", "sentence": "close_1006: lost."}
+    began = {"type": "response.created", "event_id": "e", "response": {"id": "r"}}
+    more = [
+        {"t": 4000.0, "link": 1, "note": lost},
+        {"t": 4100.0, "link": 2, "note": {"type": "opened"}},
+        {"t": 5000.0, "link": 2, "note": lost},
+        {"t": 5100.0, "link": 3, "note": {"type": "opened"}},
+        {"t": 6000.0, "link": 3, "in": began},
+        {"t": 7000.0, "link": 3, "note": lost},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines[:-1], *more]))
+    _, left_out = to_script(read(path))
+    assert [line.partition(" --fault ")[2] for line in left_out] == [
+        *("drop@4.0s does that.", "drop@connection:2 does that.", "drop@reply:1 does that.")
+    ]
 
 
 def test_a_recording_without_a_word_is_a_script_without_turns(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from livekit.agents import Agent, AgentSession
 
 from livekit_plugins_openai_ga import RealtimeModel
+from livekit_plugins_openai_ga.recording.entries import Entry, Header, Recording
 from livekit_plugins_openai_ga.recording.reader import read
 from livekit_plugins_openai_ga.replay import Replay, clock
 from tests.replay.sessions import SESSIONS, record
@@ -109,6 +110,53 @@ def test_what_cannot_be_is_refused_with_its_name(given, named, tmp_path):
     path, _ = record(tmp_path, **SESSIONS["invalid model"])
     with pytest.raises(ValueError, match=named):
         Replay(path, **given)
+
+
+@pytest.mark.parametrize(
+    ("note", "code"),
+    [
+        ({"code": "http_520", "kind": "reconnect"}, "http_520"),  # a proxy's own
+        ({"code": "http_999", "kind": "reconnect"}, "close_1006"),  # there is no such status
+    ],
+)
+def test_a_status_that_python_has_no_name_for(note, code):
+    failed = Entry(1.0, 0, "note", {"type": "failed", "sentence": "x", **note})
+    recording = Recording(Header(model="gpt-realtime"), (failed,))
+
+    async def main():
+        async with Replay(recording) as server:
+            session = RealtimeModel(base_url=server.base_url, api_key="sk-test").session()
+            codes: list[str] = []
+            session.on("error", lambda event: codes.append(event.error.body.code))
+            await asyncio.sleep(1)
+            await session.aclose()
+            return codes[0]
+
+    assert clock.run(main()) == code
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ({"code": "close_0007"}, "close_1006"),  # there is none
+        ({"code": "close_4321", "close_reason": "é" * 120}, "close_4321"),  # more bytes than characters
+    ],
+)
+def test_a_close_that_is_too_long_or_none(end, code):
+    created = Entry(1.0, 1, "in", {"type": "session.created", "session": {"id": "s"}})
+    lost = Entry(100.0, 1, "note", {"type": "lost", "sentence": "x", **end})
+    again = Entry(200.0, 2, "in", {"type": "session.created", "session": {"id": "t"}})
+
+    async def main():
+        async with Replay(Recording(Header(model="gpt-realtime"), (created, lost, again))) as server:
+            session = RealtimeModel(base_url=server.base_url, api_key="sk-test").session()
+            codes: list[str] = []
+            session.on("error", lambda event: codes.append(event.error.body.code))
+            await asyncio.sleep(3)
+            await session.aclose()
+            return codes[0]
+
+    assert clock.run(main()) == code
 
 
 def test_times_of_the_recording_are_todays(tmp_path):

@@ -13,6 +13,7 @@ from livekit.agents import stt as lk
 
 from livekit_plugins_openai_ga import STT, Price
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
+from livekit_plugins_openai_ga.emulator.faults import AlterOn
 from livekit_plugins_openai_ga.emulator.knobs import Knobs
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 from livekit_plugins_openai_ga.stt import CostLimitReached, CostWarning
@@ -207,7 +208,7 @@ def test_a_whole_utterance_has_no_limit(play: Any) -> None:
     ("options", "sentence"),
     [
         ({"max_cost": 0}, "max_cost=0 allows nothing"),
-        ({"max_cost": 1, "model": "gpt-4o-transcribe"}, "audio_in, text_out of 'gpt-4o-transcribe' has no price here"),
+        ({"max_cost": 1, "model": "gpt-4o-transcribe"}, "audio_in, text_in, text_out of 'gpt-4o-transcribe' has"),
         ({"max_cost": 1, "model": "my-alias"}, r"per_minute of 'my-alias' .* pass prices=\{'my-alias': Price\(per_min"),
         ({"prices": {"gpt-transcribe": 0.1}}, "prices: 'gpt-transcribe' has 0.1: pass a Price"),
     ],
@@ -215,3 +216,24 @@ def test_a_whole_utterance_has_no_limit(play: Any) -> None:
 def test_a_limit_that_cannot_be_held_is_refused(options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         STT(api_key="sk-test", **options)
+
+
+def test_a_model_without_a_price_is_refused_later_on_too() -> None:
+    stt = STT(api_key="sk-test", max_cost=1.0)
+    with pytest.raises(ValueError, match="of 'gpt-4o-transcribe' has no price here"):
+        stt.update_options(model="gpt-4o-transcribe")
+    assert stt.model == "gpt-transcribe"
+    stt.update_options(model="whisper-1")
+    STT(api_key="sk-test").update_options(model="gpt-4o-transcribe")
+
+
+def test_a_text_of_which_nobody_says_what_was_used_makes_the_bill_incomplete(play: Any) -> None:
+    async def scene(made: Listener) -> None:
+        await made.say(1.0)
+        await made.say(1.0)
+        (used,) = made.stream.usage.model_usage
+        assert (used.bills, used.unpriced, used.audio_duration) == (2, 1, 1.0)
+        assert not made.stream.usage.cost_complete
+        assert made.texts == ["Text 0.", "Text 1."]
+
+    play(scene, faults=[AlterOn("conversation.item.input_audio_transcription.completed", without=("usage",))])

@@ -81,7 +81,7 @@ def _stacked(marks: Sequence[Mark], lane: Lane) -> dict[int, int]:
 
 def _axis(duration: float, height: int) -> Iterator[str]:
     yield '<g class="axis">'
-    step = next((step for step in _STEPS if duration / 1000 / step <= _TICKS), _STEPS[-1])
+    step = next((step for step in _STEPS if duration / 1000 / step <= _TICKS), duration / 1000 / _TICKS)
     for number in range(int(duration / 1000 / step) + 1):
         at = number * step
         x = f"{at * 100_000 / duration:.3f}%"

@@ -36,6 +36,8 @@ class Utterance:
         first_text_ms: When the first of it came.
         text_ms: When all of it was there.
         error: Why there is no transcript.
+        typed: It was written, by the application.
+        apart: It is no part of the talk: of an older conversation that was brought along, or the silence of a timeout.
         usage: What the transcript took: tokens or seconds.
         cost_usd: What the transcript cost; None: no price is known, or nothing was reported.
     """
@@ -50,6 +52,7 @@ class Utterance:
     text_ms: float | None = None
     error: str = ""
     typed: bool = False
+    apart: bool = False
     usage: ReplyUsage | None = None
     cost_usd: float | None = None
     events: list[int] = field(default_factory=list)
@@ -283,6 +286,11 @@ class Facts:
         return [speech for reply in self.replies for speech in reply.speeches]
 
     @property
+    def interruptions(self) -> int:
+        """How often the agent was cut short. What was still queued behind a cut was not interrupted."""
+        return sum(speech.cut and speech.heard_ms > 0 for speech in self.speeches)
+
+    @property
     def usage(self) -> ReplyUsage | None:
         """Tokens of all replies."""
         used: ReplyUsage | None = None
@@ -358,7 +366,7 @@ def _summary(facts: Facts) -> dict[str, Any]:
             "p95": round(percentile(waits, 0.95), 1),
             "longest": round(max(waits), 1),
         },
-        "interruptions": sum(speech.cut for speech in facts.speeches),
+        "interruptions": facts.interruptions,
         "tool_calls": len(facts.tools),
         "outages": sum(not outage.planned for outage in facts.outages),
         "errors": len(facts.problems),

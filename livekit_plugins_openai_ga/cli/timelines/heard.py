@@ -15,7 +15,7 @@ from ... import models
 from ...core.usage import transcription_usage
 from .facts import Moment, Utterance
 from .sound import STEP_MS, Levels, last_loud
-from .texts import Growing, said, typed_text
+from .texts import Growing, number, said, typed_text
 from .told import Told
 
 _SHORTEST_SOUND_MS = 60.0
@@ -86,7 +86,10 @@ class Heard:
         self._told = told
         self._known: set[str] = set()
         self._texts: dict[str, Growing] = {}
+        self._written: list[Utterance] = []  # to which no reply was asked for yet
+        self._idle: set[str] = set()  # items that are the silence of a timeout
         self._replaying = False
+        self._settled = False
         self._turn_from = 0.0  # the place at which the audio begins that is not in an item yet
         self._committed: float | None = None  # when the client itself ended a turn
 
@@ -98,11 +101,26 @@ class Heard:
     def connected(self, at: int, event: Mapping[str, Any]) -> None:
         """session.created: places begin anew, and on a later connection the conversation is brought back."""
         self._turn_from, self._committed = 0.0, None
-        self._replaying = self._told.link(at) > 1
+        self._replaying, self._settled = self._told.link(at) > 1, False
+        if self._replaying:
+            self._written = []
 
     def settled(self, at: int, event: Mapping[str, Any]) -> None:
-        """session.updated: what had to be brought back has left."""
+        """session.updated: what had to be brought back, or along, has left."""
         self._replaying = False
+        if not self._settled:
+            self._brought_along()  # before anything could be said
+        self._settled = True
+
+    def asked(self, at: int, event: Mapping[str, Any]) -> None:
+        """response.create: what was written is to be answered."""
+        self._written = []
+
+    def _brought_along(self) -> None:
+        """What was written is of an older conversation."""
+        for utterance in self._written:
+            utterance.apart = True
+        self._written = []
 
     def commit_asked(self, at: int, event: Mapping[str, Any]) -> None:
         """The client ended the turn."""
@@ -124,8 +142,8 @@ class Heard:
         now = self._told.at_ms(at)
         utterance = self._of(event, at)
         utterance.stopped_ms = now
-        place, silence = event.get("audio_end_ms"), self._told.silence_ms
-        if isinstance(place, (int, float)) and silence:
+        place, silence = number(event.get("audio_end_ms")), self._told.silence_ms
+        if place is not None and silence:
             end, source = self._place(max(0.0, place - silence)), "detector"
         else:
             end, source = self._place(place), "server"
@@ -184,7 +202,11 @@ class Heard:
     def created(self, at: int, event: Mapping[str, Any]) -> None:
         """conversation.item.create: what the application wrote as the user; what the server has already is replayed."""
         item = event.get("item")
-        if not isinstance(item, Mapping) or item.get("type") != "message" or item.get("role") != "user":
+        if not isinstance(item, Mapping) or item.get("type") != "message":
+            return
+        if item.get("role") == "assistant" and not self._replaying:
+            self._brought_along()  # it has its answer
+        if item.get("role") != "user":
             return
         name, now = str(item.get("id", f"typed {at}")), self._told.at_ms(at)
         if name in self._known or self._replaying:
@@ -192,6 +214,7 @@ class Heard:
         self._known.add(name)
         text = typed_text(item)
         self.utterances[name] = Utterance(name, now, now, "typed", now, text, now, now, typed=True, events=[at])
+        self._written.append(self.utterances[name])
 
     def added(self, at: int, event: Mapping[str, Any]) -> None:
         """conversation.item.added: from now on its creation is a replay."""
@@ -200,7 +223,8 @@ class Heard:
             self._known.add(str(item.get("id")))
 
     def timeout(self, at: int, event: Mapping[str, Any]) -> None:
-        """Nobody said anything for too long."""
+        """Nobody said anything for too long. The server makes an item of the silence: nothing was said in it."""
+        self._idle.add(str(event.get("item_id")))
         self._told.moments.append(Moment(self._told.at_ms(at), "user", "timeout", "Nobody spoke: timeout", [at]))
 
     def key_pressed(self, at: int, event: Mapping[str, Any]) -> None:
@@ -209,11 +233,14 @@ class Heard:
         self._told.moments.append(Moment(self._told.at_ms(at), "user", "key", text, [at]))
 
     def ended(self) -> list[Utterance]:
-        """All of them, by time; an item that was never heard of otherwise than by its text is left out."""
+        """All of them, by time."""
+        for name in self._idle & self.utterances.keys():
+            self.utterances[name].apart = True
         return sorted(self.utterances.values(), key=lambda one: one.start_ms)
 
     def _place(self, place: object) -> float | None:
-        return self.sent.time_of(float(place)) if isinstance(place, (int, float)) else None
+        known = number(place)
+        return None if known is None else self.sent.time_of(known)
 
     def _of(self, event: Mapping[str, Any], at: int, *, keep: bool = True) -> Utterance:
         """The utterance of an item. `keep`: the event is one of those that are shown with it."""

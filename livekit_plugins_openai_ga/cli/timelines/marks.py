@@ -62,8 +62,9 @@ def _named(code: str, text: str) -> str:
 def _users(facts: Facts) -> Iterator[Mark]:
     for said in facts.utterances:
         if said.typed:
-            yield Mark("user", "typed", said.start_ms, None, said.text or "[nothing]", ("written",), tuple(said.events))
-        else:
+            how = "brought along" if said.apart else "written"
+            yield Mark("user", "typed", said.start_ms, None, said.text or "[nothing]", (how,), tuple(said.events))
+        elif not said.apart:
             yield _utterance(said, facts)
     for phrase in facts.phrases:
         remarks = () if phrase.behind_ms is None else (f"{seconds(phrase.behind_ms)} behind the speaker",)

@@ -19,6 +19,7 @@ from importlib import resources
 from ...devtools.display import clean
 from ...recording.entries import Entry
 from ...recording.scrub import Scrub
+from ...redaction import redact
 from ...version import __version__
 from . import tables
 from .drawing import Row, lanes, moment
@@ -134,8 +135,8 @@ def _tiles(facts: Facts) -> Iterator[str]:
     if behind:
         yield _tile("Behind the speaker", seconds(statistics.median(behind)), f"median; most {seconds(max(behind))}")
     if facts.header.kind == "realtime":
-        cuts = sum(speech.cut for speech in facts.speeches)
-        yield _tile("Turns", str(sum(turn.user is not None for turn in facts.turns)), f"{cuts} interrupted")
+        spoken = sum(turn.user is not None for turn in facts.turns)
+        yield _tile("Turns", str(spoken), f"{facts.interruptions} interrupted")
         left = sum(call.end_ms is None for call in facts.tools)
         answered = "all answered" if facts.tools else "none"
         yield _tile("Tool calls", str(len(facts.tools)), f"{left} never answered" if left else answered, bad=left > 0)
@@ -209,7 +210,7 @@ def _text(mark: Mark) -> str:
 
 def _event(entry: Entry, text: str) -> str:
     way = _WAYS[entry.direction]
-    head = f"{moment(entry.t_ms)} \u00b7 {escape(clean(str(entry.event.get('type', ''))))} \u00b7 {way}"
+    head = f"{moment(entry.t_ms)} \u00b7 {escape(clean(redact(str(entry.event.get('type', '')))))} \u00b7 {way}"
     return f'<div class="event"><p>{head}</p><pre tabindex="0">{escape(_plain(text))}</pre></div>'
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .facts import Lane, Phrase
 from .heard import Sent
-from .texts import Growing
+from .texts import Growing, number
 from .told import Told
 
 _PAUSE_MS = 1500.0
@@ -63,6 +63,6 @@ class Phrases:
         return pause or phrase.text.endswith(_ENDS) or now - phrase.start_ms > _LONGEST_MS
 
     def _behind(self, at: int, event: Mapping[str, Any]) -> float | None:
-        elapsed = event.get("elapsed_ms")
-        spoken = self._sent.time_of(float(elapsed)) if isinstance(elapsed, (int, float)) else None
+        elapsed = number(event.get("elapsed_ms"))
+        spoken = None if elapsed is None else self._sent.time_of(elapsed)
         return None if spoken is None else max(0.0, self._told.at_ms(at) - spoken)

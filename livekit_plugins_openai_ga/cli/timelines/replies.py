@@ -10,7 +10,7 @@ from ... import models
 from ...core.usage import reply_usage
 from .facts import Reply, Speech, ToolCall
 from .spoken import Piece, Playing
-from .texts import Growing, said
+from .texts import Growing, number, said
 from .told import Told
 
 
@@ -23,7 +23,7 @@ class Replies:
         self.playing = Playing()
         self._told = told
         self._asked: list[tuple[int, Mapping[str, Any]]] = []  # response.create events without an answer
-        self._texts: dict[tuple[str, str, Any], Growing] = {}  # by response, item, content index
+        self._texts: dict[tuple[str, str, str], Growing] = {}  # by response, item, content index
         self._interrupted: tuple[int, float] | None = None  # the last event that ends what is said, and when
 
     def asked(self, at: int, event: Mapping[str, Any]) -> None:
@@ -81,7 +81,7 @@ class Replies:
         self._text(event).whole(event.get("transcript", event.get("text")))
 
     def _text(self, event: Mapping[str, Any]) -> Growing:
-        key = (str(event.get("response_id", "")), str(event.get("item_id", "")), event.get("content_index", 0))
+        key = (str(event.get("response_id", "")), str(event.get("item_id", "")), str(event.get("content_index", 0)))
         return self._texts.setdefault(key, Growing())
 
     def item_done(self, at: int, event: Mapping[str, Any]) -> None:
@@ -138,9 +138,9 @@ class Replies:
 
     def truncated(self, at: int, event: Mapping[str, Any]) -> None:
         """conversation.item.truncate: how much was heard."""
-        heard = event.get("audio_end_ms")
-        if isinstance(heard, (int, float)):
-            self.playing.truncated(self._told.at_ms(at), str(event.get("item_id", "")), float(heard), at)
+        heard = number(event.get("audio_end_ms"))
+        if heard is not None:
+            self.playing.truncated(self._told.at_ms(at), str(event.get("item_id", "")), max(0.0, heard), at)
 
     def buffer(self, at: int, event: Mapping[str, Any]) -> None:
         """output_audio_buffer.started, stopped or cleared: in a call, the server plays."""

@@ -10,13 +10,15 @@ from ... import models
 from ...core.usage import ReplyUsage
 from ...recording.entries import Recording
 from ...wire.renames import SERVER_EVENTS
-from .facts import Facts, Reply, Turn, Utterance, Wait
+from .facts import Facts
 from .heard import Heard, Sent
+from .hiding import hide_keys
 from .network import Network
 from .phrases import Phrases
 from .replies import Replies
 from .spoken import Piece
 from .told import Told
+from .turns import turns
 
 Handler = Callable[[int, Mapping[str, Any]], None]
 
@@ -58,7 +60,7 @@ def tell(recording: Recording) -> Story:
         duration_ms=max(last_ms, played[-1].start_ms + played[-1].length_ms if played else 0.0),
         entries=len(recording.entries),
         sent_ms=heard.sent.total_ms,
-        turns=turns(said, made),
+        turns=turns(said, made, [one.at_ms for one in told.moments if one.kind == "timeout"]),
         utterances=said,
         replies=made,
         tools=sorted(replies.tools.values(), key=lambda call: call.start_ms),
@@ -70,6 +72,7 @@ def tell(recording: Recording) -> Story:
     )
     if recording.header.kind == "translation":
         facts.audio_cost_usd = models.cost(ReplyUsage(seconds=heard.sent.total_ms / 1000), told.model).total
+    hide_keys(facts)
     return Story(facts, heard.sent, played)
 
 
@@ -126,7 +129,7 @@ def _from_client(heard: Heard, replies: Replies) -> dict[str, tuple[Handler, ...
         "input_audio_buffer.commit": (heard.commit_asked,),
         "conversation.item.create": (heard.created, replies.answered),
         "conversation.item.truncate": (replies.truncated,),
-        "response.create": (replies.asked,),
+        "response.create": (replies.asked, heard.asked),
         "response.cancel": (replies.interrupted,),
     }
 
@@ -139,40 +142,3 @@ def _notes(replies: Replies, network: Network) -> dict[str, tuple[Handler, ...]]
         "malformed": (network.malformed,),
         "closed": (network.closed,),
     }
-
-
-def turns(said: list[Utterance], replies: list[Reply]) -> list[Turn]:
-    """Each thing that the user said with the replies that were begun after it; those out of band belong to none.
-
-    What was written and has no reply, such as an old conversation that was brought along, makes no turn.
-    """
-    found = [Turn(0, None)]
-    waiting = [one for one in said if one.stopped_ms is not None]
-    waiting.sort(key=lambda one: one.stopped_ms or 0.0)
-    for reply in (reply for reply in replies if not reply.apart):
-        while waiting and (waiting[0].stopped_ms or 0.0) <= reply.created_ms:
-            found.append(Turn(0, waiting.pop(0)))
-        found[-1].replies.append(reply)
-    found += [Turn(0, one) for one in waiting]
-    kept = [turn for turn in found if turn.replies or (turn.user is not None and not turn.user.typed)]
-    number = 0
-    for turn in kept:
-        number += turn.user is not None
-        turn.number = number
-        turn.wait = _wait(turn)
-    return kept
-
-
-def _wait(turn: Turn) -> Wait | None:
-    user = turn.user
-    heard = next((reply for reply in turn.replies if reply.first_ms is not None), None)
-    if user is None or user.end_ms is None or user.stopped_ms is None or heard is None or heard.first_ms is None:
-        return None
-    first = turn.replies[0]
-    return Wait(
-        total_ms=heard.first_ms - user.end_ms,
-        noticing_ms=user.stopped_ms - user.end_ms,
-        asking_ms=first.created_ms - user.stopped_ms,
-        tools_ms=heard.created_ms - first.created_ms,
-        making_ms=heard.first_ms - heard.created_ms,
-    )

@@ -113,11 +113,10 @@ def sums(facts: Facts) -> Iterator[str]:
     behind = [phrase.behind_ms for phrase in facts.phrases if phrase.lane == "agent" and phrase.behind_ms is not None]
     if behind:
         yield f"Behind the speaker: {_spread(behind)}."
-    cuts = sum(speech.cut for speech in facts.speeches)
     lost = sum(not outage.planned for outage in facts.outages)
     counts = f"Connections lost: {lost}. Errors: {len(facts.problems)}."
     if facts.header.kind == "realtime":
-        counts = f"Interruptions: {cuts}. Tool calls: {len(facts.tools)}. {counts}"
+        counts = f"Interruptions: {facts.interruptions}. Tool calls: {len(facts.tools)}. {counts}"
     yield counts
     used = tokens(facts.usage)
     if used:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,16 @@ def said(value: object) -> str:
         return value
     chars = value.get("chars") if isinstance(value, Mapping) else None
     return f"[{chars} characters]" if isinstance(chars, int) and chars else ""
+
+
+def number(value: object) -> float | None:
+    """A number that can be reckoned with; None for anything else, such as an infinite one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an int that no float can hold
+        return None
 
 
 def typed_text(item: Mapping[str, Any]) -> str:

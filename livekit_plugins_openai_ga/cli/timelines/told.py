@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...recording.entries import Recording, audio_ms
-from ...redaction import redact
 from .facts import Lane, Moment, Problem
 from .sound import Levels, levels
+from .texts import number
+
+_LONGEST_MS = 3_600_000.0
+"""Of the audio of one event: OpenAI takes and sends far less."""
 
 
 class Told:
@@ -49,29 +52,31 @@ class Told:
         self._input = str(_inside(heard, "format").get("type") or self._input)
         self._output = str(_inside(spoken, "format").get("type") or self._output)
         if isinstance(heard, Mapping) and "turn_detection" in heard:
-            silence = _inside(heard, "turn_detection").get("silence_duration_ms")
-            self.silence_ms = float(silence) if isinstance(silence, (int, float)) else 0.0
+            self.silence_ms = number(_inside(heard, "turn_detection").get("silence_duration_ms")) or 0.0
         listener = _inside(heard, "transcription").get("model")
         if isinstance(listener, str):
             self.listener = listener
 
     def input_audio(self, audio: object) -> tuple[float, Levels | None]:
         """Length (ms) and levels of audio that was sent."""
-        return audio_ms(audio, self._input), levels(audio, self._input)
+        return _length_ms(audio, self._input), levels(audio, self._input)
 
     def output_audio(self, audio: object) -> tuple[float, Levels | None]:
         """Length (ms) and levels of audio that came."""
-        return audio_ms(audio, self._output), levels(audio, self._output)
+        return _length_ms(audio, self._output), levels(audio, self._output)
 
     def problem(self, at: int, lane: Lane, error: object) -> Problem:
         """Note an error: `{code, message}`, or a note's `{code, sentence}`."""
         found: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
         text = found.get("sentence") or found.get("message") or "an error without a message"
-        problem = Problem(
-            self.at_ms(at), lane, str(found.get("code") or found.get("type") or ""), redact(str(text)), [at]
-        )
+        problem = Problem(self.at_ms(at), lane, str(found.get("code") or found.get("type") or ""), str(text), [at])
         self.problems.append(problem)
         return problem
+
+
+def _length_ms(audio: object, form: str) -> float:
+    length = number(audio.get("ms")) if isinstance(audio, Mapping) else audio_ms(audio, form)
+    return min(max(0.0, length or 0.0), _LONGEST_MS)
 
 
 def _inside(value: Any, *names: str) -> Mapping[str, Any]:
