@@ -57,7 +57,7 @@ def test_a_file_that_has_nothing_but_an_item_of_a_conversation_is_looked_through
 ) -> None:
     item = "{type: 'conversation.item.create', item: {role: 'assistant', content: [{type: 'text', text: 'hi'}]}}"
     put(folder, {"a.js": f"send({item});\n"})
-    assert found(capsys) == ["a.js"]
+    assert found(capsys, ".") == ["a.js"]
 
 
 def test_a_reason_is_given_once_in_a_row(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,7 +234,7 @@ def test_audio_of_the_assistants_becomes_text_in_the_advice_and_is_not_rewritten
         ("MODEL=${MODEL:-gpt-4o-realtime-preview}\n", ["model-gone"]),
         ('run "wss://api.openai.com/v1/realtime?model=${MODEL-gpt-4o-realtime-preview}"\n', ["model-gone"]),
         ("""curl x -d '{"model": "gpt-4o-realtime-preview-2024-12-17"}'\n""", ["model-gone"]),
-        ("""send '{"type": "transcription_session.update", "session": {"type": "transcription"}}'\n""", ["client-event"]),
+        ("""send '{"type": "transcription_session.update", "session": {"type": "x"}}'\n""", ["client-event"]),
         ("realtime | jq -r .client_secret.value\n", ["client-secret"]),
         ("""realtime '{"OpenAI-Beta": "realtime=v1"}'\n""", ["beta-header"]),
         ("# realtime | jq -r .client_secret.value ${MODEL:-gpt-4o-realtime-preview}\n", []),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 
 from ...models import MODELS, Stage, Use, find
@@ -88,6 +89,16 @@ class Place:
 def speaks_realtime(text: str) -> bool:
     """Whether a source has anything to do with the Realtime API."""
     return _SPEAKS_REALTIME.search(text) is not None
+
+
+@lru_cache(maxsize=2)
+def _names_azures_base(source: str) -> bool:
+    return _AZURE_BASE.search(source) is not None
+
+
+@lru_cache(maxsize=2)
+def _speaks_of_azure(source: str) -> bool:
+    return "azure" in source.lower()
 
 
 def in_text(node: Text, place: Place, source: str) -> Iterator[Finding]:
@@ -207,15 +218,15 @@ def _model(node: Text, place: Place, source: str) -> Iterator[Finding]:
     if node.key or _DEPLOYMENTS.search(place.key):
         return
     match = _BETA_MODEL.match(node.value)
-    if match and not _AZURE_BASE.search(source):
+    if match and not _names_azures_base(source):
         model = match[1]
         replacement = "gpt-realtime-2.1-mini" if "mini" in model else "gpt-realtime-2.1"
         # Where Azure is spoken of, it may be a deployment's name: somebody has to look.
-        asked = _SETTING_FOR_MODEL.search(place.key) is not None and "azure" not in source.lower()
+        asked = _SETTING_FOR_MODEL.search(place.key) is not None and not _speaks_of_azure(source)
         yield from _lifecycle(node, model, edits=_swap(node, model, replacement) if asked else ())
     elif _SETTING_FOR_MODEL.search(place.key):
         known = find(node.value)
-        if known and known.use is Use.REALTIME and not _AZURE_BASE.search(source):
+        if known and known.use is Use.REALTIME and not _names_azures_base(source):
             yield from _lifecycle(node, known.id)
 
 

@@ -85,6 +85,7 @@ class _Finder:
         self.source = source
         self.found: dict[int, _Payload] = {}
         self.others: set[int] = set()
+        self.own: dict[str, bool] = {}
         self.realtime = "realtime" in source.text.lower()
 
     def all(self) -> Iterable[_Payload]:
@@ -217,8 +218,15 @@ class _Finder:
         made: list[Node] = [child for name in node.children for child in name.inside()]
         made += self.source.assigned.get(last(node.callee.rpartition(".")[0]), ())
         names = {node.callee, *(one.callee for one in made if isinstance(one, Call))}
-        places = [place for name in names for place in self.source.classes.get(last(name), ())]
-        return bool(places) and not any(speaks_realtime(self.source.text[start:end]) for start, end in places)
+        known = [self.is_foreign(last(name)) for name in names if last(name) in self.source.classes]
+        return bool(known) and all(known)
+
+    def is_foreign(self, name: str) -> bool:
+        """Whether the classes of this name say nothing of the Realtime API."""
+        if name not in self.own:
+            places = self.source.classes[name]
+            self.own[name] = not any(speaks_realtime(self.source.text[start:end]) for start, end in places)
+        return self.own[name]
 
     def is_unpacked(self, node: Object) -> bool:
         """Whether it becomes the keywords of some call, whose names are the callee's."""
