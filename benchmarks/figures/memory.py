@@ -28,12 +28,13 @@ def resident() -> int:
         return 0
 
 
-async def idle(subject: Subject, model: Any, count: int) -> list[Any]:
-    """So many sessions, each configured."""
+async def idle(subject: Subject, model: Any, count: int, before: int) -> list[Any]:
+    """So many sessions, each open and configured; `before`: those that are open already."""
     sessions = []
     for _ in range(count):
         sessions.append(model.session())
         await sessions[-1]._update_session(instructions="You are a friendly voice assistant. Be brief.")
+    await subject.server.opened(before + count)
     await subject.warm_up()
     gc.collect()
     return sessions
@@ -41,12 +42,13 @@ async def idle(subject: Subject, model: Any, count: int) -> list[Any]:
 
 async def measure(subject: Subject) -> dict[str, float]:
     model, count = subject.model(), subject.count(SESSIONS)
-    sessions = await idle(subject, model, WARM)  # what is made once
+    await subject.server.reset()
+    sessions = await idle(subject, model, WARM, 0)  # what is made once
     before = resident()
-    sessions += await idle(subject, model, count)
+    sessions += await idle(subject, model, count, len(sessions))
     rss = resident() - before
     tracemalloc.start()
-    sessions += await idle(subject, model, count)
+    sessions += await idle(subject, model, count, len(sessions))
     traced, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     for start in range(0, len(sessions), 20):
