@@ -40,15 +40,17 @@ def not_here(request: HttpRequest) -> HttpRefused:
 
 
 def why(response: HttpResponse) -> dict[str, str]:
-    """The `code` and `message` of an answer that refuses; "" for those that it has not."""
+    """The `code` and `message` of an answer that refuses; "" for what it has not. A fault's may be anything."""
     if response.status < 400:
         return {"code": "", "message": ""}
-    text = response.body.decode()
+    text = response.body.decode("utf-8", "replace")
     try:
-        error = json.loads(text)["error"]
-    except ValueError:  # a fault's, which may be any text
+        told = json.loads(text)
+    except ValueError:
         return {"code": "", "message": text}
-    return {"code": error.get("code") or "", "message": error["message"]}
+    error = told.get("error") if isinstance(told, dict) else None
+    found = error if isinstance(error, dict) else {"message": text}
+    return {name: str(found.get(name) or "") for name in ("code", "message")}
 
 
 def _retry(fault: RefuseHandshake) -> dict[str, str]:

@@ -66,7 +66,7 @@ def defined(block: Block) -> set[str]:
 
 def callers(block: Block) -> list[str]:
     """Who calls what it defines: tests of the page, or test modules that name the page and a name of it."""
-    wanted = defined(block) | {block.file or ""}
+    wanted = defined(block) | ({block.file} if block.file else set())
     found = [str(other) for other in blocks(block.page, "python") if other.is_test and wanted & _words(other.code)]
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         texts = _texts(path) if block.page in path.read_text(encoding="utf-8") else set()
