@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -22,7 +23,8 @@ def write_private(path: str | os.PathLike[str], text: str) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-        if hasattr(os, "fchmod"):  # one that was there keeps its rights otherwise; Windows has none
+        # One that was there keeps its rights otherwise. Windows has none, and a device is not ours.
+        if hasattr(os, "fchmod") and stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.fchmod(descriptor, 0o600)
         file.write(text)
 

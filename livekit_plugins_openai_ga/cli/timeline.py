@@ -7,15 +7,13 @@ recording or cannot be read, when the page cannot be written, and for arguments 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import stat
 import sys
 from pathlib import Path
 
 from ..devtools.display import clean
 from ..recording.reader import read
-from .output import Output
+from .output import Output, write_private
 from .timelines.facts import Facts, as_json
 from .timelines.page import page
 from .timelines.story import tell
@@ -92,13 +90,6 @@ def _write(path: Path, text: str, *, recording: str, force: bool) -> None:
     """Raises ValueError for a file that must not be overwritten, OSError for one that cannot be written."""
     if path.exists() and path.samefile(recording):
         raise ValueError(f"{path} is the recording itself: name another file for the page.")
-    try:
-        # It holds what people said: it is for whoever wrote it, as the recording is.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if force else os.O_EXCL), 0o600)
-    except FileExistsError:
-        raise ValueError(f"{path} is there already: name another file, or pass --force.") from None
-    with open(handle, "w", encoding="utf-8", errors="replace") as file:
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            os.fchmod(handle, 0o600)  # it may have been there for others to read
-            os.ftruncate(handle, 0)
-        file.write(text)
+    if path.exists() and not force:
+        raise ValueError(f"{path} is there already: name another file, or pass --force.")
+    write_private(path, text)
