@@ -166,13 +166,16 @@ class Output:
             speech = codec.b64decode(event.delta)
         except ValueError:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
-        self._is(message, spoken=True)
-        if reply.first_output_at is None:
-            reply.first_output_at = now
-        begin = self._begin(reply, event.item_id, message)
+        begin: Effects = []
+        if not message.told:
+            self._is(message, spoken=True)
+            if reply.first_output_at is None:
+                reply.first_output_at = now
+            begin = self._begin(reply, event.item_id, message)
         message.audio_bytes += len(speech)
-        audio = fx.MessageAudio(reply.shown_id, event.item_id, speech)
-        return [] if reply.discarded else [*begin, audio]
+        if reply.discarded:
+            return []
+        return [*begin, fx.MessageAudio(reply.shown_id, event.item_id, speech)]
 
     def item_done(self, event: ev.OutputItemDone, now: float) -> Effects:
         """A reply closed an item: a message ends, a function is called."""

@@ -198,6 +198,7 @@ class RealtimeModel(llm.RealtimeModel):
             },
         )
         self._options = options
+        self._provider = urlsplit(options.endpoint().url).netloc  # metrics name it with every reply
         super().__init__(capabilities=opts.capabilities(options, can_disable_turn_detection=can_disable))
         self._sessions: weakref.WeakSet[RealtimeSession] = weakref.WeakSet()
         self._prewarmed = Prewarmed()
@@ -291,7 +292,7 @@ class RealtimeModel(llm.RealtimeModel):
     @property
     def provider(self) -> str:
         """Host (and port, when given) of the server."""
-        return urlsplit(self._options.endpoint().url).netloc
+        return self._provider
 
     def update_options(
         self,

@@ -13,9 +13,11 @@ import contextvars
 import os
 import struct
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -26,9 +28,9 @@ try:
 except ImportError:  # a wheel without its part in C
     from websockets.utils import apply_mask
 
-READ_BYTES = 32 * 1024
-"""Read at once. asyncio's own 256 KiB may be a thousand frames, which are taken apart in one step: many milliseconds in
-which nobody else on the loop is heard."""
+READ_BYTES = 64 * 1024
+"""Read at once: a second of speech. asyncio's own 256 KiB may be thousands of frames, taken apart in one step:
+many milliseconds in which nobody else on the loop is heard."""
 
 SIGN_OF_LIFE_BYTES = 32
 """More than this is a sign of life, a pong is one anyway. A ping is not: it also comes from a peer that nothing
@@ -51,7 +53,14 @@ _SHORT, _MIDDLE, _LONG = struct.Struct("!BB4s"), struct.Struct("!BBH4s"), struct
 READS_SHARE_A_STEP = sys.version_info < (3, 11)
 """Whether several reads may come in one step of the loop: asyncio's TLS told of each record by itself."""
 
-_NOTHING = memoryview(b"")
+
+class _Room(threading.local):
+    """Where a thread's connections read: what came is taken apart in the same step, so one place is enough for all."""
+
+    read: memoryview | None = None  # a view, because asyncio's TLS reads record after record into slices of it
+
+
+_room = _Room()
 
 _MASKS_AT_ONCE = 256
 _masks: list[bytes] = []
@@ -92,8 +101,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         "_lacking",
         "_lost",
         "_news",
-        "_read",
         "_row",
+        "_same_step",
         "_stopped",
         "_waiting",
         "heard_at",
@@ -119,6 +128,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         self._news: asyncio.Future[None] | None = None  # somebody waits for a message
         self._direct: Callable[[str], object] | None = None  # who takes them as they come; none waits then
         self._row = 0  # messages taken so in this step
+        self._same_step = False  # the next read may come in it, too
         self._lost = False
 
     # -- out -----------------------------------------------------------------------------------------------------
@@ -142,41 +152,55 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
-        # New each time: nothing is read most of the time, and who is idle holds none. A view, because asyncio's TLS
-        # reads record after record into slices of it, and a slice of a bytearray is a copy.
-        self._read = memoryview(bytearray(READ_BYTES))
-        return self._read
+        if _room.read is None:
+            _room.read = memoryview(bytearray(READ_BYTES))
+        return _room.read
 
     def buffer_updated(self, nbytes: int) -> None:
         """They are there."""
-        read, self._read = self._read, _NOTHING
-        self.data_received(bytes(read[:nbytes]))
+        read, _room.read = _room.read, None  # whoever takes a message might run the loop, and with it other reads
+        assert read is not None
+        try:
+            self.data_received(read[:nbytes])
+        finally:
+            _room.read = read
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         """Bytes came."""
         self._heard += len(data)
         if self._heard > SIGN_OF_LIFE_BYTES:
             self.heard_at, self._heard = time.monotonic(), 0
-        if len(data) < self._lacking:  # looked at when it can be whole, or one in small pieces would be looked at often
-            self._held += data
-            self._lacking -= len(data)
-            return
-        if self._lacking:
-            data, self._held, self._lacking = bytes(self._held + data), bytearray(), 0
-        if self.protocol.state is not State.OPEN:
-            data = self._without_answer(data)
-        if not READS_SHARE_A_STEP:
+        if not self._same_step:
             self._row = 0
-        rest = self._take_apart(data)
-        if rest < len(data):
-            super().data_received(data[rest:])
-        if len(data) >= READ_BYTES:
-            self._tell()  # there may be more, which uvloop reads in the same step
+            if READS_SHARE_A_STEP or len(data) >= READ_BYTES:  # there may be more, which uvloop reads in the same step
+                self._same_step = True
+                self.loop.call_soon(self._step_ends)
+        view = memoryview(data)
+        while 0 < self._lacking <= len(view):  # the rest of what was held
+            begun, self._held = self._held, bytearray()
+            begun += view[: self._lacking]
+            view, self._lacking = view[self._lacking :], 0
+            self._read(memoryview(begun))
+        if self._lacking:  # looked at when it can be whole, or one in small pieces would be looked at often
+            self._held += view
+            self._lacking -= len(view)
+        elif view:
+            self._read(view)
         if self._waiting:
             self._tell()
             if len(self._waiting) > MAX_WAITING:
                 self._stopped = True
                 self.transport.pause_reading()
+
+    def _step_ends(self) -> None:
+        self._same_step = False
+
+    def _read(self, data: memoryview) -> None:
+        if self.protocol.state is not State.OPEN:
+            data = memoryview(self._without_answer(bytes(data)))
+        rest = self._take_apart(data)
+        if rest < len(data):
+            super().data_received(bytes(data[rest:]))
 
     def _without_answer(self, data: bytes) -> bytes:
         """What is left for us when there are no frames yet, or none that count any more: the library gets the rest."""
@@ -192,14 +216,14 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             begin = len(data)
         return data[begin:]
 
-    def _take_apart(self, data: bytes) -> int:
+    def _take_apart(self, data: memoryview) -> int:
         """Take the frames out of it, and hold what is not whole. Returns up to where somebody has it."""
         at, end = 0, len(data)
         while at < end:
             if self._foreign:
                 stop = min(end, at + self._foreign)
                 self._foreign -= stop - at
-                super().data_received(data[at:stop])
+                super().data_received(bytes(data[at:stop]))
                 at = stop
                 if self.protocol.state is not State.OPEN:
                     return at
@@ -220,7 +244,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
                 if stop > end:
                     return self._hold(data, at, stop - end)
                 try:
-                    self._came(data[start:stop].decode())
+                    self._came(str(data[start:stop], "utf-8"))
                 except UnicodeDecodeError:
                     pass  # the library says so to the peer
                 else:
@@ -233,7 +257,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             self._foreign = stop - at
         return end
 
-    def _hold(self, data: bytes, at: int, lacking: int) -> int:
+    def _hold(self, data: memoryview, at: int, lacking: int) -> int:
         self._held += data[at:]
         self._lacking = lacking
         return len(data)
@@ -288,9 +312,10 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         call. Raises `ConnectionClosed` when there will be none, and what `take` raises.
         """
         context = contextvars.copy_context()
+        direct: Callable[[str], object] = partial(context.run, take)  # type: ignore[call-arg]  # the message
         while True:
             if not self._waiting and not self._lost:
-                self._direct = lambda text: context.run(take, text)
+                self._direct = direct
                 await self._any_news()
                 continue
             for _ in range(IN_A_ROW):

@@ -391,8 +391,10 @@ def from_payload(payload: Mapping[str, Any]) -> ServerEvent:
     name = payload.get("type")
     if not isinstance(name, str):
         return Malformed("", "'type' is missing or not a string")
-    name = renames.SERVER_EVENTS.get(name, name)
     read = _READERS.get(name)
+    if read is None:
+        name = renames.SERVER_EVENTS.get(name, name)
+        read = _READERS.get(name)
     if read is None:
         return Ignored(name) if name in IGNORED else Unknown(name)
     try:

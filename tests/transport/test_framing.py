@@ -20,7 +20,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
-from livekit_plugins_openai_ga.transport.framing import IN_A_ROW, MAX_SHORT_BYTES, MAX_WAITING, FramedConnection
+from livekit_plugins_openai_ga.transport.framing import (
+    IN_A_ROW,
+    MAX_SHORT_BYTES,
+    MAX_WAITING,
+    READ_BYTES,
+    FramedConnection,
+)
 
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MAX_SIZE = 300_000
@@ -382,10 +388,54 @@ async def test_reads_that_come_in_one_step_are_not_all_taken_in_it() -> None:
     """uvloop reads 32 times in a row when each fills the buffer."""
     to = Delivered()
     await to.begin()
-    for _ in range(10):
-        to.feed(*["a" * 1000] * 33)
+    for _ in range(50):
+        to.feed(*["a" * (READ_BYTES // 2)] * 2)
     assert len(to.got) <= IN_A_ROW
     assert not to.read.transport.reading
+
+
+async def test_full_reads_that_come_step_by_step_wait_for_nobody() -> None:
+    to = Delivered()
+    await to.begin()
+    for number in range(1, 50):
+        to.feed(*["a" * (READ_BYTES // 2)] * 2)
+        assert len(to.got) == 2 * number
+        await asyncio.sleep(0)
+
+
+def came(connection: ClientConnection, data: bytes) -> None:
+    """As asyncio and uvloop tell of a read."""
+    assert isinstance(connection, FramedConnection)
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
+async def test_connections_that_are_read_in_turn_keep_what_is_theirs() -> None:
+    """All of a thread's are read into one place."""
+    many = [Delivered() for _ in range(3)]
+    for each in many:
+        await each.begin()
+    texts = [[f"{number} " * 500, f"{number} " * 700] for number in range(3)]
+    frames = [b"".join(frame(TEXT, text.encode()) for text in own) for own in texts]
+    for cut in range(0, len(frames[0]), 97):
+        for each, data in zip(many, frames, strict=True):
+            came(each.read.connection, data[cut : cut + 97])
+    assert [each.got for each in many] == texts
+
+
+async def test_a_taker_may_run_the_loop_and_with_it_other_reads() -> None:
+    """`nest_asyncio`, as notebooks have it, does."""
+    outer, inner = Delivered(), Delivered()
+
+    def take(text: str | bytes) -> None:
+        outer.got.append(text)
+        came(inner.read.connection, frame(TEXT, b"in between" * 20))
+
+    await outer.begin(take)
+    await inner.begin()
+    came(outer.read.connection, frame(TEXT, b"a" * 50) + frame(TEXT, b"b" * 50))
+    assert outer.got == ["a" * 50, "b" * 50]
+    assert inner.got == ["in between" * 20] * 2
 
 
 async def test_order_holds_when_the_library_reads_a_message() -> None:
