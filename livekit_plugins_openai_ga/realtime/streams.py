@@ -258,16 +258,14 @@ class ReplyStreams:
         """The messages that LiveKit knows as this one, in order."""
         return self._rows.get(message_id, [message_id])
 
-    def _message(self, effect: fx.MessageText | fx.MessageAudio | fx.MessageEnded) -> _Message | None:
-        reply = self._replies.get(effect.response_id)
-        return reply.open.get(effect.item_id) if reply is not None else None
-
     def text(self, effect: fx.MessageText) -> None:
         """More text."""
         reply = self._replies.get(effect.response_id)
-        if reply is not None and reply.story is not None:
+        if reply is None:
+            return
+        if reply.story is not None:
             reply.story.texts.setdefault(effect.item_id, []).append(effect.delta)
-        message = self._message(effect)
+        message = reply.open.get(effect.item_id)
         if message is not None and not message.text.closed:
             timed = effect.start_time is not None
             delta = io.TimedString(effect.delta, start_time=effect.start_time or 0.0) if timed else effect.delta
@@ -275,7 +273,8 @@ class ReplyStreams:
 
     def audio(self, effect: fx.MessageAudio) -> None:
         """More speech."""
-        message = self._message(effect)
+        reply = self._replies.get(effect.response_id)
+        message = reply.open.get(effect.item_id) if reply is not None else None
         if message is not None and not message.audio.closed:
             message.audio.send_nowait(to_frame(effect.audio, self._form))
 

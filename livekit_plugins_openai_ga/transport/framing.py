@@ -238,7 +238,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
                 start += 2 if size == _IN_2_BYTES else 8
                 if start > end:
                     return self._hold(data, at, start - end)
-                size = int.from_bytes(data[at + 2 : start], "big")
+                wide = size == _IN_2_BYTES
+                size = data[at + 2] << 8 | data[at + 3] if wide else int.from_bytes(data[at + 2 : start], "big")
             stop = start + size
             if first == _TEXT and size <= MAX_SHORT_BYTES and not self._in_parts:
                 if stop > end:

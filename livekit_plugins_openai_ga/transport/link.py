@@ -281,8 +281,8 @@ class Link:
         if not isinstance(payload, Malformed):
             if "error" in payload or "response" in payload:
                 _hide_in_errors(payload, self._secrets)
-            if payload.get("type") == "error":
-                self._remember(payload)
+                if payload.get("type") == "error":
+                    self._remember(payload)
         return payload
 
     def _remember(self, payload: Payload) -> None:

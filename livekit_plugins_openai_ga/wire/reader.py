@@ -66,9 +66,9 @@ def _checker(hint: Any, path: str) -> Callable[[Any], Any]:
     return read_plain
 
 
-def _texts_reader(cls: type[Any], keys: list[str], read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _texts_reader(cls: type[Any], keys: list[str], rare: list[str], read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """The short way for what is made of texts only, as the deltas are, of which a caller gets ten a second and more.
-    `read` reads whatever is not as it should be.
+    `read` reads whatever is not as it should be, or has one of the `rare` fields.
     """
     get = itemgetter(*keys)
 
@@ -77,6 +77,9 @@ def _texts_reader(cls: type[Any], keys: list[str], read: Callable[[Any], Any]) -
             values = get(payload)
         except (KeyError, TypeError):
             return read(payload)
+        for key in rare:
+            if key in payload:
+                return read(payload)
         for value in values:
             if not isinstance(value, str):
                 return read(payload)
@@ -117,5 +120,7 @@ def reader(cls: type[Any], prefix: str = "") -> Callable[[Any], Any]:
                     raise
         return cls(**values)
 
-    texts = [key for name, key, check, default, _ in plan if hints[name] is str and default is MISSING]
-    return _texts_reader(cls, texts, read) if len(texts) == len(plan) > 1 else read
+    needed = [(key, hints[name]) for name, key, check, default, _ in plan if default is MISSING]
+    texts = [key for key, hint in needed if hint is str]
+    rare = [key for name, key, check, default, _ in plan if default is not MISSING]
+    return _texts_reader(cls, texts, rare, read) if len(texts) == len(needed) > 1 else read
