@@ -43,6 +43,11 @@ class Texts:
     delta: str
 
 
+@dataclass(frozen=True)
+class Timed(Texts):
+    at: float | None = None
+
+
 read = reader(Outer)
 LEAST: dict[str, Any] = {"id": "a", "inner": {"name": "n"}}
 
@@ -136,3 +141,11 @@ def test_what_is_made_of_texts_is_read_by_the_same_rules() -> None:
     ):
         with pytest.raises(Unreadable, match=f"^{problem}$"):
             read_texts(odd)
+
+
+def test_texts_with_a_rare_field_are_read_with_and_without_it() -> None:
+    read_timed = reader(Timed)
+    assert read_timed({"id": "a", "delta": "d"}) == Timed("a", "d")
+    assert read_timed({"id": "a", "delta": "d", "at": 1.5}) == Timed("a", "d", 1.5)
+    for odd in (None, "soon"):
+        assert read_timed({"id": "a", "delta": "d", "at": odd}) == Timed("a", "d")
