@@ -278,11 +278,10 @@ class Link:
 
     def _parsed(self, frame: str | bytes) -> Payload | Malformed:
         payload = server_events.parse(frame)
-        if not isinstance(payload, Malformed):
-            if "error" in payload or "response" in payload:
-                _hide_in_errors(payload, self._secrets)
-                if payload.get("type") == "error":
-                    self._remember(payload)
+        if not isinstance(payload, Malformed) and ("error" in payload or "response" in payload):
+            _hide_in_errors(payload, self._secrets)
+            if payload.get("type") == "error":
+                self._remember(payload)
         return payload
 
     def _remember(self, payload: Payload) -> None:
