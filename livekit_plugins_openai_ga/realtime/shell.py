@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 CONFIRMATION = "confirmation"
 """The timer of the first configuration."""
 
-PIECES = frozenset({fx.MessageAudio, fx.MessageText})
-"""What nearly all events end in. The reply goes on and nothing is sent, so nothing else has to be looked at."""
-
 RECYCLE_PATIENCE_S = 30.0
 """How long a planned change of connection waits for a moment in which nobody speaks."""
 
@@ -235,11 +232,9 @@ class Shell(Billing):
     # -- effects -------------------------------------------------------------------------------------------------
 
     def _do(self, effects: list[fx.Effect]) -> None:
-        kind: type[fx.Effect] | None = None
         for effect in effects:
-            kind = type(effect)
-            HANDLERS[kind](self, effect)
-        if kind in PIECES:
+            HANDLERS[type(effect)](self, effect)
+        if effects and type(effects[-1]) in fx.PIECES:
             return
         busy = self._streams.active or self._conversation.server_tools.busy
         self._supervisor.set_calm(not self._conversation.turns.open and not busy)
