@@ -20,7 +20,7 @@ from ..core.setup import failure_of
 from ..devtools import wav
 from ..errors import from_exception
 from ..transport.link import CLOSE_TIMEOUT_S, Link, LinkFailed
-from ..wire import client_events, codec, server_events, translation
+from ..wire import client_events, server_events, translation
 from ..wire import server_events as ev
 from ..wire.endpoint import Endpoint, Service
 from ..wire.session import SAMPLE_RATE, Payload
@@ -246,9 +246,9 @@ class Examination:
         return self._exchange
 
     async def _play(self, pcm: bytes) -> None:
-        append = translation.audio_append if self._plan.kind == "translation" else client_events.audio_append
+        append = (translation if self._plan.kind == "translation" else client_events).AUDIO_APPEND
         for start in range(0, len(pcm), _CHUNK_BYTES):
-            await self._talk.say(append(codec.b64encode(pcm[start : start + _CHUNK_BYTES])))
+            await self._talk.say(append.event(pcm[start : start + _CHUNK_BYTES]))
 
 
 def _replied(response: ev.Response, text: str, first_text_ms: float | None) -> Verdict:

@@ -47,4 +47,4 @@ class Spoken:
     def of(self, item_id: str) -> str | None:
         """The audio of an item in base64; None when it is not kept."""
         audio = self._turns.get(item_id)
-        return b64encode(audio) if audio else None
+        return b64encode(audio).decode() if audio else None

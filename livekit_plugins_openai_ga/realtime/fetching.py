@@ -169,4 +169,4 @@ async def _read(answer: aiohttp.ClientResponse, host: str, max_bytes: int) -> st
     kind = kind_of(data)
     if kind is None:
         raise NotFetched(f"what {host} gave is no image of a known type", TYPES)
-    return f"data:{kind};base64,{b64encode(bytes(data))}"
+    return f"data:{kind};base64,{b64encode(bytes(data)).decode()}"

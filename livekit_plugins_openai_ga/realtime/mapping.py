@@ -32,7 +32,7 @@ _TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def _audio_part(audio: llm.AudioContent, heard: AudioFormat) -> Part:
     source = InputAudio(heard)  # the frames may have any rate; GA takes them for what the session hears
     data = b"".join([*(chunk for frame in audio.frame for chunk in source.push(frame)), *source.flush()])
-    part = {"type": "input_audio", "audio": b64encode(data)}
+    part = {"type": "input_audio", "audio": b64encode(data).decode()}
     return {**part, "transcript": audio.transcript} if audio.transcript else part
 
 

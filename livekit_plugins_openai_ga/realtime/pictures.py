@@ -130,7 +130,7 @@ def _checked(url: str) -> str:
     kind = kind_of(raw)
     if kind is None or not comma:
         raise NotFetched(*_NO_TYPE)
-    return url if header == f"data:{kind};base64" else f"data:{kind};base64,{b64encode(raw)}"
+    return url if header == f"data:{kind};base64" else f"data:{kind};base64,{b64encode(raw).decode()}"
 
 
 def frame_url(frame: rtc.VideoFrame, images: Images, width: int | None = None, height: int | None = None) -> str:
@@ -140,4 +140,4 @@ def frame_url(frame: rtc.VideoFrame, images: Images, width: int | None = None, h
         options.resize_options = encoding.ResizeOptions(width, height, "scale_aspect_fit")
     elif max(frame.width, frame.height) > images.max_edge:
         options.resize_options = encoding.ResizeOptions(images.max_edge, images.max_edge, "scale_aspect_fit")
-    return f"data:image/jpeg;base64,{b64encode(encoding.encode(frame, options))}"
+    return f"data:image/jpeg;base64,{b64encode(encoding.encode(frame, options)).decode()}"

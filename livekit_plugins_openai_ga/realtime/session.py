@@ -226,10 +226,8 @@ class RealtimeSession(Replying):
 
     def _append(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
-            self._outbox.put_audio(chunk)
-            self._uncommitted_ms += len(chunk) / self._input.form.bytes_per_ms
-        if chunks:
-            self._supervisor.wake()
+            self._uncommitted += len(chunk)
+            self._supervisor.put_audio(chunk)
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
         """Show the model one frame, as a user item. Dropped when it would be stale: without a connection, or (that is
@@ -248,15 +246,15 @@ class RealtimeSession(Replying):
     def commit_audio(self) -> None:
         """Make a user turn of the audio pushed since the last one. Does nothing below 100 ms, which GA refuses."""
         self._append(self._input.flush())
-        if self._uncommitted_ms >= MIN_COMMIT_MS:
+        if self._uncommitted >= MIN_COMMIT_MS * self._input.form.bytes_per_ms:
             self._outbox.put_commit(client_events.audio_commit(event_id=utils.shortuuid("commit_")))
-            self._uncommitted_ms = 0.0
+            self._uncommitted = 0
             self._supervisor.wake()
 
     def clear_audio(self) -> None:
         """Forget the audio that is not part of a turn yet, here and at the server."""
         self._input.clear()
-        self._uncommitted_ms = 0.0
+        self._uncommitted = 0
         self._outbox.put_clear(client_events.audio_clear(event_id=utils.shortuuid("clear_")))
         self._supervisor.wake()
 

@@ -28,9 +28,10 @@ from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_ac
 from ..info import Trail
 from ..notices import Notices
 from ..transport.link import Link
-from ..transport.outbox import Event, Outbox
+from ..transport.outbox import Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..wire import server_events
+from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from . import events, mapping, server_tools
 from .billing import Billing
@@ -74,7 +75,7 @@ class Shell(Billing):
         )
         self._timers = Timers()
         self._input = InputAudio(heard, chunk_ms=self._options.input_chunk_ms)
-        self._uncommitted_ms = 0.0
+        self._uncommitted = 0  # bytes of audio
         self._shared = SharedContent()
         self._over: Failure | None = None
         self._last_news = LastNews(self._emit_last)
@@ -164,6 +165,11 @@ class Shell(Billing):
             event = server_events.from_payload(payload)
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
+
+    @property
+    def watches_audio(self) -> bool:
+        """Whether anybody listens to what leaves."""
+        return self.is_heard("openai_client_event_queued")
 
     def link_sending(self, event: Event) -> bool:
         """An event leaves. The time limit of a reply starts when its request does; a cancelled request stays."""

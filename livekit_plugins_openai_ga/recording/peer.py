@@ -14,9 +14,9 @@ from ..core.config import TOLD_AHEAD
 from ..errors import Failure
 from ..transport.line import Peer
 from ..transport.link import Link, LinkFailed, Payload
-from ..transport.outbox import Event
 from ..transport.supervisor import Supervised
 from ..wire import client_events
+from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from .recorder import RecordingFile
 
@@ -31,6 +31,11 @@ class RecordedPeer:
         self._file = file
         self._link: Link | None = None
         self._lost: Failure | None = None
+
+    @property
+    def watches_audio(self) -> bool:
+        """All that leaves is written."""
+        return True
 
     def link_opened(self, link: Link) -> None:
         """A session is open."""

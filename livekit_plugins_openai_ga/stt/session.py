@@ -27,8 +27,9 @@ from ..notices import Notices
 from ..spending import Spending, Tell
 from ..transport.line import Line, first_of
 from ..transport.link import Link, LinkFailed, discard
-from ..transport.outbox import Event, Outbox
+from ..transport.outbox import Outbox
 from ..wire import server_events
+from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from .clock import WallClock
 from .options import Options
@@ -63,6 +64,8 @@ class TranscriptionSession(Telling):
     the stream; `taken_back` is called when changed options were refused. `offset` is where the stream's audio begins on
     the caller's clock, in seconds.
     """
+
+    watches_audio = False
 
     def __init__(
         self,
@@ -163,7 +166,7 @@ class TranscriptionSession(Telling):
         now = self._now()
         self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(audio) / self._per_ms / 1000
         self._put_at = now
-        self._outbox.put_audio(audio)
+        self._line.put_audio(audio)
         self._clock.note(self.put_ms, time.time())
         if effects := self._hearing.put(self.put_ms, now):
             self._do(effects)

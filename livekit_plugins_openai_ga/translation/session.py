@@ -27,10 +27,11 @@ from ..info import SessionInfo, Trail
 from ..notices import Notices
 from ..spending import GRACE_S, LIMIT_REACHED, CostEvents, Spending
 from ..transport.link import Link
-from ..transport.outbox import Event, Outbox
+from ..transport.outbox import Outbox
 from ..transport.supervisor import Budget, Supervisor
 from ..transport.term import Term
 from ..wire import translation
+from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from ..wire.session import BYTES_PER_MS
 from .options import Options
@@ -82,6 +83,8 @@ class Audience(Protocol):
 class TranslationSession:
     """Owns the parts of one translation and their connection; implements `transport.supervisor.Supervised`."""
 
+    watches_audio = False
+
     def __init__(self, options: Options, audience: Audience, dial: Callable[[Options], Awaitable[Link]]) -> None:
         connection = options.connection
         self._loop = asyncio.get_running_loop()
@@ -90,7 +93,7 @@ class TranslationSession:
         self._dial_link = dial
         self._input = InputAudio(chunk_ms=MAX_CHUNK_MS)
         self._pacing = Pacing()
-        self._outbox = Outbox(keep_ms=options.max_replay_audio * 1000, append=translation.audio_append)
+        self._outbox = Outbox(keep_ms=options.max_replay_audio * 1000, append=translation.AUDIO_APPEND)
         self._core = Interpreting(options.payload(), place=self._place, skip_silence=options.skip_silence)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
         self._counters = Counters("translation", options.model, self._outbox.audio)
@@ -196,13 +199,12 @@ class TranslationSession:
     def _put(self, steps: list[bytes]) -> None:
         dropped = self._outbox.audio.dropped
         for step in steps:
-            self._outbox.put_audio(step)
             self._core.put(step)
+            self._supervisor.put_audio(step)
         if self._outbox.audio.dropped > dropped and not self._told_loss:
             self._told_loss = True
             self.log.warning("source audio is being lost, the oldest first: %s", self._hindrance())
         if steps:
-            self._supervisor.wake()
             self._bill(BILL_S * 1000)
             if self._marks and self._outbox.audio.sent > self._marks[0]:
                 self._marks = self._marks[1:]

@@ -123,10 +123,9 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     # -- out -----------------------------------------------------------------------------------------------------
 
-    def send_text(self, text: str) -> None:
-        """Send a message in this step; it must be open. Its end says why when that fails."""
-        data, mask = text.encode(), _mask()
-        size = len(data)
+    def send_text(self, data: bytes) -> None:
+        """Send a message (UTF-8) in this step; it must be open. Its end says why when that fails."""
+        mask, size = _mask(), len(data)
         if size < _IN_2_BYTES:
             header = _SHORT.pack(_TEXT, _MASKED | size, mask)
         elif size < 1 << 16:

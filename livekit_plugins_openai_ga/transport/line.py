@@ -12,15 +12,20 @@ from typing import Protocol
 
 from ..errors import Failure, Kind
 from ..log import logger
+from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from .framing import IN_A_ROW
 from .link import Link, LinkFailed, Payload
-from .outbox import Event, Outbox
+from .outbox import Outbox
 from .term import Term
 
 
 class Peer(Protocol):
     """Whoever a line works for. Called from the event loop; must not raise."""
+
+    @property
+    def watches_audio(self) -> bool:
+        """Whether `link_sending` is called for user audio, too, which leaves many times a second."""
 
     def link_opened(self, link: Link) -> None:
         """A session is open; queue its configuration."""
@@ -57,6 +62,21 @@ class Line:
     def flushed(self) -> bool:
         """Whether everything that may leave has left: nothing waits for the peer to read."""
         return self._catching_up is None
+
+    def put_audio(self, audio: bytes) -> None:
+        """User audio, which leaves in this step unless it has to wait."""
+        link = self._link
+        waits = link is None or self._sending or self._catching_up is not None or not link.ready
+        if link is None or waits or self._line_peer.watches_audio or not self._outbox.passes(audio):
+            self._outbox.put_audio(audio)
+            self.wake()
+            return
+        try:
+            link.write_text(self._outbox.append.text(audio))
+        except Exception as exc:
+            self._over(exc)
+        if not link.ready:
+            self.wake()
 
     def wake(self) -> None:
         """There is something in the outbox: it leaves now, or as soon as the peer has read."""

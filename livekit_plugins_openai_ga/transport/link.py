@@ -319,7 +319,11 @@ class Link:
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
             known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
             self._secrets = tuple(sorted(known, key=len, reverse=True))
-        self._socket.send_text(client_events.text(event))
+        self.write_text(client_events.text(event))
+
+    def write_text(self, text: bytes) -> None:
+        """The same with what is JSON already. Nothing in it is kept secret."""
+        self._socket.send_text(text)
 
     def tell(self, session: Payload) -> None:
         """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""

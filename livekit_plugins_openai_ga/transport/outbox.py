@@ -4,23 +4,21 @@ Two lanes. The control lane (configuration, items, cancels) leaves at once, also
 turn lane keeps its order: user audio, commits, and the replies asked for behind them; it waits for the configuration.
 
 Audio that was sent stays here until the server has put it into an item, so that it can be sent again after a
-reconnect. What is kept is bounded in ms of audio; beyond the bound the oldest goes, and what is lost by that is
-counted. Nothing is copied: what was put is what is kept, and base64 is made of it when it leaves. Sizes are counted in
-bytes, which add up exactly. The server counts the audio of one connection; `session_ms` turns that into a place in all
-the audio.
+reconnect (`Kept`). What is kept is bounded in ms of audio; beyond the bound the oldest goes, and what is lost by that
+is counted. Nothing is copied: what was put is what is kept, and base64 is made of it when it leaves. Sizes are counted
+in bytes, which add up exactly. The server counts the audio of one connection; `session_ms` turns that into a place in
+all the audio.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from ..wire import client_events
-from ..wire.codec import b64encode
+from ..wire.client_events import AUDIO_APPEND, Append, Event
 from ..wire.session import BYTES_PER_MS
+from .kept import Kept
 
 WAIT_MS = 10_000.0
 """What may wait for a connection that works, at least: a slow line, or a loop that was held up."""
@@ -35,21 +33,15 @@ IDLE_KEEP_MS = 2_000
 MAX_EVENTS = 1_000
 """Events of the application and commits that wait for a connection; beyond that the oldest go."""
 
-Event = dict[str, Any]
-
 
 @dataclass(slots=True)
 class _Entry:
-    """An event, or `audio`, whose event is made when it leaves.
-
-    Audio begins at `at` in all the audio of the session; `end` is where it ends in this connection's audio, once sent.
-    """
+    """An event, or audio, whose event is made when it leaves and which begins at `at` in all the session's audio."""
 
     kind: str  # "audio", "commit", "clear", "reply", "close" or "event"
     event: Event | None = None
     audio: bytes = b""
     at: int = 0
-    end: int = 0
     again: bool = False  # was sent before
 
     @property
@@ -82,8 +74,7 @@ class Outbox:
     it is more) what waits while there is a connection.
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
-    kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the event that carries
-    audio (base64).
+    kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the events that carry it.
     """
 
     def __init__(
@@ -93,30 +84,23 @@ class Outbox:
         wait_ms: float = WAIT_MS,
         dead_for: float = 0.0,
         bytes_per_ms: int = BYTES_PER_MS,
-        append: Callable[[str], Event] = client_events.audio_append,
+        append: Append = AUDIO_APPEND,
     ) -> None:
         self._per_ms = bytes_per_ms
         self.audio = AudioCount()
-        self._append = append
+        self.append = append
         self.events_dropped = 0
         self._keep = int(keep_ms * self._per_ms)
         self._wait = max(self._keep, int(wait_ms * self._per_ms))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * self._per_ms))
+        self._kept = Kept(self._keep)
         # An empty deque would take 0.6 KiB in every idle session.
         self._control: deque[Event] | None = None  # None: nothing waits
-        # A list: half a minute of audio is not long.
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
-        self._kept: list[_Entry] = []  # sent on this connection, not in an item yet
-        self._kept_size = 0
-        self._gap = (0, 0)  # audio that fell out of `_kept`, from and to; lost if this connection goes now
         self._put = 0  # bytes of audio ever put here
-        self._position = 0  # bytes of audio sent on this connection
-        self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
-        self._commits: list[tuple[str, int]] = []  # the commits on their way, and where they were made
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
-        self._idle = False  # the server detects turns, and nobody speaks
 
     def put(self, event: Event, *, in_turn: bool = False) -> None:
         """Queue an event of the core. It is forgotten when the connection goes: the core makes it anew."""
@@ -135,6 +119,15 @@ class Outbox:
         json.dumps(event)
         self._turn.append(_Entry("event", event))
         self._bound_events()
+
+    def passes(self, audio: bytes) -> bool:
+        """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
+        if self._turn or self._control is not None or not self._open:
+            return False
+        self._kept.sent(audio, self._put)
+        self._put += len(audio)
+        self.audio.sent += len(audio) / self._per_ms
+        return True
 
     def put_audio(self, audio: bytes) -> None:
         """Queue user audio, in the format that the session was told to hear."""
@@ -170,12 +163,7 @@ class Outbox:
         unclaimed = self._turn[committed:]
         audio = [entry for entry in unclaimed if entry.kind == "audio"]
         if not committed:  # else everything sent so far belongs to the commit that still waits
-            claimed = _last_commit(self._kept)
-            audio = [entry for entry in self._kept[claimed:] if entry.kind == "audio"] + audio
-            del self._kept[claimed:]
-            self._kept_size = sum(entry.size for entry in self._kept)
-            if not self._kept:
-                self._gap = (0, 0)
+            audio = [_again(at, sent) for at, sent in self._kept.cleared()] + audio
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * self._per_ms))
         self._turn[committed:] = [*others, _Entry("clear", event), *tail]
@@ -206,7 +194,7 @@ class Outbox:
     @property
     def position_ms(self) -> float:
         """User audio sent on this connection, in ms."""
-        return self._position / self._per_ms
+        return self._kept.position / self._per_ms
 
     @property
     def waiting_ms(self) -> float:
@@ -216,7 +204,7 @@ class Outbox:
     @property
     def kept_ms(self) -> float:
         """User audio that was sent on this connection and is in no item yet, in ms."""
-        return self._kept_size / self._per_ms
+        return self._kept.size / self._per_ms
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
@@ -230,81 +218,45 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._audio_leaves(entry)
-            return self._append(b64encode(entry.audio))
+            return self.append.event(entry.audio)
         if entry.kind == "close":
             self._open, self._ending = False, True
-        if entry.kind == "commit":
-            self._commits.append((entry.event_id, self._position))
-            entry.end = self._position
-            self._kept.append(entry)
+        if entry.kind == "commit" and entry.event is not None:
+            self._kept.committed(entry.event)
         return entry.event
 
     def _audio_leaves(self, entry: _Entry) -> None:
-        size = entry.size
-        self._waiting -= size
-        if not self._places or self._places[-1][1] - self._places[-1][0] != entry.at - self._position:
-            self._places.append((self._position, entry.at))
-        self._position += size
-        self.audio.sent += size / self._per_ms
+        ms = entry.size / self._per_ms
+        self._waiting -= entry.size
+        self.audio.sent += ms
         if entry.again:
-            self.audio.replayed += size / self._per_ms
-        entry.end, entry.again = self._position, True
-        self._kept.append(entry)
-        self._kept_size += size
-        limit = self._idle_keep if self._idle else self._keep
-        while self._kept_size > limit:
-            # A commit stays although its audio goes: whoever asked for it waits for its answer.
-            index = 0
-            while not self._kept[index].audio:
-                index += 1
-            oldest = self._kept[index]
-            del self._kept[index]
-            self._kept_size -= oldest.size
-            if not self._idle:  # in silence nothing is lost by this
-                start, end = self._gap
-                self._gap = (start if start < end else oldest.end - oldest.size, oldest.end)
+            self.audio.replayed += ms
+        self._kept.sent(entry.audio, entry.at)
 
     def listen(self, *, idle: bool) -> None:
         """Tell whether the server detects turns and nobody speaks right now."""
-        self._idle = idle
+        self._kept.idle, self._kept.limit = idle, self._idle_keep if idle else self._keep
 
     def taken(self, until_ms: float | None, since_ms: float = 0) -> list[bytes]:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way.
 
         Returns what was kept of it behind `since_ms`, as it was put.
         """
-        if until_ms is not None:
-            until = self._sent(until_ms)
-        elif self._commits:
-            _, until = self._commits.pop(0)
-        else:
-            return []
-        since = self._sent(since_ms)
-        taken: list[bytes] = []
-        while self._kept and self._kept[0].end <= until:
-            entry = self._kept.pop(0)
-            self._kept_size -= entry.size
-            if entry.size and entry.end > since:
-                taken.append(entry.audio)
-        start, end = self._gap
-        self._gap = (min(max(start, until), end), end)
-        return taken
+        until = self._kept.oldest_commit() if until_ms is None else self._sent(until_ms)
+        return [] if until is None else self._kept.taken(until, self._sent(since_ms))
 
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
-        self._commits = [commit for commit in self._commits if commit[0] != event_id]
-        self._kept = [e for e in self._kept if e.kind != "commit" or e.event_id != event_id]
+        self._kept.refused(event_id)
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
-        place = self._sent(ms)
-        ours = next((at + place - own for own, at in reversed(self._places) if own <= place), place)
-        return ours / self._per_ms
+        return self._kept.place(self._sent(ms)) / self._per_ms
 
     def _sent(self, ms: float) -> int:
         """`ms` of this connection's audio in bytes: the server cannot speak of more than was sent."""
         size = max(ms, 0) * self._per_ms
-        return self._position if size >= self._position else int(size)
+        return self._kept.position if size >= self._kept.position else int(size)
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
@@ -314,15 +266,16 @@ class Outbox:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control = None
-        self.audio.dropped += (self._gap[1] - self._gap[0]) / self._per_ms
-        self._turn = [entry for entry in (*self._kept, *self._turn) if entry.kind not in ("reply", "clear", "close")]
-        self._waiting += self._kept_size
-        self._kept.clear()
-        self._kept_size = self._position = 0
-        self._places.clear()
-        self._gap = (0, 0)
-        self._commits.clear()
+        again, dropped = self._kept.lost()
+        self.audio.dropped += dropped / self._per_ms
+        back = [_Entry("commit", each) if isinstance(each, dict) else _again(*each) for each in again]
+        self._turn = back + [entry for entry in self._turn if entry.kind not in ("reply", "clear", "close")]
+        self._waiting += sum(entry.size for entry in back)
         self._bound_waiting()
+
+
+def _again(at: int, audio: bytes) -> _Entry:
+    return _Entry("audio", audio=audio, at=at, again=True)
 
 
 def _last_commit(entries: list[_Entry]) -> int:

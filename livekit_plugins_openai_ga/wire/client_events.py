@@ -9,30 +9,42 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .codec import b64encode
+
 Event = dict[str, Any]
 
 
-class _AudioAppend(dict[str, Any]):
-    """An append that was made here: its base64 has nothing to escape."""
+class Append:
+    """Makes the events of one type that carry user audio: mono, in the session's `audio.input.format`; by default int16
+    little-endian PCM at 24 kHz. Never acknowledged.
+    """
+
+    __slots__ = ("_head", "type")
+
+    def __init__(self, type: str) -> None:
+        self.type = type
+        self._head = b'{"type": "%b", "audio": "' % type.encode()
+
+    def event(self, audio: bytes) -> Event:
+        """As any other event."""
+        return {"type": self.type, "audio": b64encode(audio).decode()}
+
+    def text(self, audio: bytes) -> bytes:
+        """`text(event(audio))`, without looking for what JSON has to escape: in 50 ms of audio that would cost 7 us."""
+        return b'%b%b"}' % (self._head, b64encode(audio))
 
 
-def text(event: Event) -> str:
-    """The event as JSON. Looking for what has to be escaped in 50 ms of audio would cost 7 us."""
-    if type(event) is _AudioAppend and len(event) == 2:  # a listener may have added something
-        return f'{{"type": "{event["type"]}", "audio": "{event["audio"]}"}}'
-    return json.dumps(event)
+AUDIO_APPEND = Append("input_audio_buffer.append")
+
+
+def text(event: Event) -> bytes:
+    """The event as JSON, UTF-8."""
+    return json.dumps(event).encode()
 
 
 def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:
     """Change the session. GA merges deeply and drops the whole update when one field is bad."""
     return {"type": "session.update", "event_id": event_id, "session": dict(session)}
-
-
-def audio_append(audio: str, *, type: str = "input_audio_buffer.append") -> Event:
-    """Add user audio: base64 of mono audio in the session's `audio.input.format`; by default int16 little-endian PCM at
-    24 kHz. Never acknowledged.
-    """
-    return _AudioAppend(type=type, audio=audio)
 
 
 def audio_commit(*, event_id: str) -> Event:

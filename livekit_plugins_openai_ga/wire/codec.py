@@ -31,10 +31,6 @@ def _write(value: Any) -> bytes:
         return _ESCAPED.encode(value).encode()
 
 
-def _encode(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
-
-
 def _first(fast: Callable[[A], R], standard: Callable[[A], R]) -> Callable[[A], R]:
     def call(value: A) -> R:
         try:
@@ -58,7 +54,7 @@ RecursionError for what is nested deeper than the interpreter's stack.
 b64decode: Callable[[str], bytes] = a2b_base64
 """Read base64; what is not in its alphabet is skipped. Raises ValueError for wrong padding, or text beyond ASCII."""
 
-b64encode: Callable[[bytes], str] = _encode
+b64encode: Callable[[bytes], bytes] = partial(b2a_base64, newline=False)
 """Write base64, on one line."""
 
 
@@ -93,4 +89,4 @@ except ImportError:
     pass
 else:
     b64decode = _first(partial(pybase64.b64decode, validate=True), a2b_base64)
-    b64encode = pybase64.b64encode_as_string
+    b64encode = pybase64.b64encode

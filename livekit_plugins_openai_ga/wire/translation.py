@@ -75,9 +75,8 @@ def from_payload(payload: Mapping[str, Any]) -> ServerEvent:
         return Malformed(str(name), str(problem))
 
 
-def audio_append(audio: str) -> client_events.Event:
-    """Add source audio: base64 of int16 little-endian mono PCM at 24 kHz. Never acknowledged."""
-    return client_events.audio_append(audio, type="session.input_audio_buffer.append")
+AUDIO_APPEND = client_events.Append("session.input_audio_buffer.append")
+"""Source audio."""
 
 
 def session_close(*, event_id: str) -> client_events.Event:

@@ -319,7 +319,7 @@ async def test_what_is_sent_is_a_masked_text_frame(size: int) -> None:
     read.feed(read.answer, [])
     assert isinstance(read.connection, FramedConnection)
     text = ("\u00e4" * size)[: size // 2] + "a" * (size % 2)
-    read.connection.send_text(text)
+    read.connection.send_text(text.encode())
     assert read.transport.written[1] & 0x80
     assert list(sent_frames(read.transport.written)) == [(0x81, text.encode())]
 
@@ -329,7 +329,7 @@ async def test_masks_differ() -> None:
     read.feed(read.answer, [])
     assert isinstance(read.connection, FramedConnection)
     for _ in range(2000):
-        read.connection.send_text("")
+        read.connection.send_text(b"")
     masks = [read.transport.written[at + 2 : at + 6] for at in range(0, len(read.transport.written), 6)]
     assert len(set(masks)) > 1990
 

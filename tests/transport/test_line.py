@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +68,9 @@ class FakeLink:
         if len(self.sent) == self.takes:
             self.free.clear()
 
+    def write_text(self, text: bytes) -> None:
+        self.write(json.loads(text))
+
     async def room(self) -> None:
         await self.free.wait()
         if self.gone:
@@ -83,6 +87,8 @@ class FakeLink:
 
 class Stage:
     """A line and its peer, watched."""
+
+    watches_audio = False
 
     def __init__(self, *, recycle_after: float | None = None, recycle_patience: float = LONG) -> None:
         self.log: list[tuple[str, Any]] = []
@@ -185,6 +191,76 @@ async def test_an_event_leaves_in_the_step_that_wakes_the_line() -> None:
     assert [event["type"] for event in link.sent] == ["input_audio_buffer.append"]
     link.fail()
     await serving
+
+
+def sound(link: FakeLink) -> bytes:
+    """The audio that left."""
+    return b"".join(base64.b64decode(event["audio"]) for event in link.sent if "audio" in event)
+
+
+@pytest.mark.parametrize("watched", [False, True])
+async def test_audio_leaves_in_the_step_in_which_it_is_put_and_whoever_watches_it_is_told(watched: bool) -> None:
+    stage, link = Stage(), FakeLink()
+    stage.watches_audio = watched
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.put_audio(b"\1\2")
+    stage.line.put_audio(b"\3\4")
+    assert link.sent == [{"type": "input_audio_buffer.append", "audio": audio} for audio in ("AQI=", "AwQ=")]
+    assert stage.names().count("sending") == (2 if watched else 0)
+    link.fail()
+    await serving
+
+
+async def test_audio_without_a_link_waits_for_one() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.line.put_audio(b"\1\2")
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.put_audio(b"\3\4")
+    assert sound(link) == b"\1\2\3\4"
+    link.fail()
+    await serving
+
+
+async def test_audio_that_the_peer_does_not_read_waits_in_its_order() -> None:
+    stage, link = Stage(), FakeLink()
+    link.takes = 1
+    serving = stage.start(link)
+    await stage.until("opened")
+    for number in range(3):
+        stage.line.put_audio(bytes([number, number]))
+        assert not stage.line.flushed
+    assert sound(link) == b"\0\0"
+    link.takes = 0
+    link.free.set()
+    await stage.until("sending", 2)
+    stage.line.put_audio(b"\3\3")
+    assert sound(link) == b"\0\0\1\1\2\2\3\3"
+    link.fail()
+    await serving
+
+
+async def test_audio_that_is_put_when_an_event_leaves_comes_behind_it() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.on_sending = lambda event: stage.line.put_audio(b"\1\2") if event["type"] == "first" else None
+    stage.outbox.put({"type": "first"})
+    stage.line.wake()
+    assert [event["type"] for event in link.sent] == ["first", "input_audio_buffer.append"]
+    link.fail()
+    await serving
+
+
+async def test_an_error_when_audio_leaves_ends_the_link_and_not_whoever_put_it() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    link.write_text = lambda text: 1 / 0  # type: ignore[assignment, method-assign]
+    stage.line.put_audio(b"\1\2")
+    with pytest.raises(ZeroDivisionError):
+        await serving
 
 
 async def test_what_is_put_when_an_event_leaves_comes_behind_it() -> None:

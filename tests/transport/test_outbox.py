@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from livekit_plugins_openai_ga.transport.outbox import BYTES_PER_MS, IDLE_KEEP_MS, MAX_EVENTS, WAIT_MS, Outbox
+from livekit_plugins_openai_ga.wire.client_events import Append
 
 
 def pcm(ms: float, mark: int = 0) -> bytes:
@@ -49,6 +50,29 @@ def test_audio_leaves_as_an_append_of_its_base64() -> None:
         "audio": base64.b64encode(b"\x01\x02" * 480).decode(),
     }
     assert outbox.next() is None
+
+
+def test_audio_passes_when_nothing_is_before_it_and_counts_as_sent() -> None:
+    outbox = ready()
+    assert outbox.passes(pcm(20, 1))
+    assert (outbox.put_ms, outbox.waiting_ms, outbox.kept_ms, outbox.audio.sent) == (20.0, 0.0, 20.0, 20.0)
+    outbox.lost()
+    outbox.configured()
+    assert drain(outbox) == ["audio 1"]
+
+
+@pytest.mark.parametrize("first", ["audio", "reply", "control", "nothing, and no configuration"])
+def test_audio_does_not_pass_what_was_put_before_it(first: str) -> None:
+    outbox = Outbox() if first.startswith("nothing") else ready()
+    if first == "audio":
+        outbox.put_audio(pcm(20, 1))
+    elif first != "nothing, and no configuration":
+        outbox.put(event(first), in_turn=first == "reply")
+    assert not outbox.passes(pcm(20, 2))
+    assert outbox.audio.sent == outbox.kept_ms == 0.0
+    drain(outbox)
+    outbox.configured()
+    assert outbox.passes(pcm(20, 2))
 
 
 def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
@@ -750,12 +774,25 @@ class BytesLeaveInOrder(RuleBasedStateMachine):
         self.made_at: dict[str, int] = {}  # how much audio was before them
         self.is_open = False
 
-    @rule(samples=st.integers(1, 2400))
-    def put_audio(self, samples: int) -> None:
+    def audio(self, samples: int) -> bytes:
         # Every sample says which one it is, as far as two bytes go.
         numbers = range(self.put_bytes // 2, self.put_bytes // 2 + samples)
-        self.outbox.put_audio(b"".join((number % 65536).to_bytes(2, "big") for number in numbers))
         self.put_bytes += 2 * samples
+        return b"".join((number % 65536).to_bytes(2, "big") for number in numbers)
+
+    @rule(samples=st.integers(1, 2400))
+    def put_audio(self, samples: int) -> None:
+        self.outbox.put_audio(self.audio(samples))
+        assert round(self.outbox.put_ms * BYTES_PER_MS) == self.put_bytes
+
+    @rule(samples=st.integers(1, 2400))
+    def pass_audio(self, samples: int) -> None:
+        audio = self.audio(samples)
+        if self.outbox.passes(audio):
+            assert self.is_open
+            self._audio_left(audio)
+        else:
+            self.outbox.put_audio(audio)
         assert round(self.outbox.put_ms * BYTES_PER_MS) == self.put_bytes
 
     @rule(samples=st.integers(1, 2400))
@@ -874,6 +911,6 @@ def test_while_a_session_is_ended_as_asked_two_minutes_wait_until_the_next_one_i
 
 
 def test_audio_leaves_in_whatever_event_the_session_takes() -> None:
-    outbox = ready(append=lambda audio: {"type": "other.append", "sound": audio})
+    outbox = ready(append=Append("other.append"))
     outbox.put_audio(b"\x01\x02")
-    assert outbox.next() == {"type": "other.append", "sound": "AQI="}
+    assert outbox.next() == {"type": "other.append", "audio": "AQI="}

@@ -149,6 +149,8 @@ class FakeLink:
 class Stage:
     """A supervisor, its peer and its dial, all watched. Each dial takes the next of `dials`, then waits for ever."""
 
+    watches_audio = True
+
     def __init__(self, *dials: FakeLink | Failure, max_retry: int = 3, **given: Any) -> None:
         self.dials = list(dials)
         self.dialled = 0

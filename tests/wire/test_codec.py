@@ -46,12 +46,17 @@ def outcome(function: Callable[[Any], object], value: object) -> str:
         return "RecursionError" if isinstance(exc, RecursionError) else "ValueError"
 
 
+def known_as(function: Callable[..., object]) -> str:
+    """The same for a function of two modules that were made alike."""
+    return getattr(function, "__qualname__", repr(function))
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_each_of_the_fast_modules_is_used_when_it_is_there(name: str) -> None:
     pytest.importorskip(name)
     alone = codec_without(*FAST.keys() - {name})
     functions = ("loads", "dumps", "b64decode", "b64encode")
-    faster = {each for each in functions if getattr(alone, each).__qualname__ != getattr(PLAIN, each).__qualname__}
+    faster = {each for each in functions if known_as(getattr(alone, each)) != known_as(getattr(PLAIN, each))}
     assert faster == FAST[name]
 
 
@@ -137,8 +142,8 @@ def test_damaged_json_is_read_as_the_standard_library_reads_it(text: str, at: in
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 4800, 4801])
 def test_base64_there_and_back(codec: ModuleType, size: int) -> None:
     data = bytes(index * 37 % 256 for index in range(size))
-    assert codec.b64encode(data) == base64.b64encode(data).decode("ascii")
-    assert codec.b64decode(codec.b64encode(data)) == data
+    assert codec.b64encode(data) == base64.b64encode(data)
+    assert codec.b64decode(codec.b64encode(data).decode()) == data
 
 
 ODD_BASE64 = [

@@ -66,7 +66,7 @@ def test_every_event_that_the_sdk_knows_is_known_here():
     "event",
     [
         client_events.session_update(PAYLOAD, event_id="session_1"),
-        translation.audio_append("AAAA"),
+        translation.AUDIO_APPEND.event(b"\0\0\0"),
         translation.session_close(event_id="close_1"),
     ],
 )
@@ -76,8 +76,8 @@ def test_the_sdk_takes_what_is_sent(event):
 
 
 def test_an_append_is_written_in_one_piece():
-    written = client_events.text(translation.audio_append("AAAA"))
-    assert written == '{"type": "session.input_audio_buffer.append", "audio": "AAAA"}'
+    written = translation.AUDIO_APPEND.text(b"\0\0\0")
+    assert written == b'{"type": "session.input_audio_buffer.append", "audio": "AAAA"}'
 
 
 def test_a_session_has_what_can_be_updated_and_neither_type_nor_model():

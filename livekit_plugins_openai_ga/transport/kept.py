@@ -1,0 +1,131 @@
+"""User audio that was sent on one connection and is in no item yet, and the commits behind it.
+
+The server counts the audio of one connection in bytes from 0; this also knows where that is in all the audio of the
+session. Nothing is copied: what was sent is what is kept. What each message adds are two references: an object for
+each would cost more than the message, and the garbage collector would look at them all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Event = dict[str, Any]
+
+
+class Kept:
+    """What one connection was sent. All places and sizes are in bytes of audio.
+
+    Attributes:
+        size: What is kept.
+        position: What was sent on this connection.
+        limit: More than this is not kept: the oldest goes. Commits stay: whoever asked for one waits for its answer.
+        idle: Nothing is lost by what goes: nobody speaks.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_audio",
+        "_commits",
+        "_ends",
+        "_gap",
+        "_places",
+        "_shift",
+        "idle",
+        "limit",
+        "position",
+        "size",
+    )
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.idle = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.size = self.position = 0
+        # Lists: half a minute of audio is not long, and an empty deque would take 0.6 KiB in every idle session.
+        self._audio: list[bytes] = []
+        self._ends: list[int] = []  # where each of them ends on this connection
+        self._commits: list[tuple[int, Event]] = []  # where they were made
+        self._asked: list[tuple[int, str]] = []  # the same of those on their way, with their ids
+        self._gap = (0, 0)  # audio that was not kept, from and to; lost if this connection goes now
+        self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
+        self._shift: int | None = None  # how far ours is ahead since the last of them
+
+    def sent(self, audio: bytes, at: int) -> None:
+        """Audio left, which begins at `at` in all the audio."""
+        if at - self.position != self._shift:
+            self._shift = at - self.position
+            self._places.append((self.position, at))
+        size = len(audio)
+        self.position += size
+        self.size += size
+        self._audio.append(audio)
+        self._ends.append(self.position)
+        while self.size > self.limit:
+            size, end = len(self._audio.pop(0)), self._ends.pop(0)
+            self.size -= size
+            if not self.idle:
+                start, until = self._gap
+                self._gap = (start if start < until else end - size, end)
+
+    def committed(self, event: Event) -> None:
+        """A commit of all that was sent before left."""
+        self._commits.append((self.position, event))
+        self._asked.append((self.position, str(event.get("event_id"))))
+
+    def refused(self, event_id: str) -> None:
+        """The server refused this commit: its audio stays unclaimed."""
+        self._asked = [(at, asked) for at, asked in self._asked if asked != event_id]
+        self._commits = [(at, event) for at, event in self._commits if str(event.get("event_id")) != event_id]
+
+    def oldest_commit(self) -> int | None:
+        """Where the oldest commit on its way was made, which is so no longer; None without one."""
+        return self._asked.pop(0)[0] if self._asked else None
+
+    def taken(self, until: int, since: int) -> list[bytes]:
+        """The server has put all up to `until` into an item. Returns what was kept of it behind `since`."""
+        taken: list[bytes] = []
+        while self._ends and self._ends[0] <= until:
+            audio, end = self._audio.pop(0), self._ends.pop(0)
+            self.size -= len(audio)
+            if end > since:
+                taken.append(audio)
+        while self._commits and self._commits[0][0] <= until:
+            self._commits.pop(0)
+        start, end = self._gap
+        self._gap = (min(max(start, until), end), end)
+        return taken
+
+    def cleared(self) -> list[tuple[int, bytes]]:
+        """Forget what no commit has claimed. Returns it, with its places in all the audio."""
+        claimed = self._commits[-1][0] if self._commits else 0
+        first = next((index for index, end in enumerate(self._ends) if end > claimed), len(self._ends))
+        unclaimed = [(self._at(index), audio) for index, audio in enumerate(self._audio) if index >= first]
+        del self._audio[first:], self._ends[first:]
+        self.size = sum(map(len, self._audio))
+        if not self._audio and not self._commits:
+            self._gap = (0, 0)
+        return unclaimed
+
+    def lost(self) -> tuple[list[tuple[int, bytes] | Event], int]:
+        """The connection is gone. Returns what has to be sent again, in order: audio with its place in all the audio,
+        and commits; and how much audio is lost.
+        """
+        again: list[tuple[int, bytes] | Event] = []
+        commits = list(self._commits)
+        for index, (audio, end) in enumerate(zip(self._audio, self._ends, strict=True)):
+            while commits and commits[0][0] < end:
+                again.append(commits.pop(0)[1])
+            again.append((self._at(index), audio))
+        again += [event for _, event in commits]
+        start, end = self._gap
+        self._forget()
+        return again, end - start
+
+    def _at(self, index: int) -> int:
+        return self.place(self._ends[index] - len(self._audio[index]))
+
+    def place(self, own: int) -> int:
+        """Where a place of this connection's audio is in all the audio."""
+        return next((at + own - begins for begins, at in reversed(self._places) if begins <= own), own)
