@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from livekit_plugins_openai_ga.redaction import Secret, hide, redact, secrets_in, traces
+from livekit_plugins_openai_ga.redaction import Secret, harmless, hide, redact, secrets_in, traces
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,22 @@ def test_a_long_text_is_gone_through_in_steps_that_grow_with_its_length_only() -
     """What looks at 200,000 characters for each of them takes more than a minute for one of these texts."""
     done = subprocess.run([sys.executable, "-c", _HOSTILE], capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_letter_that_only_folds_to_one_of_a_key_hides_none() -> None:
+    assert redact("it is s\u212a-proj-0123") == "it is [redacted]"
+    assert (
+        redact("pa\u017f\u017fword: {'pa\u017f\u017fword': 'hunter2'}")
+        == "pa\u017f\u017fword: {'pa\u017f\u017fword': '[redacted]'}"
+    )
+
+
+def test_texts_with_a_key_among_many_are_not_harmless() -> None:
+    texts = ["How are you?", "resp_CfV8abc123", "It is 0f1e2d3c4b5a."]
+    assert harmless("\0".join(texts))
+    assert harmless("\0".join(texts), ["0f1e2d3c4b5b"])
+    assert not harmless("\0".join(texts), ["0f1e2d3c4b5b", "0f1e2d3c4b5a"])
+    assert not harmless("\0".join([*texts, "Bearer 0123456789"]))
 
 
 def test_keys_that_are_known_are_cut_wherever_they_stand() -> None:

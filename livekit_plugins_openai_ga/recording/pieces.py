@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from ..redaction import HIDDEN, hide, redact
+from ..redaction import HIDDEN, harmless, hide, redact
+
+_STREAM = ("type", "item_id", "output_index", "content_index")
+"""Fields by which pieces of one text are known."""
 
 _STREAMS = 8
 """Texts that come at a time. The oldest is forgotten: most have ended."""
@@ -32,18 +35,27 @@ class Pieces:
 
     def next(self, event: Mapping[str, Any], secrets: Iterable[str]) -> str:
         """What may be written of the event's `delta`; `secrets` as `redaction.traces` gives them."""
-        stream = tuple(str(event.get(name)) for name in ("type", "item_id", "output_index", "content_index"))
-        tail, delta = self._tails.pop(stream, ""), event["delta"]
+        stream = tuple([str(event.get(name)) for name in _STREAM])
+        tail, delta = self._tails.pop(stream, ""), str(event["delta"])
         secrets = tuple(secrets)
-        found, finds = hide(redact(tail), secrets), hide(redact(tail + delta), secrets)
-        if found == finds and finds.endswith(HIDDEN) and not delta.endswith("\\"):
-            self._tails[stream] = tail  # the key goes on: its beginning is enough to know that
+        if harmless(tail + delta, [secret[:_BEGINNING] for secret in secrets]):  # as nearly all are
+            shown, tail = delta, (tail + delta)[-_LOOKED_AT:]
         else:
-            self._tails[stream] = (tail + delta)[-(_LONGEST if finds.endswith(HIDDEN) else _LOOKED_AT) :]
+            shown, tail = _searched(tail, delta, secrets)
+        self._tails[stream] = tail
         while len(self._tails) > _STREAMS:
             del self._tails[next(iter(self._tails))]
-        before, after = _without_end(found, secrets), _without_end(finds, secrets)
-        return after[_in_common(before, after) :]
+        return shown
+
+
+def _searched(tail: str, delta: str, secrets: tuple[str, ...]) -> tuple[str, str]:
+    """What may be written of `delta`, which comes behind `tail`, and what to look at with the next piece."""
+    found, finds = hide(redact(tail), secrets), hide(redact(tail + delta), secrets)
+    before, after = _without_end(found, secrets), _without_end(finds, secrets)
+    shown = after[_in_common(before, after) :]
+    if found == finds and finds.endswith(HIDDEN) and not delta.endswith("\\"):
+        return shown, tail  # the key goes on: its beginning is enough to know that
+    return shown, (tail + delta)[-(_LONGEST if finds.endswith(HIDDEN) else _LOOKED_AT) :]
 
 
 def _in_common(one: str, other: str) -> int:

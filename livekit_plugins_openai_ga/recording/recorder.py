@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 import secrets
 import time
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..log import logger
+from ..wire import codec
 from .entries import Direction, Header
 from .pieces import Pieces
 from .scrub import AUDIO_DELTAS, Scrub
@@ -145,17 +145,6 @@ def chosen(option: RecorderOption) -> Recorder | None:
     return option
 
 
-_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-_ESCAPED = json.JSONEncoder(separators=(",", ":"))
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    try:
-        return _COMPACT.encode(value).encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which UTF-8 does not have
-        return _ESCAPED.encode(value).encode()
-
-
 class RecordingFile:
     """One session's file. Nothing here raises."""
 
@@ -175,7 +164,7 @@ class RecordingFile:
         """The connection that entries are of."""
         _open.add(self)
         _watch_end()
-        self._add(_json(asdict(header)) + b"\n")
+        self._add(codec.dumps(asdict(header)) + b"\n")
 
     def write(self, direction: Direction, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> None:
         """Add an entry. `secrets` are the keys in use, as `redaction.traces` gives them."""
@@ -194,7 +183,7 @@ class RecordingFile:
 
     def _entry(self, direction: Direction, event: Mapping[str, Any]) -> None:
         at = (time.monotonic() - self._began) * 1000
-        self._add(b'{"t":%.3f,"link":%d,"%b":%b}\n' % (at, self.link, direction.encode(), _json(event)))
+        self._add(b'{"t":%.3f,"link":%d,"%b":%b}\n' % (at, self.link, direction.encode(), codec.dumps(event)))
 
     def _add(self, line: bytes) -> None:
         self._lines.append(line)

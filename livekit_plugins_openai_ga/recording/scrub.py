@@ -12,11 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..redaction import HIDDEN, Secret, hide, is_secret, redact
+from ..redaction import HIDDEN, Secret, harmless, hide, is_secret, redact
 from ..wire import codec
 from .entries import per_ms, size_of
 
@@ -92,6 +92,7 @@ _NAMES = frozenset({"type", "code", "event_id", "object", "role", "status"})
 """What everything is known by. A word of theirs that is also in a header stays, but for what looks like a key."""
 
 _KNOWN = frozenset(name for name in PLAIN | WALKED | NUMBERS | TEXTS if "." not in name)
+_OPEN = frozenset(name for name in _KNOWN if not is_secret(name))
 _URLS = frozenset({"server_url", "image_url"})
 _URL = re.compile(r"([a-z][a-z0-9+.-]*://)(?:[^/?#\s]*@)?([^/?#\s@]*)(/?)(.*)", re.IGNORECASE | re.DOTALL)
 _ONE_WORD = re.compile(r"[A-Za-z0-9_.:/+\[\]-]{0,128}")
@@ -118,32 +119,47 @@ class Scrub:
 
     def __call__(self, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> dict[str, Any]:
         """The event as it may be written. `secrets` are those in use, as `redaction.traces` gives them."""
-        return _Pass(self, str(event.get("type")), tuple(secrets)).fields(event, "")
+        kind, secrets = str(event.get("type")), tuple(secrets)
+        texts: list[str] = []
+
+        def noted(text: str) -> str:
+            texts.append(text)
+            return text
+
+        # All texts are searched at once for what a key must have. Few events have it; these go through once more.
+        written = _Pass(self, kind, noted, noted).fields(event, "")
+        if harmless("\0".join(texts), secrets):
+            return written
+        return _Pass(self, kind, lambda text: hide(redact(text), secrets), redact).fields(event, "")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pass:
-    """One event's way through."""
+    """One event's way through. `words`: what is written of a text; `name`: of one that says what something is."""
 
     rules: Scrub
     type: str
-    secrets: tuple[str, ...]
+    words: Callable[[str], str]
+    name: Callable[[str], str]
 
     def fields(self, values: Mapping[str, Any], parent: str) -> dict[str, Any]:
         """Every field of an object that is part of the protocol; `parent` is the field that it stands in."""
         speaker = self.rules.heard if values.get("type") == "input_audio" else self.rules.spoken
-        named = {_named(name): value for name, value in values.items()}
-        unknown = {name: named.pop(name) for name in [*named] if self.rules.redact and name not in _KNOWN}
-        written = {
-            name if name in _KNOWN else self.words(name): self.field(name, value, parent, speaker)
-            for name, value in named.items()
-        }
+        redacted, written, unknown = self.rules.redact, {}, {}
+        for key, value in values.items():
+            name = key if isinstance(key, str) else json.dumps(key)  # an application's dict may have numbers there
+            if name in _KNOWN:
+                written[name] = self.field(name, value, parent, speaker)
+            elif redacted:
+                unknown[name] = value
+            else:
+                written[self.words(name)] = self.field(name, value, parent, speaker)
         return {**written, HIDDEN: _length(unknown)} if unknown else written
 
     def field(self, name: str, value: Any, parent: str, spoken: str) -> Any:
         if value is None or isinstance(value, bool):
             return value
-        if (is_secret(name) and parent not in _APART) or isinstance(value, Secret):
+        if (name not in _OPEN and is_secret(name) and parent not in _APART) or isinstance(value, Secret):
             return HIDDEN
         if isinstance(value, (int, float)):
             return _length(value) if self.rules.redact and name not in NUMBERS else value
@@ -165,19 +181,11 @@ class _Pass:
             return HIDDEN if name == "type" else {"chars": len(value)}
         if name in _URLS:
             return _host_of(value)
-        return redact(value) if name in _NAMES else self.words(value)
+        return self.name(value) if name in _NAMES else self.words(value)
 
     def is_plain(self, name: str, value: str, parent: str) -> bool:
         allowed = name in PLAIN or f"{parent}.{name}" in PLAIN
         return allowed and _ONE_WORD.fullmatch(value) is not None
-
-    def words(self, value: str) -> str:
-        return hide(redact(value), self.secrets)
-
-
-def _named(name: object) -> str:
-    """The name of a field as it is in JSON: an application's dict may have numbers there."""
-    return name if isinstance(name, str) else json.dumps(name)
 
 
 def _length(value: object) -> dict[str, int]:

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -131,6 +131,45 @@ def test_however_deep_it_stands_no_key_is_written_and_no_text_that_is_left_out(r
         if redact:
             assert SAID not in written, seed
         assert event == before, "an event was changed in place"
+
+
+QUOTED = 'a "quoted\\\\" kéy-0042'
+SHAPES = [
+    (f"It is {KEY}, I think.", KEY),
+    (json.dumps({"city": "Rome", "password": "hunter2"}), "hunter2"),
+    (json.dumps({"arguments": json.dumps({"api_key": "hunter2"})}), "hunter2"),
+    ("https://gateway.example/v1?access_token=hunter2&model=m", "hunter2"),
+    ("wss://me:hunter2@gateway.example/v1", "hunter2"),
+    ("Authorization: BEARER abcdefgh0123", "abcdefgh0123"),
+    ("ghp_abcdefghijklmnop0123", "abcdefghijklmnop"),
+    (f"{TOKEN}", TOKEN),
+    (f"it quotes {QUOTED}!", QUOTED),
+]
+PLACES: list[Callable[[str], dict[str, Any]]] = [
+    lambda text: {"type": "error", "error": {"message": text}},
+    lambda text: {"type": "response.output_text.done", "text": text, "item_id": "item_1"},
+    lambda text: {"type": "a.new.event", "item_id": text},
+    lambda text: {"type": "a.new.event", "deep": [{"est": [[text, "x"]]}]},
+    lambda text: {"type": "a.new.event", text: "x"},
+    lambda text: {"type": "response.output_audio.delta", "delta": "AAAA", "obfuscation": text},
+    lambda text: {"type": "session.update", "session": {"tools": [{"parameters": {"properties": {text: {}}}}]}},
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("text", "secret"), SHAPES)
+@pytest.mark.parametrize("audio", [False, True])
+def test_a_key_of_any_shape_is_hidden_wherever_it_is_said(text, secret, place, audio):
+    written = Scrub(audio=audio)(place(text), (TOKEN, QUOTED))
+    assert secret not in repr(written)
+    assert json.dumps(secret)[1:-1] not in json.dumps(written)
+    assert HIDDEN in shown(written)
+
+
+def test_kept_audio_is_not_searched_and_stays_what_looks_like_a_key():
+    event = {"type": "response.output_audio.delta", "delta": "sk+tokenKEYeyJabcd", "item_id": "item_1"}
+    for said in ("a word", KEY):
+        assert Scrub(audio=True)({**event, "obfuscation": said})["delta"] == event["delta"]
 
 
 def test_what_an_mcp_server_is_shown_is_hidden_and_its_name_stays():

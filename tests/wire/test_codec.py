@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from livekit_plugins_openai_ga.wire import codec
 
-FAST = {"pydantic_core": {"loads", "b64decode"}, "pybase64": {"b64decode", "b64encode"}}
+FAST = {"pydantic_core": {"loads", "dumps", "b64decode"}, "pybase64": {"b64decode", "b64encode"}}
 """What may be installed, and what for."""
 
 
@@ -46,12 +46,17 @@ def outcome(function: Callable[[Any], object], value: object) -> str:
         return "RecursionError" if isinstance(exc, RecursionError) else "ValueError"
 
 
+def known_as(function: Callable[..., object]) -> str:
+    """The same for a function of two modules that were made alike."""
+    return getattr(function, "__qualname__", repr(function))
+
+
 @pytest.mark.parametrize("name", FAST)
 def test_each_of_the_fast_modules_is_used_when_it_is_there(name: str) -> None:
     pytest.importorskip(name)
     alone = codec_without(*FAST.keys() - {name})
-    functions = ("loads", "b64decode", "b64encode")
-    faster = {each for each in functions if repr(getattr(alone, each)) != repr(getattr(PLAIN, each))}
+    functions = ("loads", "dumps", "b64decode", "b64encode")
+    faster = {each for each in functions if known_as(getattr(alone, each)) != known_as(getattr(PLAIN, each))}
     assert faster == FAST[name]
 
 
@@ -63,6 +68,42 @@ def test_an_event_is_read(codec: ModuleType) -> None:
         "delta": "AAAA",
         "n": [1, 1.0, None, True, "é"],
     }
+
+
+WRITTEN = [
+    {"type": "response.output_audio.delta", "delta": "AA/+", "n": [1, 1.0, None, True, "é😀"], "": {}},
+    *(
+        'a\tb\n\x00\x1f\x7f\u2028"\\\\/',
+        {"\u0000": "\u0000"},
+        -0.0,
+        5e-324,
+        1e-7,
+        1e16,
+        4.35,
+        1e22,
+        123456789012345678901,
+    ),
+    *(float("inf"), float("-inf"), float("nan"), 1.7976931348623157e308, [], (), ["\ud800"], {"\udc00\ud800": 1}),
+    json.loads("[" * 250 + "]" * 250),
+]
+
+
+@INSTALLED
+@pytest.mark.parametrize("value", WRITTEN, ids=range(len(WRITTEN)))
+def test_what_is_written_is_read_as_it_was_and_has_no_spaces(codec: ModuleType, value: Any) -> None:
+    written = codec.dumps(value)
+    assert repr(json.loads(written)) == repr(json.loads(json.dumps(value)))
+    assert b" " not in written
+
+
+@INSTALLED
+def test_what_json_does_not_have_is_not_written(codec: ModuleType) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="Circular"):
+        codec.dumps(endless)
+    with pytest.raises(TypeError):
+        codec.dumps({"x": object()})
 
 
 ODD_JSON = [
