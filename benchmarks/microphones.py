@@ -76,7 +76,8 @@ class Microphones:
 async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> float:
     """CPU seconds that the clockwork of so many microphones takes per second when nobody listens: about 50 us a frame.
 
-    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin.
+    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin. Measured before
+    and after, because a shared machine is not equally fast all the time.
     """
     microphones = Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms)
     used = await subject.cpu(subject.seconds / 2)

@@ -21,11 +21,12 @@ class Listening(llm.RealtimeSession[OwnEvents]):
     def __init__(self, realtime_model: llm.RealtimeModel) -> None:
         super().__init__(realtime_model)
         self._guards: dict[tuple[Any, Listener], Listener] = {}
-        self._listened_to: frozenset[Any] = frozenset()
+        self.watches_audio = False
+        """Whether anybody listens to what leaves. Looked at for each piece of user audio."""
 
     def is_heard(self, event: OwnEvents) -> bool:
         """Whether anybody listens to events of this name."""
-        return event in self._listened_to
+        return any(name == event for name, _ in self._guards)
 
     def on(self, event: Any, callback: Listener | None = None) -> Listener:
         """Call `callback` at every event of this name; without one, returns a decorator. Raises ValueError for a
@@ -36,13 +37,13 @@ class Listening(llm.RealtimeSession[OwnEvents]):
             return super().on(event, callback)  # which says why that cannot be
         guard = self._guards.setdefault((event, callback), _guarded(event, callback))
         super().on(event, guard)
-        self._listened_to |= {event}
+        self.watches_audio = self.is_heard("openai_client_event_queued")
         return callback
 
     def off(self, event: Any, callback: Listener) -> None:
         """Do not call it any more."""
         super().off(event, self._guards.pop((event, callback), callback))
-        self._listened_to = frozenset(event for event, _ in self._guards)
+        self.watches_audio = self.is_heard("openai_client_event_queued")
 
 
 def _guarded(event: Any, listener: Listener) -> Listener:

@@ -166,11 +166,6 @@ class Shell(Billing):
             self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 
-    @property
-    def watches_audio(self) -> bool:
-        """Whether anybody listens to what leaves."""
-        return self.is_heard("openai_client_event_queued")
-
     def link_sending(self, event: Event) -> bool:
         """An event leaves. The time limit of a reply starts when its request does; a cancelled request stays."""
         if event.get("type") == "response.create":

@@ -119,6 +119,7 @@ class TranscriptionSession(Telling):
         self._spending = Spending(options.prices, options.max_cost, tell)
         self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
         self._put_at = 0.0
+        self._rushed = False  # whether it was so far ahead when the outbox was told what to keep
         self._moved = asyncio.Event()
         self._enough = asyncio.Event()
         self._broken: APIError | None = None
@@ -166,12 +167,13 @@ class TranscriptionSession(Telling):
         now = self._now()
         self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(audio) / self._per_ms / 1000
         self._put_at = now
+        if self._rushed != (self._ahead_s >= RUSH_S):
+            self._listen()
         self._line.put_audio(audio)
-        self._clock.note(self.put_ms, time.time())
-        if effects := self._hearing.put(self.put_ms, now):
+        put_ms = self._outbox.put_ms
+        self._clock.note(put_ms, time.time())
+        if effects := self._hearing.put(put_ms, now):
             self._do(effects)
-        else:
-            self._leave()
 
     def speech(self, speaking: bool, at_ms: float) -> None:
         """A detector heard somebody begin, or stop, at this place."""
@@ -328,12 +330,13 @@ class TranscriptionSession(Telling):
         self._line.set_calm(self._hearing.quiet)
         self._moved.set()
         self._wait()
-        self._leave()
-
-    def _leave(self) -> None:
-        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
-        self._outbox.listen(idle=self._hearing.detects and self._hearing.quiet and not self.rushing)
+        self._listen()
         self._line.wake()
+
+    def _listen(self) -> None:
+        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
+        self._rushed = self.rushing
+        self._outbox.listen(idle=self._hearing.detects and self._hearing.quiet and not self._rushed)
 
     def _wait(self) -> None:
         self._stop(self._timer)

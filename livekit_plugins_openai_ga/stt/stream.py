@@ -145,7 +145,7 @@ class SpeechStream(stt.RecognizeStream):
         try:
             for chunk in self._audio.push(frame):
                 self._hear(chunk)
-            self._follows = not self._session.rushing
+                self._follows = not self._session.rushing
         except Exception as exc:
             self._broken(exc)
 

@@ -61,7 +61,7 @@ class Line:
     @property
     def flushed(self) -> bool:
         """Whether everything that may leave has left: nothing waits for the peer to read."""
-        return self._catching_up is None
+        return self._catching_up is None and (self._link is None or not self._link.full)
 
     def put_audio(self, audio: bytes) -> None:
         """User audio, which leaves in this step unless it has to wait."""
@@ -75,8 +75,6 @@ class Line:
             link.write_text(self._outbox.append.text(audio))
         except Exception as exc:
             self._over(exc)
-        if not link.ready:
-            self.wake()
 
     def wake(self) -> None:
         """There is something in the outbox: it leaves now, or as soon as the peer has read."""

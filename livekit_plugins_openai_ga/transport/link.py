@@ -308,6 +308,11 @@ class Link:
         return self.named(failure)
 
     @property
+    def full(self) -> bool:
+        """Whether the send buffer is full: the peer has to read first."""
+        return self._socket.room is not None
+
+    @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
         socket = self._socket

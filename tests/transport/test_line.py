@@ -59,6 +59,10 @@ class FakeLink:
             to(await self.receive())
 
     @property
+    def full(self) -> bool:
+        return not self.free.is_set()
+
+    @property
     def ready(self) -> bool:
         return self.free.is_set() and not self.gone
 
