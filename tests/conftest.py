@@ -25,8 +25,8 @@ LOGGERS = (
 
 
 def place(path: Path) -> int:
-    """Where a file of tests is in the run: first those in `LONG`, in its order, then all others."""
-    folder = path.relative_to(TESTS).parts[0]
+    """Where a file of tests is in the run: first those in `LONG`, in its order, then all others, of any folder."""
+    folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
     return LONG.index(folder) if folder in LONG else len(LONG)
 
 

@@ -22,11 +22,18 @@ def test_long_folders_come_first_and_the_others_stay_as_they_are() -> None:
     assert ordered[3:] == [Path("agent/test_a.py"), Path("test_c.py"), Path("wire/test_a.py")]
 
 
+def test_a_file_outside_this_folder_comes_last() -> None:
+    """pytest may be given any."""
+    outside, inside = items = files("/elsewhere/rooms/test_a.py", "rooms/test_a.py")
+    pytest_collection_modifyitems(items)
+    assert items == [inside, outside]
+
+
 def test_every_long_folder_is_there() -> None:
     assert [name for name in LONG if not (TESTS / name).is_dir()] == []
 
 
 def test_workers_take_the_files_in_this_order() -> None:
     """By itself xdist sorts them by how many tests they have."""
-    (run,) = [line for line in (TESTS.parent / "Makefile").read_text().splitlines() if "-m pytest" in line]
-    assert "--dist loadfile --no-loadscope-reorder" in run
+    lines = (TESTS.parent / "Makefile").read_text().splitlines()
+    assert any("-m pytest" in line and "--dist loadfile --no-loadscope-reorder" in line for line in lines)

@@ -37,7 +37,8 @@ SIGN_OF_LIFE_BYTES = 32
 reaches, and what is said to it meanwhile would be lost."""
 
 MAX_WAITING, FEW_WAITING = 16, 4
-"""With more messages waiting to be taken, nothing is read until only a few wait. The library's own numbers."""
+"""With more messages waiting to be taken, nothing is read until only a few wait. The library's own numbers. What one
+read brought may wait beyond them."""
 
 IN_A_ROW = 16
 """Messages that are taken before others on the loop get their turn: about 1 ms."""

@@ -1,7 +1,8 @@
 """JSON and base64, which is where most of the time of a delta goes: the fastest there is, chosen once, at import.
 
 What a fast function refuses, the standard library decides. So the results are the same whatever is installed: the fast
-ones refuse more (lone surrogates, 200 levels of nesting, what is not base64), and read nothing differently.
+ones refuse more (lone surrogates, 200 levels of nesting, what is not base64), and read nothing differently. The
+exception is `dumps`: given what JSON does not have, such as bytes, `pydantic_core` writes it where `json` refuses.
 
 `pydantic_core` comes with the framework: it reads a delta of 100 ms in 1.4 us, where `json` takes 7, and writes it in
 6, where `json` takes 80; its audio in 3 us, where `binascii` takes 10 to 18. `pybase64` is the extra `fast`: 0.9 us for

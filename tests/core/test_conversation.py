@@ -498,3 +498,25 @@ def test_no_order_of_events_raises_and_everything_that_starts_ends_once(story: l
     for action, argument in story:
         watch.act(action, argument)
     watch.finish()
+
+
+pieces = st.one_of(
+    *(_delta(f"response.output_{name}.delta", "x") for name in ("text", "audio_transcript")),
+    _delta("response.output_audio.delta", PCM),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(server_events, pieces, pieces), max_size=40))
+def test_effects_that_end_in_a_piece_of_a_reply_are_nothing_but_pieces(story: list[ev.ServerEvent]) -> None:
+    """Who applies them looks at the last one only."""
+    conversation = Conversation({"type": "realtime"})
+    conversation.opened(0.0)
+    begun = [
+        _event("response.created", response={"id": "r1", "conversation_id": "conv"}),
+        *(_event("response.output_item.added", response_id="r1", item=_item(i, "in_progress")) for i in ("a1", "a2")),
+    ]
+    for event in [*begun, *story]:
+        effects = conversation.receive(event, 0.0)
+        if effects and type(effects[-1]) in fx.PIECES:
+            assert {type(effect) for effect in effects} <= {fx.MessageStarted, *fx.PIECES}

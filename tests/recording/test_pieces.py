@@ -41,19 +41,19 @@ def test_a_key_is_hidden_from_the_piece_on_that_shows_it(pieces, expected):
 LONG = "0123456789abcdefghijklmnop"
 
 
-@pytest.mark.parametrize(
-    ("before", "secret", "after"),
-    [
-        ("It is ", f"sk-proj-{LONG}", ", I think."),
-        ("see ", TOKEN, " now"),
-        ("Use Bearer ", LONG, " for it"),
-        ('{"city": "Rome", "password": "', LONG, '", "n": 1}'),
-        (r'{"arguments": "{\"api_key\": \"', LONG, r'\"}"}'),
-        ("at https://gateway.example/v1?access_token=", LONG, "&model=m"),
-        ("Incorrect API key provided: ", LONG, ". You can find"),
-        ("a push with ", f"ghp_{LONG}", " works"),
-    ],
-)
+SAID = [
+    ("It is ", f"sk-proj-{LONG}", ", I think."),
+    ("see ", TOKEN, " now"),
+    ("Use Bearer ", LONG, " for it"),
+    ('{"city": "Rome", "password": "', LONG, '", "n": 1}'),
+    (r'{"arguments": "{\"api_key\": \"', LONG, r'\"}"}'),
+    ("at https://gateway.example/v1?access_token=", LONG, "&model=m"),
+    ("Incorrect API key provided: ", LONG, ". You can find"),
+    ("a push with ", f"ghp_{LONG}", " works"),
+]
+
+
+@pytest.mark.parametrize(("before", "secret", "after"), SAID)
 def test_no_cut_through_a_text_shows_its_key(before, secret, after):
     text = f"{'A quiet evening. ' * 20}{before}{secret}{after} {'And a quiet night. ' * 20}"
     start = text.index(secret)
@@ -63,6 +63,17 @@ def test_no_cut_through_a_text_shows_its_key(before, secret, after):
         twice = written(text[: start - 2], text[start - 2 : cut], text[max(cut, start - 2) :])
         assert secret[-8:] not in twice, text[:cut]
         assert shown.endswith("And a quiet night. ")
+
+
+NAMED = [(f'{{"{name}": "', LONG, '", "n": 1}') for name in ("proxy_authorization", "refresh_token")]
+
+
+@pytest.mark.parametrize(("before", "secret", "after"), [*SAID, *NAMED])
+def test_no_text_in_single_letters_shows_its_key(before, secret, after):
+    text = f"{'A quiet evening. ' * 20}{before}{secret}{after} {'And a quiet night. ' * 20}"
+    shown = written(*text)
+    assert secret[-8:] not in shown
+    assert shown.endswith("And a quiet night. ")
 
 
 def test_a_key_in_single_letters_is_not_told_either():

@@ -206,6 +206,12 @@ def test_an_error_keeps_its_code_and_parameter_and_loses_its_words_when_texts_ar
     assert written == {**error, "message": {"chars": len(SAID)}}
 
 
+def test_a_code_that_is_also_in_a_header_stays_and_is_hidden_in_the_message():
+    error = {"code": "gateway-42x", "message": "gateway-42x said"}
+    written = Scrub()({"type": "error", "error": error}, ("gateway-42x",))["error"]
+    assert written == {"code": "gateway-42x", "message": f"{HIDDEN} said"}
+
+
 def test_a_reason_is_a_text_where_an_application_gives_it():
     item = {"type": "mcp_approval_response", "approve": False, "reason": "because"}
     assert Scrub(redact=True)({"type": "conversation.item.create", "item": item})["item"]["reason"] == {"chars": 7}

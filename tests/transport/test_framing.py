@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import os
@@ -436,6 +437,35 @@ async def test_a_taker_may_run_the_loop_and_with_it_other_reads() -> None:
     came(outer.read.connection, frame(TEXT, b"a" * 50) + frame(TEXT, b"b" * 50))
     assert outer.got == ["a" * 50, "b" * 50]
     assert inner.got == ["in between" * 20] * 2
+
+
+async def test_each_thread_reads_into_its_own_buffer() -> None:
+    """Or what one has been told of might be another's by the time that it is read."""
+    one, other = Delivered(), Delivered()
+    await one.begin()
+    await other.begin()
+    assert isinstance(one.read.connection, FramedConnection)
+    data = frame(TEXT, b"one" * 20)
+    one.read.connection.get_buffer(-1)[: len(data)] = data
+    await asyncio.to_thread(came, other.read.connection, frame(TEXT, b"other" * 20))
+    one.read.connection.buffer_updated(len(data))
+    assert (one.got, other.got) == (["one" * 20], ["other" * 20])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_next_read_goes_to_the_same_place_whatever_became_of_the_last(fails: bool) -> None:
+    to = Delivered()
+
+    def take(text: str | bytes) -> None:
+        if fails:
+            raise SystemExit(text)
+
+    await to.begin(take)
+    assert isinstance(to.read.connection, FramedConnection)
+    before = to.read.connection.get_buffer(-1)
+    with pytest.raises(SystemExit) if fails else contextlib.nullcontext():
+        came(to.read.connection, frame(TEXT, b"a"))
+    assert to.read.connection.get_buffer(-1) is before
 
 
 async def test_order_holds_when_the_library_reads_a_message() -> None:
