@@ -225,9 +225,8 @@ class RealtimeSession(Replying):
         self._append(self._input.push(frame))
 
     def _append(self, chunks: list[bytes]) -> None:
-        for chunk in chunks:
-            self._uncommitted += len(chunk)
-            self._supervisor.put_audio(chunk)
+        self._uncommitted += sum(map(len, chunks))
+        self._supervisor.put_audio(chunks)
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
         """Show the model one frame, as a user item. Dropped when it would be stale: without a connection, or (that is

@@ -169,7 +169,7 @@ class TranscriptionSession(Telling):
         self._put_at = now
         if self._rushed != (self._ahead_s >= RUSH_S):
             self._listen()
-        self._line.put_audio(audio)
+        self._line.put_audio([audio])
         put_ms = self._outbox.put_ms
         self._clock.note(put_ms, time.time())
         if effects := self._hearing.put(put_ms, now):

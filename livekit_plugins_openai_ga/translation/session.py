@@ -200,7 +200,7 @@ class TranslationSession:
         dropped = self._outbox.audio.dropped
         for step in steps:
             self._core.put(step)
-            self._supervisor.put_audio(step)
+        self._supervisor.put_audio(steps)
         if self._outbox.audio.dropped > dropped and not self._told_loss:
             self._told_loss = True
             self.log.warning("source audio is being lost, the oldest first: %s", self._hindrance())

@@ -1,15 +1,15 @@
 """User audio that was sent on one connection and is in no item yet, and the commits behind it.
 
 The server counts the audio of one connection in bytes from 0; this also knows where that is in all the audio of the
-session. Nothing is copied: what was sent is what is kept. What each message adds are two references: an object for
-each would cost more than the message, and the garbage collector would look at them all.
+session. Nothing is copied: what was sent is what is kept. There is no object for each message: it would cost more
+than the message, and the garbage collector would look at them all.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from bisect import bisect_right
 
-Event = dict[str, Any]
+from ..wire.client_events import Event
 
 
 class Kept:
@@ -79,20 +79,17 @@ class Kept:
         self._asked = [(at, asked) for at, asked in self._asked if asked != event_id]
         self._commits = [(at, event) for at, event in self._commits if str(event.get("event_id")) != event_id]
 
-    def oldest_commit(self) -> int | None:
-        """Where the oldest commit on its way was made, which is so no longer; None without one."""
+    def take_commit(self) -> int | None:
+        """The oldest commit on its way has arrived. Returns where it was made; None without one."""
         return self._asked.pop(0)[0] if self._asked else None
 
     def taken(self, until: int, since: int) -> list[bytes]:
         """The server has put all up to `until` into an item. Returns what was kept of it behind `since`."""
-        taken: list[bytes] = []
-        while self._ends and self._ends[0] <= until:
-            audio, end = self._audio.pop(0), self._ends.pop(0)
-            self.size -= len(audio)
-            if end > since:
-                taken.append(audio)
-        while self._commits and self._commits[0][0] <= until:
-            self._commits.pop(0)
+        count = bisect_right(self._ends, until)
+        taken = self._audio[bisect_right(self._ends, since) : count]
+        self.size -= sum(map(len, self._audio[:count]))
+        del self._audio[:count], self._ends[:count]
+        self._commits = [(at, event) for at, event in self._commits if at > until]
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
         return taken
@@ -100,8 +97,8 @@ class Kept:
     def cleared(self) -> list[tuple[int, bytes]]:
         """Forget what no commit has claimed. Returns it, with its places in all the audio."""
         claimed = self._commits[-1][0] if self._commits else 0
-        first = next((index for index, end in enumerate(self._ends) if end > claimed), len(self._ends))
-        unclaimed = [(self._at(index), audio) for index, audio in enumerate(self._audio) if index >= first]
+        first = bisect_right(self._ends, claimed)
+        unclaimed = [(self._at(index), self._audio[index]) for index in range(first, len(self._audio))]
         del self._audio[first:], self._ends[first:]
         self.size = sum(map(len, self._audio))
         if not self._audio and not self._commits:

@@ -25,7 +25,7 @@ class Peer(Protocol):
 
     @property
     def watches_audio(self) -> bool:
-        """Whether `link_sending` is called for user audio, too, which leaves many times a second."""
+        """Whether `link_sending` must be called for all user audio, else only for what had to wait."""
 
     def link_opened(self, link: Link) -> None:
         """A session is open; queue its configuration."""
@@ -63,16 +63,18 @@ class Line:
         """Whether everything that may leave has left: nothing waits for the peer to read."""
         return self._catching_up is None and (self._link is None or not self._link.full)
 
-    def put_audio(self, audio: bytes) -> None:
-        """User audio, which leaves in this step unless it has to wait."""
+    def put_audio(self, chunks: list[bytes]) -> None:
+        """User audio, which leaves in this step unless it has to wait: one message of it, as a room delivers it, past
+        all that is there for the others."""
         link = self._link
-        waits = link is None or self._sending or self._catching_up is not None or not link.ready
-        if link is None or waits or self._line_peer.watches_audio or not self._outbox.passes(audio):
-            self._outbox.put_audio(audio)
+        queued = self._sending or self._line_peer.watches_audio or len(chunks) != 1
+        if link is None or queued or not link.ready or not self._outbox.passes(*chunks):
+            for chunk in chunks:
+                self._outbox.put_audio(chunk)
             self.wake()
             return
         try:
-            link.write_text(self._outbox.append.text(audio))
+            link.write_text(self._outbox.append.text(*chunks))
         except Exception as exc:
             self._over(exc)
 

@@ -326,7 +326,7 @@ class Link:
         self.write_text(client_events.text(event))
 
     def write_text(self, text: bytes) -> None:
-        """The same with what is JSON already. Nothing in it is kept secret."""
+        """The same with what is JSON already. It must hold no keys: none are looked for."""
         self._socket.send_text(text)
 
     def tell(self, session: Payload) -> None:

@@ -124,9 +124,8 @@ class Outbox:
         """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
         if self._turn or self._control is not None or not self._open:
             return False
-        self._kept.sent(audio, self._put)
+        self._leaves(audio, self._put)
         self._put += len(audio)
-        self.audio.sent += len(audio) / self._per_ms
         return True
 
     def put_audio(self, audio: bytes) -> None:
@@ -217,7 +216,10 @@ class Outbox:
             return None
         entry = self._turn.pop(0)
         if entry.kind == "audio":
-            self._audio_leaves(entry)
+            self._waiting -= entry.size
+            self._leaves(entry.audio, entry.at)
+            if entry.again:
+                self.audio.replayed += entry.size / self._per_ms
             return self.append.event(entry.audio)
         if entry.kind == "close":
             self._open, self._ending = False, True
@@ -225,13 +227,9 @@ class Outbox:
             self._kept.committed(entry.event)
         return entry.event
 
-    def _audio_leaves(self, entry: _Entry) -> None:
-        ms = entry.size / self._per_ms
-        self._waiting -= entry.size
-        self.audio.sent += ms
-        if entry.again:
-            self.audio.replayed += ms
-        self._kept.sent(entry.audio, entry.at)
+    def _leaves(self, audio: bytes, at: int) -> None:
+        self.audio.sent += len(audio) / self._per_ms
+        self._kept.sent(audio, at)
 
     def listen(self, *, idle: bool) -> None:
         """Tell whether the server detects turns and nobody speaks right now."""
@@ -242,7 +240,7 @@ class Outbox:
 
         Returns what was kept of it behind `since_ms`, as it was put.
         """
-        until = self._kept.oldest_commit() if until_ms is None else self._sent(until_ms)
+        until = self._kept.take_commit() if until_ms is None else self._sent(until_ms)
         return [] if until is None else self._kept.taken(until, self._sent(since_ms))
 
     def refused(self, event_id: str) -> None:

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from .codec import b64encode
+from .codec import b64encode, dumps
 
 Event = dict[str, Any]
 
@@ -23,14 +22,14 @@ class Append:
 
     def __init__(self, type: str) -> None:
         self.type = type
-        self._head = b'{"type": "%b", "audio": "' % type.encode()
+        self._head = b'{"type":"%b","audio":"' % type.encode()
 
     def event(self, audio: bytes) -> Event:
         """As any other event."""
         return {"type": self.type, "audio": b64encode(audio).decode()}
 
     def text(self, audio: bytes) -> bytes:
-        """`text(event(audio))`, without looking for what JSON has to escape: in 50 ms of audio that would cost 7 us."""
+        """`text(event(audio))`, in a third of the time: nothing in it has to be escaped."""
         return b'%b%b"}' % (self._head, b64encode(audio))
 
 
@@ -39,7 +38,7 @@ AUDIO_APPEND = Append("input_audio_buffer.append")
 
 def text(event: Event) -> bytes:
     """The event as JSON, UTF-8."""
-    return json.dumps(event).encode()
+    return dumps(event)
 
 
 def session_update(session: Mapping[str, Any], *, event_id: str) -> Event:

@@ -369,6 +369,41 @@ async def test_pitch_and_length_of_user_audio_arrive(open_session, rate, channel
         assert server.sent("error") == []
 
 
+@pytest.mark.parametrize("watched", [True, False])
+async def test_user_audio_arrives_whole_and_in_order_whether_somebody_watches_it_or_not(open_session, watched):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None)
+        call.session.watches_audio = watched
+        await call.session.update_instructions("")  # configured: from now on it goes straight to the socket
+        said = tone(440, 1.0, 24000)
+        for frame in frames(said):
+            call.session.push_audio(frame)
+        call.session.commit_audio()
+        await server.wait_received("input_audio_buffer.commit")
+        sent = [base64.b64decode(e["audio"]) for e in server.received("input_audio_buffer.append")]
+        assert b"".join(sent) == said
+        assert len(sent) == 50
+        watched_ones = [
+            e for e in call.events["openai_client_event_queued"] if e["type"] == "input_audio_buffer.append"
+        ]
+        assert len(watched_ones) == (50 if watched else 0)
+
+
+async def test_whoever_listens_to_what_leaves_hears_of_audio(open_session):
+    async with Emulator() as server:
+        call = open_session(server)
+        session = call.session
+        assert session.watches_audio
+        model = session.realtime_model
+        other = model.session()
+        assert not other.watches_audio
+        heard = other.on("openai_client_event_queued", lambda event: None)
+        assert other.watches_audio
+        other.off("openai_client_event_queued", heard)
+        assert not other.watches_audio
+        await other.aclose()
+
+
 async def test_commit_needs_100_ms_and_clear_forgets(open_session):
     async with Emulator() as server:
         call = open_session(server, turn_detection=None)

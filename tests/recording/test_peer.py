@@ -91,6 +91,10 @@ async def test_what_comes_is_written_before_the_session_changes_it_and_what_leav
     assert [what for what, *_ in scene.session.told] == ["opened", "received", "sending"]
 
 
+async def test_audio_is_told_of_too_although_the_session_does_not_watch_it(scene):
+    assert scene.peer.watches_audio
+
+
 async def test_what_the_session_holds_back_is_not_written(scene):
     scene.open()
     scene.session.stays = True

@@ -41,6 +41,8 @@ class Watch:
         self.keys: dict[str, Asked] = {}
         self.left: dict[str, float] = {}  # when the latest request with this key left
         listen(session, "openai_client_event_queued", self._leaving)
+        if planned.seed % 2:
+            session.watches_audio = False  # or no audio would take the way that it takes in nearly every call
         listen(session, "openai_server_event_received", self._came)
         listen(session, "generation_created", self._began)
         listen(session, "session_reconnected", self._again)

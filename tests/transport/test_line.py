@@ -208,20 +208,50 @@ async def test_audio_leaves_in_the_step_in_which_it_is_put_and_whoever_watches_i
     stage.watches_audio = watched
     serving = stage.start(link)
     await stage.until("opened")
-    stage.line.put_audio(b"\1\2")
-    stage.line.put_audio(b"\3\4")
+    stage.line.put_audio([b"\1\2"])
+    stage.line.put_audio([b"\3\4"])
     assert link.sent == [{"type": "input_audio_buffer.append", "audio": audio} for audio in ("AQI=", "AwQ=")]
     assert stage.names().count("sending") == (2 if watched else 0)
     link.fail()
     await serving
 
 
-async def test_audio_without_a_link_waits_for_one() -> None:
+async def test_what_is_put_when_a_part_of_a_long_frame_leaves_comes_behind_all_of_it() -> None:
     stage, link = Stage(), FakeLink()
-    stage.line.put_audio(b"\1\2")
+    stage.watches_audio = True
     serving = stage.start(link)
     await stage.until("opened")
-    stage.line.put_audio(b"\3\4")
+    answers = [{"type": "clear"}]
+
+    def answer(event: Any) -> None:
+        if answers:
+            stage.outbox.put_foreign(answers.pop())
+            stage.line.wake()
+
+    stage.on_sending = answer
+    stage.line.put_audio([b"\1\2", b"\3\4"])
+    assert [event["type"] for event in link.sent] == [*["input_audio_buffer.append"] * 2, "clear"]
+    link.fail()
+    await serving
+
+
+async def test_others_get_their_turn_while_a_very_long_frame_leaves() -> None:
+    stage, link = Stage(), FakeLink()
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.put_audio([b"\1\2"] * 3 * IN_A_ROW)
+    assert len(link.sent) == IN_A_ROW
+    await stage.until("sending", 3 * IN_A_ROW)
+    link.fail()
+    await serving
+
+
+async def test_audio_without_a_link_waits_for_one() -> None:
+    stage, link = Stage(), FakeLink()
+    stage.line.put_audio([b"\1\2"])
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.put_audio([b"\3\4"])
     assert sound(link) == b"\1\2\3\4"
     link.fail()
     await serving
@@ -233,13 +263,13 @@ async def test_audio_that_the_peer_does_not_read_waits_in_its_order() -> None:
     serving = stage.start(link)
     await stage.until("opened")
     for number in range(3):
-        stage.line.put_audio(bytes([number, number]))
+        stage.line.put_audio([bytes([number, number])])
         assert not stage.line.flushed
     assert sound(link) == b"\0\0"
     link.takes = 0
     link.free.set()
     await stage.until("sending", 2)
-    stage.line.put_audio(b"\3\3")
+    stage.line.put_audio([b"\3\3"])
     assert sound(link) == b"\0\0\1\1\2\2\3\3"
     link.fail()
     await serving
@@ -249,7 +279,7 @@ async def test_audio_that_is_put_when_an_event_leaves_comes_behind_it() -> None:
     stage, link = Stage(), FakeLink()
     serving = stage.start(link)
     await stage.until("opened")
-    stage.on_sending = lambda event: stage.line.put_audio(b"\1\2") if event["type"] == "first" else None
+    stage.on_sending = lambda event: stage.line.put_audio([b"\1\2"]) if event["type"] == "first" else None
     stage.outbox.put({"type": "first"})
     stage.line.wake()
     assert [event["type"] for event in link.sent] == ["first", "input_audio_buffer.append"]
@@ -262,7 +292,7 @@ async def test_an_error_when_audio_leaves_ends_the_link_and_not_whoever_put_it()
     serving = stage.start(link)
     await stage.until("opened")
     link.write_text = lambda text: 1 / 0  # type: ignore[assignment, method-assign]
-    stage.line.put_audio(b"\1\2")
+    stage.line.put_audio([b"\1\2"])
     with pytest.raises(ZeroDivisionError):
         await serving
 

@@ -77,7 +77,7 @@ def test_the_sdk_takes_what_is_sent(event):
 
 def test_an_append_is_written_in_one_piece():
     written = translation.AUDIO_APPEND.text(b"\0\0\0")
-    assert written == b'{"type": "session.input_audio_buffer.append", "audio": "AAAA"}'
+    assert written == b'{"type":"session.input_audio_buffer.append","audio":"AAAA"}'
 
 
 def test_a_session_has_what_can_be_updated_and_neither_type_nor_model():
