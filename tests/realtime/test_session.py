@@ -420,6 +420,18 @@ async def test_commit_needs_100_ms_and_clear_forgets(open_session):
         assert server.sent("error") == []
 
 
+async def test_what_was_cleared_does_not_count_for_a_commit(open_session):
+    async with Emulator() as server:
+        call = open_session(server, turn_detection=None)
+        for ms in (80, 80, 100):
+            for frame in frames(bytes(48 * ms)):
+                call.session.push_audio(frame)
+            call.session.commit_audio()
+            call.session.clear_audio()
+        await server.wait_received("input_audio_buffer.clear", count=3)
+        assert len(server.received("input_audio_buffer.commit")) == 1
+
+
 async def test_a_reply_asked_for_after_a_commit_does_not_overtake_the_audio(open_session):
     async with Emulator(Script([Turn(heard="Hi.", say="Hello.")])) as server:
         call = open_session(server, turn_detection=None)

@@ -1,0 +1,63 @@
+"""What one connection was sent: bytes, places, commits. The outbox's tests have the rest."""
+
+from __future__ import annotations
+
+from livekit_plugins_openai_ga.transport.kept import Kept
+
+
+def test_audio_goes_when_it_is_taken_and_comes_back_from_behind_a_place() -> None:
+    kept = Kept(1_000)
+    for at, audio in ((0, b"aaaa"), (4, b"bbbb"), (8, b"cccc")):
+        kept.sent(audio, at)
+    assert kept.taken(8, 4) == [b"bbbb"]
+    assert (kept.size, kept.position) == (4, 12)
+    assert kept.lost() == ([(8, b"cccc")], 0)
+    assert (kept.size, kept.position) == (0, 0)
+
+
+def test_what_is_not_kept_is_lost_unless_nobody_spoke() -> None:
+    kept = Kept(4)
+    kept.idle = True
+    kept.sent(b"aaaa", 0)
+    kept.sent(b"bbbb", 4)
+    assert kept.lost() == ([(4, b"bbbb")], 0)
+    kept.idle = False
+    kept.sent(b"bbbb", 4)
+    kept.sent(b"cccc", 8)
+    assert kept.lost() == ([(8, b"cccc")], 4)
+
+
+def test_what_was_cleared_is_not_lost() -> None:
+    kept = Kept(4)
+    kept.sent(b"aaaa", 0)
+    kept.sent(b"bbbb", 4)
+    assert kept.cleared() == [(4, b"bbbb")]
+    assert kept.lost() == ([], 0)
+
+
+def test_a_clear_leaves_what_a_commit_has_claimed_and_that_comes_back_in_order() -> None:
+    kept = Kept(1_000)
+    first, second = {"type": "commit", "event_id": "1"}, {"type": "commit", "event_id": "2"}
+    kept.sent(b"aaaa", 0)
+    kept.committed(first)
+    kept.sent(b"bbbb", 4)
+    kept.committed(second)
+    kept.sent(b"cccc", 8)
+    assert kept.cleared() == [(8, b"cccc")]
+    assert kept.lost() == ([(0, b"aaaa"), first, (4, b"bbbb"), second], 0)
+
+
+def test_the_oldest_commit_is_told_of_once_and_a_refused_one_never() -> None:
+    kept = Kept(1_000)
+    for name in ("1", "2", "3"):
+        kept.sent(b"aaaa", kept.position)
+        kept.committed({"type": "commit", "event_id": name})
+    kept.refused("2")
+    assert [kept.take_commit() for _ in range(3)] == [4, 12, None]
+
+
+def test_a_place_is_told_in_all_the_audio_also_behind_a_jump() -> None:
+    kept = Kept(1_000)
+    kept.sent(b"aaaa", 100)
+    kept.sent(b"bbbb", 200)
+    assert [kept.place(own) for own in (0, 3, 4, 7)] == [100, 103, 200, 203]
