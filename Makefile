@@ -39,11 +39,9 @@ livekit-server: $(DEMO_STAMP)
 	$(BIN)/python -m livekit_plugins_openai_ga.devtools.livekit_server
 
 # Most tests wait for a real network most of the time, so two processes are twice as fast; JOBS=0 for one.
-# The order is that of tests/conftest.py. By itself xdist would begin with the files that have most tests, and end with
-# those of the rooms, which are few and long.
 JOBS ?= 2
 test: $(STAMP) $(GATEWAY_STAMP)
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The clients of tests/clients that want other packages than this plugin does. Without them `make test` skips their tests.
 # They need Python 3.11 and Node 20 with npm.

@@ -13,26 +13,10 @@ import pytest
 
 from livekit_plugins_openai_ga.log import socket_logger
 
-TESTS = Path(__file__).parent
-
-LONG = ("rooms", "simulation", "docs", "devtools", "benchmarks", "clients", "gateways", "browser", "parity", "replay")
-"""Folders whose tests take longest: real calls, hours of virtual time, processes."""
-
 LOGGERS = (
     *("", "websockets", "websockets.client", "websockets.server", "asyncio", "aiohttp", "aiohttp.client"),
     *("livekit", "livekit.agents", "livekit.plugins.openai_ga", socket_logger.name),
 )
-
-
-def place(path: Path) -> int:
-    """Where a file of tests is in the run: first those in `LONG`, in its order, then all others, of any folder."""
-    folder = path.relative_to(TESTS).parts[0] if path.is_relative_to(TESTS) else ""
-    return LONG.index(folder) if folder in LONG else len(LONG)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two workers that take file by file end together when only short files are left at the end."""
-    items.sort(key=lambda item: place(item.path))
 
 
 @pytest.fixture
