@@ -64,8 +64,10 @@ class Line:
         return self._catching_up is None and (self._link is None or not self._link.full)
 
     def put_audio(self, chunks: list[bytes]) -> None:
-        """User audio, which leaves in this step unless it has to wait: one message of it, as a room delivers it, past
-        all that is there for the others."""
+        """User audio, which leaves in this step unless it has to wait. A single chunk, which is what a room's frames
+        make, goes past the outbox's lanes when nothing is in them."""
+        if not chunks:
+            return
         link = self._link
         queued = self._sending or self._line_peer.watches_audio or len(chunks) != 1
         if link is None or queued or not link.ready or not self._outbox.passes(*chunks):

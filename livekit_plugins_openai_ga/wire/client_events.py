@@ -18,15 +18,15 @@ class Append:
     little-endian PCM at 24 kHz. Never acknowledged.
     """
 
-    __slots__ = ("_head", "type")
+    __slots__ = ("_head", "_type")
 
     def __init__(self, type: str) -> None:
-        self.type = type
+        self._type = type
         self._head = b'{"type":"%b","audio":"' % type.encode()
 
     def event(self, audio: bytes) -> Event:
         """As any other event."""
-        return {"type": self.type, "audio": b64encode(audio).decode()}
+        return {"type": self._type, "audio": b64encode(audio).decode()}
 
     def text(self, audio: bytes) -> bytes:
         """`text(event(audio))`, in a third of the time: nothing in it has to be escaped."""
