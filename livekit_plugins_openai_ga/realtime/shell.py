@@ -75,7 +75,6 @@ class Shell(Billing):
         )
         self._timers = Timers()
         self._input = InputAudio(heard, chunk_ms=self._options.input_chunk_ms)
-        self._uncommitted = 0  # bytes of audio
         self._shared = SharedContent()
         self._over: Failure | None = None
         self._last_news = LastNews(self._emit_last)

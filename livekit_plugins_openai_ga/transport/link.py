@@ -135,10 +135,12 @@ class Link:
         request_id: The `x-request-id` of the handshake; "" when there was none.
         told: The configuration it was sent before anybody took it; None: none.
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
+        write_text: `write`, for what is JSON already. It must hold no keys: none are looked for.
     """
 
     def __init__(self, socket: FramedConnection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
         self._socket = socket
+        self.write_text = socket.send_text
         self._of_call = of_call
         self._secrets = tuple(secrets)
         self._early: list[Payload | Malformed] = []
@@ -324,10 +326,6 @@ class Link:
             known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
             self._secrets = tuple(sorted(known, key=len, reverse=True))
         self.write_text(client_events.text(event))
-
-    def write_text(self, text: bytes) -> None:
-        """The same with what is JSON already. It must hold no keys: none are looked for."""
-        self._socket.send_text(text)
 
     def tell(self, session: Payload) -> None:
         """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""
