@@ -6,7 +6,8 @@ exception is `dumps`: given what JSON does not have, such as bytes, `pydantic_co
 
 `pydantic_core` comes with the framework: it reads a delta of 100 ms in 1.4 us, where `json` takes 7, and writes it in
 6, where `json` takes 80; its audio in 3 us, where `binascii` takes 10 to 18. `pybase64` is the extra `fast`: 0.9 us for
-that audio, and 0.4 us to write it, where `binascii` takes 7.
+that audio, and 0.4 us to write it, where `binascii` takes 7. It reads deltas of any size faster than `pydantic_core`:
+20 ms in 0.5 us (0.8), 200 ms in 1.1 (5.5), 400 ms in 1.9 (11). `validate` is what makes it that fast: 2 us without it.
 """
 
 from __future__ import annotations
