@@ -78,7 +78,7 @@ class Microphones:
 
 
 async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> float:
-    """CPU seconds that the clockwork of so many microphones takes per second when nobody listens: about 50 us a frame.
+    """CPU ms per second that each of so many microphones takes when nobody listens: up to 50 us a frame.
 
     Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin. Measured in each
     turn, because a shared machine is not equally fast all the time.
@@ -87,28 +87,28 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
     microphones.start()
     used = await subject.cpu(subject.seconds / 3)
     microphones.stop()
-    return used
+    return used / count * 1000
 
 
 async def in_turns(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
     """What speaking into all of these takes, with the case before the names: `age` and `p99` of what reaches the
-    server, in ms, and `cpu` in ms per second and session, without that of the microphones."""
+    server, in ms; `cpu`, and `floor` of the microphones alone, in ms per second and session."""
     microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
-    spoken: list[tuple[float, float, float]] = []
+    spoken = []
     for _ in range(subject.turns):
         await subject.turn()
         floor = await alone(subject, len(pushes), rate=rate, frame_ms=frame_ms)
         microphones.start()
         await subject.settle()
         began = time.monotonic()
-        cpu = await subject.cpu() - floor
-        spoken.append((began, time.monotonic(), cpu / len(pushes) * 1000))
+        cpu = await subject.cpu() / len(pushes) * 1000
+        spoken.append((began, time.monotonic(), {f"{case}_cpu": cpu, f"{case}_floor": floor}))
         microphones.stop()
     stats = await subject.server.stats()
     found = []
-    for began, ended, cpu in spoken:
+    for began, ended, took in spoken:
         age, p99 = mean_and_p99(microphones.ages_ms(stats, began, ended))
-        found.append({f"{case}_age": age, f"{case}_p99": p99, f"{case}_cpu": cpu})
+        found.append({f"{case}_age": age, f"{case}_p99": p99, **took})
     return found
 
 

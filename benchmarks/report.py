@@ -98,15 +98,23 @@ class Result:
         return (("ours", self.ours), ("official", self.official), ("ratio", self.ratio))
 
 
+def taken(row: Row, of_round: Round, plugin: Plugin) -> float:
+    """A row's number of one plugin, without the floor. Raises KeyError."""
+    number = of_round[plugin][row.key]
+    return number if row.floor is None else number - statistics.fmean(each[row.floor] for each in of_round.values())
+
+
 def results(figure: Figure, rounds: Sequence[Round]) -> list[Result]:
     """The rows of a figure; one whose plugin was not measured is left out. Raises KeyError for a number that ours did
     not give; the official plugin need not be able to."""
     made = []
     for row in figure.rows:
-        pairs = [(r[row.plugin][row.key], r.get("official", {}).get(row.key)) for r in rounds if row.plugin in r]
-        ours = Spread.of(a for a, _ in pairs)
+        measured = [r for r in rounds if row.plugin in r]
+        ours = Spread.of(taken(row, r, row.plugin) for r in measured)
         if ours is not None:
-            official = Spread.of(b for _, b in pairs if b is not None)
+            paired = [r for r in measured if row.key in r.get("official", {})]
+            pairs = [(taken(row, r, row.plugin), taken(row, r, "official")) for r in paired]
+            official = Spread.of(b for _, b in pairs)
             ratio = Spread.of(a / b for a, b in pairs if b)
             made.append(Result(figure, row, ours, official, ratio))
     return made

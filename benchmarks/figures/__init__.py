@@ -93,6 +93,8 @@ class Row:
         target: At most so much; None: shown only.
         compare: What the target is for: `ours`, the number itself, or `ratio`, ours divided by the official plugin's.
         plugin: Which of ours it shows.
+        floor: The number of what the benchmark takes for itself, which is subtracted: the mean of all plugins of the
+            round. It is the same work in all of them, so the mean is surer, and what is wrong with it meets all alike.
     """
 
     title: str
@@ -101,6 +103,7 @@ class Row:
     target: float | None = None
     compare: Literal["ours", "ratio"] = "ratio"
     plugin: Literal["ours", "ours_fast"] = "ours"
+    floor: str | None = None
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Row, Subject, Turns
 
 ONE_WAY_MS = 25.0
 TLS_TRIPS = 3.0
-TIMES = 6
+TIMES = 3
 INSTRUCTIONS = "Be brief."
 
 

@@ -86,6 +86,16 @@ async def test_plugins_work_in_turn_and_each_round_begins_with_another_one():
     assert bench.as_rounds(found) == [{name: {name: number} for name in names} for number in (1.0, 2.0)]
 
 
+def test_what_the_benchmark_takes_for_itself_is_the_mean_of_the_round():
+    row = Row("CPU", "cpu", "ms", floor="floor")
+    figure = Figure("some", "Some", nothing, rows=(row,))
+    one = {"ours": {"cpu": 5.0, "floor": 1.0}, "official": {"cpu": 8.0, "floor": 3.0}}
+    (result,) = report.results(figure, [one])
+    assert result.official is not None
+    assert result.ratio is not None
+    assert (result.ours.median, result.official.median, result.ratio.median) == (3.0, 6.0, 0.5)
+
+
 def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():
     rows = (Row("CPU", "cpu", "ms"), Row("CPU, fast", "cpu", "ms", plugin="ours_fast"))
     figure = Figure("some", "Some", nothing, rows=rows, plugins=("ours",))
