@@ -136,7 +136,17 @@ class InputAudio:
     what the server hears together, which costs half as much as one by one.
     """
 
-    __slots__ = ("_channels", "_chunk_ms", "_longest", "_rate", "_resampler", "_samples", "_waiting", "form")
+    __slots__ = (
+        "_as_it_is",
+        "_channels",
+        "_chunk_ms",
+        "_longest",
+        "_rate",
+        "_resampler",
+        "_samples",
+        "_waiting",
+        "form",
+    )
 
     def __init__(self, form: AudioFormat = PCM, *, chunk_ms: float = CHUNK_MS) -> None:
         """Start empty.
@@ -158,6 +168,7 @@ class InputAudio:
         self._rate = form.rate
         self._channels = NUM_CHANNELS
         self._resampler: Resampler | None = None
+        self._as_it_is = form is PCM  # the frames' own bytes are what is sent
 
     @property
     def pending_ms(self) -> float:
@@ -182,19 +193,29 @@ class InputAudio:
             before = self.flush()
             self._rate, self._channels = rate, channels
             self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
-        self._waiting.append(frame.data[: samples * channels].tobytes())
-        self._samples += samples
-        due = self._samples * 1000 >= self._chunk_ms * rate
-        return before + self.flush() if due else before
+            self._as_it_is = self._resampler is None and channels == NUM_CHANNELS and self.form is PCM
+        audio = frame.data[: samples * channels].tobytes()
+        waited = self._samples
+        if (waited + samples) * 1000 < self._chunk_ms * rate:
+            self._waiting.append(audio)
+            self._samples = waited + samples
+            return before
+        if waited:
+            audio = b"".join((*self._waiting, audio))
+            self._waiting, self._samples = [], 0
+        chunks = self._chunks(audio)
+        return before + chunks if before else chunks
 
     def flush(self) -> list[bytes]:
         """Everything held inside, in chunks of at most 100 ms. Empty when nothing is held."""
         if not self._waiting:
             return []
-        audio = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
-        self._waiting = []
-        self._samples = 0
-        if self._resampler is not None or self._channels > 1 or self.form is not PCM:
+        audio = b"".join(self._waiting)
+        self._waiting, self._samples = [], 0
+        return self._chunks(audio)
+
+    def _chunks(self, audio: bytes) -> list[bytes]:
+        if not self._as_it_is:
             mono = _mono(np.frombuffer(audio, dtype=np.int16), self._channels)
             audio = self.form.encode(self._resampler.push(mono) if self._resampler else mono)
         return [audio] if len(audio) <= self._longest else self._parts(audio)

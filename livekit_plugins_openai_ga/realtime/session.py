@@ -222,11 +222,7 @@ class RealtimeSession(Replying):
 
     def push_audio(self, frame: rtc.AudioFrame) -> None:
         """Send user audio: any sample rate, any number of channels, any length."""
-        self._append(self._input.push(frame))
-
-    def _append(self, chunks: list[bytes]) -> None:
-        self._uncommitted += sum(map(len, chunks))
-        self._supervisor.put_audio(chunks)
+        self._supervisor.put_audio(self._input.push(frame))
 
     def push_video(self, frame: rtc.VideoFrame) -> None:
         """Show the model one frame, as a user item. Dropped when it would be stale: without a connection, or (that is
@@ -244,16 +240,14 @@ class RealtimeSession(Replying):
 
     def commit_audio(self) -> None:
         """Make a user turn of the audio pushed since the last one. Does nothing below 100 ms, which GA refuses."""
-        self._append(self._input.flush())
-        if self._uncommitted >= MIN_COMMIT_MS * self._input.form.bytes_per_ms:
+        self._supervisor.put_audio(self._input.flush())
+        if self._outbox.uncommitted_ms >= MIN_COMMIT_MS:
             self._outbox.put_commit(client_events.audio_commit(event_id=utils.shortuuid("commit_")))
-            self._uncommitted = 0
             self._supervisor.wake()
 
     def clear_audio(self) -> None:
         """Forget the audio that is not part of a turn yet, here and at the server."""
         self._input.clear()
-        self._uncommitted = 0
         self._outbox.put_clear(client_events.audio_clear(event_id=utils.shortuuid("clear_")))
         self._supervisor.wake()
 

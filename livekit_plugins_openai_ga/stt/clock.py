@@ -9,27 +9,31 @@ from __future__ import annotations
 import math
 
 TOLERANCE_S = 0.05
+"""Audio that is so late or early is jitter of the network."""
+
 MAX_NOTES = 256
 
 
 class WallClock:
-    """Places (ms of audio) and times (seconds since the epoch)."""
+    """Places (ms of audio) and times (seconds since the epoch).
+
+    Attributes:
+        began: When all of the audio would have begun, if it had always come as it did at the last note; else -inf.
+    """
 
     def __init__(self) -> None:
         self._notes: list[tuple[float, float]] = []  # the newest ones
-        self._until_ms = 0.0
+        self.began = -math.inf
 
-    def note(self, place_ms: float, now: float) -> None:
-        """The audio up to this place has arrived now."""
-        place, heard = self._notes[-1] if self._notes else (0.0, -math.inf)
-        if abs(now - heard - (place_ms - place) / 1000) > TOLERANCE_S:
-            self._notes.append((self._until_ms, now - (place_ms - self._until_ms) / 1000))
-            del self._notes[:-MAX_NOTES]
-        self._until_ms = place_ms
+    def note(self, place_ms: float, began: float) -> None:
+        """From this place on, audio comes as if all of it had begun at that time."""
+        self.began = began
+        self._notes.append((place_ms, began))
+        del self._notes[:-MAX_NOTES]
 
     def at(self, place_ms: float) -> float | None:
         """When this place was heard; None before anything was."""
         if not self._notes:
             return None
-        place, time = next((note for note in reversed(self._notes) if note[0] < place_ms), self._notes[0])
-        return time + (place_ms - place) / 1000
+        _, began = next((note for note in reversed(self._notes) if note[0] < place_ms), self._notes[0])
+        return began + place_ms / 1000

@@ -1,14 +1,13 @@
 """The running half of speech-to-text: carries out the core's effects, serves the connection, makes LiveKit's events.
 
-It knows nothing of LiveKit's streams: audio comes in by `put`, `speech`, `flush` and `finish`, events go out by `emit`.
-One `run` is one connection, or several when a change of connection is planned; whoever calls it decides whether to
-call it again after a failure. Audio that has no text yet waits here for that.
+It knows nothing of LiveKit's streams: audio comes in by `intake`, `speech`, `flush` and `finish` cut it, events go out
+by `emit`. One `run` is one connection, or several when a change of connection is planned; whoever calls it decides
+whether to call it again after a failure. Audio that has no text yet waits here for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,13 +24,13 @@ from ..errors import Failure, from_exception
 from ..info import SessionInfo, Trail
 from ..notices import Notices
 from ..spending import Spending, Tell
-from ..transport.line import Line, first_of
+from ..transport.line import Line
 from ..transport.link import Link, LinkFailed, discard
 from ..transport.outbox import Outbox
 from ..wire import server_events
 from ..wire.client_events import Event
 from ..wire.server_events import Malformed
-from .clock import WallClock
+from .intake import Intake
 from .options import Options
 from .telling import Telling
 
@@ -43,15 +42,6 @@ RENEW_PATIENCE_S = 5.0
 
 KEEP_MS = 60_000.0
 """Audio kept for a reconnect, at least; more when segments may be longer."""
-
-AHEAD_MS = 10_000.0
-"""Audio that comes faster than it can be sent (a file) waits outside beyond this."""
-
-RUSH_S = 1.0
-"""Audio that is so far ahead of a microphone's comes from a file: it can wait, and was not heard by the server yet."""
-
-ROOM_CHECK_S = 0.5
-"""How often a file that waits for room looks again, when nothing happens."""
 
 Change = Mapping[str, Any]
 """Changed options by their names."""
@@ -95,10 +85,9 @@ class TranscriptionSession(Telling):
         self._taken_back = taken_back
         self._offset = offset
         longest = None if options.max_segment_length is None else options.max_segment_length * 1000
-        self._keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
-        self._per_ms = options.input_format.bytes_per_ms
-        dead_for = 2 * options.connection.heartbeat
-        self._outbox = Outbox(keep_ms=self._keep_ms, dead_for=dead_for, bytes_per_ms=self._per_ms)
+        keep_ms = max(KEEP_MS, 2 * (longest or 0.0)) if keep_ms is None else keep_ms
+        per_ms = options.input_format.bytes_per_ms
+        self._outbox = Outbox(keep_ms=keep_ms, dead_for=2 * options.connection.heartbeat, bytes_per_ms=per_ms)
         self._hearing = Hearing(
             options.payload(),
             server_turns=options.server_turns,
@@ -108,7 +97,15 @@ class TranscriptionSession(Telling):
         )
         recycle_after = options.connection.max_session_duration
         self._line = Line(self._peer, self._outbox, recycle_after=recycle_after, recycle_patience=RECYCLE_PATIENCE_S)
-        self._clock = WallClock()
+        self.intake = Intake(
+            self._line,
+            self._outbox,
+            self._hearing,
+            do=self._do,
+            now=self._loop.time,
+            keep_ms=keep_ms,
+            bytes_per_ms=per_ms,
+        )
         self._retries = 0  # in a row; LiveKit counts them, and does not tell
         self._counters = Counters(
             "stt", options.model, self._outbox.audio, lambda: {"event": self._outbox.events_dropped}
@@ -117,10 +114,6 @@ class TranscriptionSession(Telling):
         self._log = self._trail.log
         self._notices = Notices(self._counters, self._log)
         self._spending = Spending(options.prices, options.max_cost, tell)
-        self._ahead_s = 0.0  # how far the audio is ahead of a microphone's
-        self._put_at = 0.0
-        self._rushed = False  # whether it was so far ahead when the outbox was told what to keep
-        self._moved = asyncio.Event()
         self._enough = asyncio.Event()
         self._broken: APIError | None = None
         self._closed = False
@@ -139,11 +132,6 @@ class TranscriptionSession(Telling):
         return self._detects(self._options) or (bool(self._next) and self._detects(self.wanted))
 
     @property
-    def rushing(self) -> bool:
-        """Whether audio comes faster than anybody speaks: a file."""
-        return self._ahead_s >= RUSH_S and self._ahead_s - (self._now() - self._put_at) >= RUSH_S
-
-    @property
     def info(self) -> SessionInfo:
         """How the session and its connection are right now."""
         return self._trail.info(
@@ -153,27 +141,7 @@ class TranscriptionSession(Telling):
             notices=self._notices,
         )
 
-    # -- audio in ------------------------------------------------------------------------------------------------
-
-    @property
-    def put_ms(self) -> float:
-        """Audio put in so far, in ms."""
-        return self._outbox.put_ms
-
-    def put(self, audio: bytes) -> None:
-        """More audio, in the format of the options. Nothing of it is heard when that would cost too much."""
-        if self._broken is not None:
-            return
-        now = self._now()
-        self._ahead_s = max(0.0, self._ahead_s - (now - self._put_at)) + len(audio) / self._per_ms / 1000
-        self._put_at = now
-        if self._rushed != (self._ahead_s >= RUSH_S):
-            self._listen()
-        self._line.put_audio([audio])
-        put_ms = self._outbox.put_ms
-        self._clock.note(put_ms, time.time())
-        if effects := self._hearing.put(put_ms, now):
-            self._do(effects)
+    # -- what is said of the audio -------------------------------------------------------------------------------
 
     def speech(self, speaking: bool, at_ms: float) -> None:
         """A detector heard somebody begin, or stop, at this place."""
@@ -188,16 +156,6 @@ class TranscriptionSession(Telling):
         """There will be no more audio. `run` returns when every text has come."""
         self._finishing = True
         self._do(self._hearing.finish(self._now()))
-
-    async def room(self) -> None:
-        """Wait until more of a file may come: what is kept for a reconnect has its bound. A microphone never waits."""
-        while self.rushing and self._crowded():
-            self._moved.clear()
-            await first_of(self._moved, timeout=ROOM_CHECK_S)
-
-    def _crowded(self) -> bool:
-        waiting = self._outbox.waiting_ms
-        return waiting > AHEAD_MS or (self._hearing.behind and waiting + self._outbox.kept_ms > self._keep_ms / 2)
 
     def use(self, change: Change) -> None:
         """Change the options: in place when GA can, else with a new connection, when what is being said has its text.
@@ -228,6 +186,7 @@ class TranscriptionSession(Telling):
     def break_off(self, error: APIError) -> None:
         """End `run` with this error."""
         self._broken = error
+        self.intake.deaf = True
         self._enough.set()
         self._line.hang_up(None)
 
@@ -297,7 +256,7 @@ class TranscriptionSession(Telling):
 
     def link_sending(self, event: Event) -> bool:
         """An event leaves."""
-        self._moved.set()
+        self.intake.moved.set()
         if "event_id" in event:
             self._hearing.sent(event["event_id"], self._now())
             self._wait()
@@ -328,15 +287,10 @@ class TranscriptionSession(Telling):
         for effect in effects:
             HANDLERS[type(effect)](self, effect)
         self._line.set_calm(self._hearing.quiet)
-        self._moved.set()
+        self.intake.moved.set()
         self._wait()
-        self._listen()
+        self.intake.listen()
         self._line.wake()
-
-    def _listen(self) -> None:
-        # Without a detector nobody knows that it is silent; and a file may be far ahead of what the server has heard.
-        self._rushed = self.rushing
-        self._outbox.listen(idle=self._hearing.detects and self._hearing.quiet and not self._rushed)
 
     def _wait(self) -> None:
         self._stop(self._timer)

@@ -59,6 +59,7 @@ class SpeechStream(stt.RecognizeStream):
             offset=lambda: self.start_time_offset,
             tell=stt.tell,
         )
+        self._intake = self._session.intake
         self._audio = InputAudio(options.input_format, chunk_ms=options.input_chunk_ms)
         self._follows = False  # all that was pushed was heard, and more need not wait for anything
         self._detector = detector
@@ -138,14 +139,14 @@ class SpeechStream(stt.RecognizeStream):
         """
         # A microphone is heard in this step: the task that takes a frame out of LiveKit's channel costs more than the
         # frame. What has to wait for anything, and what LiveKit refuses, goes that way.
-        if not self._follows or self._input_ch.closed or frame.sample_rate != self._pushed_sr:
+        if not self._follows or frame.sample_rate != self._pushed_sr:
             super().push_frame(frame)
             self._follows = False
             return
         try:
             for chunk in self._audio.push(frame):
-                self._hear(chunk)
-                self._follows = not self._session.rushing
+                if self._intake.put(chunk) if self._detector is None else self._hear(chunk):
+                    self._follows = False
         except Exception as exc:
             self._broken(exc)
 
@@ -158,14 +159,15 @@ class SpeechStream(stt.RecognizeStream):
         try:
             async for item in self._input_ch:
                 if isinstance(item, rtc.AudioFrame):
-                    if not self._session.put_ms:
+                    if not self._intake.put_ms:
                         self.start_time = time.time()
                     await self._hear_in_time(self._audio.push(item))
                 else:
                     await self._hear_in_time(self._audio.flush())
                     await self._ears_caught_up()
                     self._session.flush()
-                self._follows = self._input_ch.empty() and not self._session.rushing
+                over = self._input_ch.closed
+                self._follows = not over and self._input_ch.empty() and not self._intake.rushing
             self._session.finish()
         except Exception as exc:
             self._broken(exc)
@@ -175,24 +177,26 @@ class SpeechStream(stt.RecognizeStream):
         logger.error("the stream ended by an error of this plugin; please report it", exc_info=exc)
         self._session.break_off(APIError(f"Listening failed: {type(exc).__name__}.", retryable=False))
 
-    def _hear(self, chunk: bytes) -> None:
+    def _hear(self, chunk: bytes) -> bool:
+        """Returns whether audio comes faster than anybody speaks."""
         ears = self._open_ears()
-        self._session.put(chunk)
+        rushing = self._intake.put(chunk)
         if ears is not None:
             ears.push_frame(to_frame(chunk, self._audio.form))
+        return rushing
 
     async def _hear_in_time(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self._hear(chunk)
             await self._ears_caught_up()
-            await self._session.room()
+            await self._intake.room()
 
     def _open_ears(self) -> vad.VADStream | None:
         if self._detector is None or not self._session.wants_detector:
             self._close_ears()
         elif self._ears is None:
             self._ears = self._detector.stream()
-            self._ears_from_ms = self._ears_at_ms = self._session.put_ms
+            self._ears_from_ms = self._ears_at_ms = self._intake.put_ms
             self._ears_task = asyncio.create_task(self._follow(self._ears), name="openai_ga.SpeechStream.vad")
         return self._ears
 
@@ -223,9 +227,9 @@ class SpeechStream(stt.RecognizeStream):
         steps_ms = 0.0 if self._detector is None else VAD_LAG_STEPS * self._detector.capabilities.update_interval * 1000
         while (
             self._ears is not None
-            and self._session.rushing
+            and self._intake.rushing
             and not self._ears_mute
-            and self._session.put_ms - self._ears_at_ms > steps_ms
+            and self._intake.put_ms - self._ears_at_ms > steps_ms
         ):
             self._ears_moved.clear()
             await first_of(self._ears_moved, timeout=VAD_PATIENCE_S)
@@ -248,6 +252,7 @@ class SpeechStream(stt.RecognizeStream):
 
     async def aclose(self) -> None:
         """Close the stream at once; texts still to come are not waited for."""
+        self._follows = False
         await super().aclose()
         await aio.cancel_and_wait(self._listening)
         if self._ears is not None and self._ears_task is not None:

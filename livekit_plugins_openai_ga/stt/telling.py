@@ -15,7 +15,7 @@ from ..errors import Failure, Kind
 from ..info import Trail
 from ..spending import GRACE_S, LIMIT_REACHED, Spending
 from . import mapping
-from .clock import WallClock
+from .intake import Intake
 from .options import Options
 
 
@@ -24,7 +24,7 @@ class Telling:
 
     _loop: asyncio.AbstractEventLoop
     _options: Options
-    _clock: WallClock
+    intake: Intake
     _counters: Counters
     _trail: Trail
     _spending: Spending
@@ -47,7 +47,7 @@ class Telling:
         raise NotImplementedError
 
     def _speech(self, effect: fx.Speech) -> None:
-        heard = None if effect.at_ms is None else self._clock.at(effect.at_ms)
+        heard = None if effect.at_ms is None else self.intake.clock.at(effect.at_ms)
         self._emit(mapping.speech_event(effect, heard))
 
     def _seconds(self, place_ms: float | None) -> float:
@@ -93,6 +93,7 @@ class Telling:
         failure = self._trail.failed(LIMIT_REACHED, "fatal")
         self._trail.log.error("the stream ends: %s", failure, extra=failure.fields())
         self._broken = to_api_error(failure)
+        self.intake.deaf = True
         self.finish()
 
     def _settle(self) -> None:

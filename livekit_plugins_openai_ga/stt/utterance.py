@@ -41,7 +41,7 @@ async def transcribe(
     )
     audio = InputAudio(options.input_format)
     for chunk in [*audio.push(frame), *audio.flush()]:
-        session.put(chunk)
+        session.intake.put(chunk)
     session.finish()
     try:
         await session.run()

@@ -72,13 +72,11 @@ if sys.platform != "win32":
     os.register_at_fork(after_in_child=_masks.clear)  # or two processes would use the same
 
 
-def _mask() -> bytes:
-    try:
-        return _masks.pop()  # one step, so two threads never get the same
-    except IndexError:
-        fresh = os.urandom(4 * _MASKS_AT_ONCE)
-        _masks.extend(fresh[at : at + 4] for at in range(4, len(fresh), 4))
-        return fresh[:4]
+def _more_masks() -> bytes:
+    """Ask for more; returns one of them."""
+    fresh = os.urandom(4 * _MASKS_AT_ONCE)
+    _masks.extend(fresh[at : at + 4] for at in range(4, len(fresh), 4))
+    return fresh[:4]
 
 
 class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
@@ -136,7 +134,11 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     def send_text(self, data: bytes) -> None:
         """Send a message (UTF-8) in this step; it must be open. Its end says why when that fails."""
-        mask, size = _mask(), len(data)
+        try:
+            mask = _masks.pop()  # one step, so two threads never get the same
+        except IndexError:
+            mask = _more_masks()
+        size = len(data)
         if size < _IN_2_BYTES:
             header = _SHORT.pack(_TEXT, _MASKED | size, mask)
         elif size < 1 << 16:

@@ -11,15 +11,16 @@ from bisect import bisect_right
 
 from ..wire.client_events import Event
 
+SLACK = 48_000
+"""Bytes (a second of PCM) by which the bound may be passed until anybody looks: letting each piece go when the next one
+comes takes as long as writing its JSON."""
+
 
 class Kept:
     """What one connection was sent. All places and sizes are in bytes of audio.
 
     Attributes:
-        size: What is kept.
         position: What was sent on this connection.
-        limit: More than this is not kept: the oldest goes. Commits stay: whoever asked for one waits for its answer.
-        idle: Nothing is lost by what goes: nobody speaks.
     """
 
     __slots__ = (
@@ -28,21 +29,22 @@ class Kept:
         "_commits",
         "_ends",
         "_gap",
+        "_idle",
+        "_limit",
         "_places",
         "_shift",
-        "idle",
-        "limit",
+        "_size",
         "position",
-        "size",
     )
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.idle = False
+        """`limit`: as for `keep`."""
+        self._limit = limit
+        self._idle = False  # nothing is lost by what goes: nobody speaks
         self._forget()
 
     def _forget(self) -> None:
-        self.size = self.position = 0
+        self._size = self.position = 0
         # Lists: half a minute of audio is not long, and an empty deque would take 0.6 KiB in every idle session.
         self._audio: list[bytes] = []
         self._ends: list[int] = []  # where each of them ends on this connection
@@ -59,15 +61,37 @@ class Kept:
             self._places.append((self.position, at))
         size = len(audio)
         self.position += size
-        self.size += size
+        self._size += size
         self._audio.append(audio)
         self._ends.append(self.position)
-        while self.size > self.limit:
-            size, end = len(self._audio.pop(0)), self._ends.pop(0)
-            self.size -= size
-            if not self.idle:
-                start, until = self._gap
-                self._gap = (start if start < until else end - size, end)
+        if self._size > self._limit + SLACK:
+            self._bound()
+
+    def keep(self, limit: int, *, idle: bool) -> None:
+        """From now on, keep no more than `limit`: the oldest goes, and nothing is lost by that when it is `idle`, which
+        is when nobody speaks. Commits stay: whoever asked for one waits for its answer.
+        """
+        self._bound()
+        self._limit, self._idle = limit, idle
+
+    def _bound(self) -> None:
+        count, size = 0, self._size
+        while size > self._limit:
+            size -= len(self._audio[count])
+            count += 1
+        if not count:
+            return
+        if not self._idle:
+            start, until = self._gap
+            self._gap = (start if start < until else self._ends[0] - len(self._audio[0]), self._ends[count - 1])
+        del self._audio[:count], self._ends[:count]
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        """What is kept."""
+        self._bound()
+        return self._size
 
     def committed(self, event: Event) -> None:
         """A commit of all that was sent before left."""
@@ -85,9 +109,10 @@ class Kept:
 
     def taken(self, until: int, since: int) -> list[bytes]:
         """The server has put all up to `until` into an item. Returns what was kept of it behind `since`."""
+        self._bound()
         count = bisect_right(self._ends, until)
         taken = self._audio[bisect_right(self._ends, since) : count]
-        self.size -= sum(map(len, self._audio[:count]))
+        self._size -= sum(map(len, self._audio[:count]))
         del self._audio[:count], self._ends[:count]
         self._commits = [(at, event) for at, event in self._commits if at > until]
         start, end = self._gap
@@ -96,11 +121,12 @@ class Kept:
 
     def cleared(self) -> list[tuple[int, bytes]]:
         """Forget what no commit has claimed. Returns it, with its places in all the audio."""
+        self._bound()
         claimed = self._commits[-1][0] if self._commits else 0
         first = bisect_right(self._ends, claimed)
         unclaimed = [(self._at(index), self._audio[index]) for index in range(first, len(self._audio))]
         del self._audio[first:], self._ends[first:]
-        self.size = sum(map(len, self._audio))
+        self._size = sum(map(len, self._audio))
         if not self._audio and not self._commits:
             self._gap = (0, 0)
         return unclaimed
@@ -109,6 +135,7 @@ class Kept:
         """The connection is gone. Returns what has to be sent again, in order: audio with its place in all the audio,
         and commits; and how much audio is lost.
         """
+        self._bound()
         again: list[tuple[int, bytes] | Event] = []
         commits = list(self._commits)
         for index, (audio, end) in enumerate(zip(self._audio, self._ends, strict=True)):

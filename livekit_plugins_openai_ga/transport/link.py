@@ -135,10 +135,12 @@ class Link:
         request_id: The `x-request-id` of the handshake; "" when there was none.
         told: The configuration it was sent before anybody took it; None: none.
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
+        write_text: `write`, for what is JSON already. It must hold no keys: none are looked for.
     """
 
     def __init__(self, socket: FramedConnection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
         self._socket = socket
+        self.write_text = socket.send_text
         self._of_call = of_call
         self._secrets = tuple(secrets)
         self._early: list[Payload | Malformed] = []
@@ -261,9 +263,12 @@ class Link:
         if self._early:
             return self._early.pop(0)
         try:
-            return self._parsed(await self._socket.message())
+            payload = server_events.parse(await self._socket.message())
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
+        if isinstance(payload, dict):
+            self._look(payload)
+        return payload
 
     async def deliver(self, to: Callable[[Payload | Malformed], object]) -> None:
         """Give every frame, parsed, to `to`, in the step in which it comes if nobody has to wait for that: a task that
@@ -271,18 +276,24 @@ class Link:
         """
         while self._early:
             to(self._early.pop(0))
+        parse = server_events.parse
+
+        def take(frame: str | bytes) -> None:
+            payload = parse(frame)
+            if isinstance(payload, dict) and ("error" in payload or "response" in payload):
+                self._look(payload)
+            to(payload)
+
         try:
-            await self._socket.deliver(lambda frame: to(self._parsed(frame)))
+            await self._socket.deliver(take)
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
-    def _parsed(self, frame: str | bytes) -> Payload | Malformed:
-        payload = server_events.parse(frame)
-        if not isinstance(payload, Malformed) and ("error" in payload or "response" in payload):
-            _hide_in_errors(payload, self._secrets)
-            if payload.get("type") == "error":
-                self._remember(payload)
-        return payload
+    def _look(self, payload: Payload) -> None:
+        """Take keys out of an error in it, and remember what may say why the socket closes."""
+        _hide_in_errors(payload, self._secrets)
+        if payload.get("type") == "error":
+            self._remember(payload)
 
     def _remember(self, payload: Payload) -> None:
         event = server_events.from_payload(payload)
@@ -324,10 +335,6 @@ class Link:
             known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
             self._secrets = tuple(sorted(known, key=len, reverse=True))
         self.write_text(client_events.text(event))
-
-    def write_text(self, text: bytes) -> None:
-        """The same with what is JSON already. It must hold no keys: none are looked for."""
-        self._socket.send_text(text)
 
     def tell(self, session: Payload) -> None:
         """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""

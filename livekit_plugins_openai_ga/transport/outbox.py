@@ -99,6 +99,7 @@ class Outbox:
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
         self._put = 0  # bytes of audio ever put here
+        self._claimed = 0  # of those, what is before the last commit, or was cleared
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
 
@@ -124,8 +125,10 @@ class Outbox:
         """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
         if self._turn or self._control is not None or not self._open:
             return False
-        self._leaves(audio, self._put)
-        self._put += len(audio)
+        at, size = self._put, len(audio)
+        self._put = at + size
+        self.audio.sent += size / self._per_ms
+        self._kept.sent(audio, at)
         return True
 
     def put_audio(self, audio: bytes) -> None:
@@ -137,6 +140,7 @@ class Outbox:
 
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
+        self._claimed = self._put
         self._turn.append(_Entry("commit", event))
         self._bound_events()
 
@@ -166,6 +170,7 @@ class Outbox:
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * self._per_ms))
         self._turn[committed:] = [*others, _Entry("clear", event), *tail]
+        self._claimed = self._put - sum(entry.size for entry in tail)
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
@@ -189,6 +194,11 @@ class Outbox:
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
         return self._put / self._per_ms
+
+    @property
+    def uncommitted_ms(self) -> float:
+        """User audio put here since the last commit, without what was cleared, in ms."""
+        return (self._put - self._claimed) / self._per_ms
 
     @property
     def position_ms(self) -> float:
@@ -217,7 +227,8 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._waiting -= entry.size
-            self._leaves(entry.audio, entry.at)
+            self.audio.sent += entry.size / self._per_ms
+            self._kept.sent(entry.audio, entry.at)
             if entry.again:
                 self.audio.replayed += entry.size / self._per_ms
             return self.append.event(entry.audio)
@@ -227,13 +238,9 @@ class Outbox:
             self._kept.committed(entry.event)
         return entry.event
 
-    def _leaves(self, audio: bytes, at: int) -> None:
-        self.audio.sent += len(audio) / self._per_ms
-        self._kept.sent(audio, at)
-
     def listen(self, *, idle: bool) -> None:
         """Tell whether the server detects turns and nobody speaks right now."""
-        self._kept.idle, self._kept.limit = idle, self._idle_keep if idle else self._keep
+        self._kept.keep(self._idle_keep if idle else self._keep, idle=idle)
 
     def taken(self, until_ms: float | None, since_ms: float = 0) -> list[bytes]:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from livekit_plugins_openai_ga.transport.kept import Kept
+import sys
+
+from livekit_plugins_openai_ga.transport.kept import SLACK, Kept
 
 
 def test_audio_goes_when_it_is_taken_and_comes_back_from_behind_a_place() -> None:
@@ -17,14 +19,39 @@ def test_audio_goes_when_it_is_taken_and_comes_back_from_behind_a_place() -> Non
 
 def test_what_is_not_kept_is_lost_unless_nobody_spoke() -> None:
     kept = Kept(4)
-    kept.idle = True
+    kept.keep(4, idle=True)
     kept.sent(b"aaaa", 0)
     kept.sent(b"bbbb", 4)
     assert kept.lost() == ([(4, b"bbbb")], 0)
-    kept.idle = False
+    kept.keep(4, idle=False)
     kept.sent(b"bbbb", 4)
     kept.sent(b"cccc", 8)
     assert kept.lost() == ([(8, b"cccc")], 4)
+
+
+def test_what_went_while_somebody_spoke_is_lost_also_when_nobody_speaks_any_more() -> None:
+    kept = Kept(4)
+    kept.sent(b"aaaa", 0)
+    kept.sent(b"bbbb", 4)
+    kept.keep(4, idle=True)
+    kept.sent(b"cccc", 8)
+    assert kept.size == 4
+    assert kept.lost() == ([(8, b"cccc")], 4)
+
+
+def test_the_bound_holds_for_whoever_looks_and_memory_is_given_back_soon() -> None:
+    kept = Kept(10_000)
+    first = bytes(1_000)
+    unused = sys.getrefcount(first)
+    kept.sent(first, 0)
+    for number in range(1, 12):
+        kept.sent(bytes(1_000), 1_000 * number)
+    assert (kept.size, kept.position) == (10_000, 12_000)
+    assert sys.getrefcount(first) == unused
+    kept.sent(first, 12_000)
+    for number in range(13, 13 + 10 + SLACK // 1_000):
+        kept.sent(bytes(1_000), 1_000 * number)
+    assert sys.getrefcount(first) == unused
 
 
 def test_what_was_cleared_is_not_lost() -> None:
