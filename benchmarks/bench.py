@@ -116,19 +116,13 @@ async def in_turns(figure: Figure, running: Mapping[Plugin, Measured]) -> dict[P
     while None in found.values():
         for plugin in order:
             found[plugin] = await running[plugin].go(figure)
-        order = rotated(order, 1)
+        order = figures.rotated(order, 1)
     return {plugin: turns for plugin, turns in found.items() if turns is not None}
 
 
 def as_rounds(found: Mapping[Plugin, Turns]) -> list[report.Round]:
     """Round by round, instead of plugin by plugin."""
     return [dict(zip(found, of_round, strict=True)) for of_round in zip(*found.values(), strict=True)]
-
-
-def rotated(order: Sequence[Plugin], by: int) -> list[Plugin]:
-    """The same order, from another one on."""
-    first = by % len(order)
-    return [*order[first:], *order[:first]]
 
 
 async def measure(figure: Figure, who: Sequence[Plugin]) -> list[report.Round]:
@@ -143,7 +137,9 @@ async def measure(figure: Figure, who: Sequence[Plugin]) -> list[report.Round]:
             for plugin in who:
                 if plugin not in running:
                     running[plugin] = await kept.enter_async_context(Measured.running(plugin, quick=False))
-            rounds += as_rounds(await in_turns(figure, {plugin: running[plugin] for plugin in rotated(who, number)}))
+            rounds += as_rounds(
+                await in_turns(figure, {plugin: running[plugin] for plugin in figures.rotated(who, number)})
+            )
     return rounds
 
 

@@ -17,10 +17,10 @@ import importlib
 import pkgutil
 import time
 from collections import ChainMap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from benchmarks import plugins
 from benchmarks.control import Server
@@ -29,6 +29,8 @@ Plugin = Literal["ours", "ours_fast", "official"]
 
 Turns = list[dict[str, float]]
 """Named numbers, of one round after the other."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,12 @@ class Figure:
     turns: int = 1
     plugins: tuple[Plugin, ...] = ("ours", "official")
     fresh: bool = True
+
+
+def rotated(order: Sequence[T], by: int) -> list[T]:
+    """The same order, from another one on."""
+    first = by % len(order)
+    return [*order[first:], *order[:first]]
 
 
 def side_by_side(*cases: Turns) -> Turns:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import Figure, Row, Subject, Turns
+from benchmarks.figures import Figure, Row, Subject, Turns, rotated
 
 SESSIONS = 60
 
@@ -24,10 +24,10 @@ async def measure(subject: Subject) -> Turns:
         count, ways = subject.count(SESSIONS), {}
         for number, (name, recorder) in enumerate(recorders.items()):
             ways[name] = await Calls.opened(subject, count, number * count, recorder=recorder)
-        for _ in range(subject.turns):
+        for number in range(subject.turns):
             await subject.turn()
             floor = await ways["off"].floor_ms()
-            cpu = {name: await calls.cpu_ms() - floor for name, calls in ways.items()}
+            cpu = {name: await ways[name].cpu_ms() - floor for name in rotated(list(ways), number)}
             found.append({**cpu, "times": cpu["on"] / cpu["off"], "times_kept": cpu["kept"] / cpu["off"]})
         for calls in ways.values():
             await calls.aclose()
@@ -41,8 +41,8 @@ FIGURE = Figure(
     title="Recorder, both directions at real time, 60 sessions",
     measure=measure,
     seconds=1.0,
-    rounds=6,
-    turns=6,
+    rounds=9,
+    turns=9,
     plugins=("ours",),
     fresh=False,
     rows=(

@@ -52,8 +52,8 @@ FIGURE = Figure(
     title="Speech to text",
     measure=measure,
     seconds=0.6,
-    rounds=25,
-    turns=25,
+    rounds=30,
+    turns=30,
     fresh=False,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", AGE, target=12.0, compare="ours"),
