@@ -326,8 +326,7 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
-        socket = self._socket
-        return socket.room is None and socket.protocol.state is State.OPEN
+        return self._socket.writable
 
     def write(self, event: Event) -> None:
         """Send one client event, in this step. The link must be `ready`."""
