@@ -4,8 +4,12 @@
 
 Each plugin is measured in a process of its own, against a server in another one. A round measures every plugin once, so
 what else the machine does meets all of them, and the ratio of two numbers of one round travels better than the numbers.
-The table shows medians of all rounds and, in brackets, the least and the most. A target that lies between them is
+The table shows medians of all rounds and, in brackets, where the median is with 95 % confidence, for which nothing is
+supposed of how the numbers are distributed; of 3 or 5 rounds that is the least and the most. A target in there is
 neither met nor missed: `unclear`.
+
+Figures of CPU have many short rounds with the same sessions, because a shared machine is not as fast in one second as
+in the next: every plugin opens its sessions first, and then they work in turn, from round to round another one first.
 
 Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
 with `--quick`. Exit code 1: a figure could not be measured.
@@ -23,17 +27,18 @@ import os
 import platform
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import figures, plots, plugins, report
-from benchmarks.figures import Figure, Plugin
+from benchmarks.child import GO, READY
+from benchmarks.figures import Figure, Plugin, Turns
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 120.0
 """A measurement that takes longer, beyond its `seconds`, has failed."""
-QUICK_S = 0.3
+QUICK_S, QUICK_TURNS = 0.3, 2
 LIBRARIES = ("livekit", "livekit-agents", "livekit-plugins-openai", "websockets", "aiohttp", "numpy")
 
 
@@ -80,21 +85,44 @@ class Measured:
             async with process("benchmarks.child", plugin, url, *(["--quick"] if quick else [])) as child:
                 yield cls(child, plugin, quick=quick)
 
-    async def measure(self, figure: Figure) -> dict[str, float]:
-        """Once. Raises `Failed`."""
+    async def begin(self, figure: Figure) -> Turns | None:
+        """The numbers of all turns of a figure; None: it waits for a turn. Raises `Failed`."""
+        seconds, turns = (QUICK_S, min(figure.turns, QUICK_TURNS)) if self.quick else (figure.seconds, figure.turns)
+        return await self._do(figure, f"{figure.name} {seconds} {turns}\n")
+
+    async def go(self, figure: Figure) -> Turns | None:
+        """Give it a turn. The numbers of all of them, if it was the last one. Raises `Failed`."""
+        return await self._do(figure, GO)
+
+    async def _do(self, figure: Figure, line: str) -> Turns | None:
         assert self.child.stdin is not None
         assert self.child.stdout is not None
-        seconds = QUICK_S if self.quick else figure.seconds
-        self.child.stdin.write(f"{figure.name} {seconds}\n".encode())
+        self.child.stdin.write(line.encode())
         try:
-            line = await asyncio.wait_for(self.child.stdout.readline(), LIMIT_S + seconds)
+            answer = (await asyncio.wait_for(self.child.stdout.readline(), LIMIT_S + figure.seconds)).decode()
         except asyncio.TimeoutError:
             self.child.kill()
             raise Failed(f"{figure.name}, {self.plugin}: no answer") from None
-        if not line:
+        if not answer:
             raise Failed(f"{figure.name}, {self.plugin}: its process ended; its last words are above")
-        numbers: dict[str, float] = json.loads(line)
-        return numbers
+        turns: Turns | None = None if answer == READY else json.loads(answer)
+        return turns
+
+
+async def in_turns(figure: Figure, running: Mapping[Plugin, Measured]) -> dict[Plugin, Turns]:
+    """What one call of a figure's `measure` gives for each of these, in turns: ABC, BCA, CAB. Raises `Failed`."""
+    order = list(running)
+    found = {plugin: await running[plugin].begin(figure) for plugin in order}
+    while None in found.values():
+        for plugin in order:
+            found[plugin] = await running[plugin].go(figure)
+        order = figures.rotated(order, 1)
+    return {plugin: turns for plugin, turns in found.items() if turns is not None}
+
+
+def as_rounds(found: Mapping[Plugin, Turns]) -> list[report.Round]:
+    """Round by round, instead of plugin by plugin."""
+    return [dict(zip(found, of_round, strict=True)) for of_round in zip(*found.values(), strict=True)]
 
 
 async def measure(figure: Figure, who: Sequence[Plugin]) -> list[report.Round]:
@@ -102,17 +130,16 @@ async def measure(figure: Figure, who: Sequence[Plugin]) -> list[report.Round]:
     rounds: list[report.Round] = []
     async with contextlib.AsyncExitStack() as kept:
         running: dict[Plugin, Measured] = {}
-        for _ in range(figure.rounds):
-            numbers: dict[Plugin, dict[str, float]] = {}
+        for number in range(figure.rounds // figure.turns):
+            if figure.fresh:
+                await kept.aclose()
+                running.clear()
             for plugin in who:
-                if figure.fresh:
-                    async with Measured.running(plugin, quick=False) as once:
-                        numbers[plugin] = await once.measure(figure)
-                    continue
                 if plugin not in running:
                     running[plugin] = await kept.enter_async_context(Measured.running(plugin, quick=False))
-                numbers[plugin] = await running[plugin].measure(figure)
-            rounds.append(numbers)
+            rounds += as_rounds(
+                await in_turns(figure, {plugin: running[plugin] for plugin in figures.rotated(who, number)})
+            )
     return rounds
 
 
@@ -130,20 +157,21 @@ async def measure_all(chosen: Sequence[Figure], there: Sequence[Plugin]) -> tupl
 
 
 async def try_all(chosen: Sequence[Figure], there: Sequence[Plugin]) -> tuple[Rounds, list[str]]:
-    """The same with one short round, all plugins at once, each in one process: whether everything works."""
-    numbers: dict[str, dict[Plugin, dict[str, float]]] = {figure.name: {} for figure in chosen}
+    """The same with one or two short rounds, each plugin for itself and all at once: whether everything works."""
+    found: dict[str, dict[Plugin, Turns]] = {figure.name: {} for figure in chosen}
 
     async def one(plugin: Plugin) -> None:
         async with Measured.running(plugin, quick=True) as measured:
             for figure in chosen:
                 if plugin in figure.plugins:
-                    numbers[figure.name][plugin] = await measured.measure(figure)
+                    found[figure.name] |= await in_turns(figure, {plugin: measured})
 
     ends = await asyncio.gather(*map(one, there), return_exceptions=True)
     for end in ends:
         if isinstance(end, BaseException) and not isinstance(end, Failed):
             raise end
-    return {name: [each] for name, each in numbers.items()}, [str(end) for end in ends if end is not None]
+    rounds = {name: as_rounds(each) for name, each in found.items()}
+    return rounds, [str(end) for end in ends if end is not None]
 
 
 def who_is_there() -> list[Plugin]:

@@ -1,7 +1,8 @@
 """The process in which one plugin is measured: `python -m benchmarks.child PLUGIN URL [--quick]`.
 
-Each line on its standard input, a figure's name and the seconds to take, makes it measure once; the numbers come as a
-line of JSON on its standard output.
+Each line on its standard input, a figure's name, the seconds and the number of turns, makes it measure that figure. It
+says `ready` whenever it could begin with a turn, and works on when the next line, `go`, has come. The numbers of all
+turns come at the end, as one line of JSON.
 """
 
 from __future__ import annotations
@@ -14,9 +15,18 @@ import sys
 
 from benchmarks import plugins
 
+READY, GO = "ready\n", "go\n"
 
-async def once(options: argparse.Namespace, name: str, seconds: float) -> dict[str, float]:
-    """Measure."""
+
+async def turn() -> None:
+    """Say that a turn can begin, and wait for it. Raises EOFError when nobody wants it any more."""
+    print(READY, end="", flush=True)
+    if await asyncio.to_thread(sys.stdin.readline) != GO:
+        raise EOFError("no turn came")
+
+
+async def measured(options: argparse.Namespace, name: str, seconds: float, turns: int) -> list[dict[str, float]]:
+    """Measure a figure."""
     # These import the framework, and some of it the plugin: not before the extra is out of the way.
     from livekit.agents.utils import http_context
 
@@ -25,7 +35,7 @@ async def once(options: argparse.Namespace, name: str, seconds: float) -> dict[s
 
     figure = figures.load(name)
     server = Server(options.url)
-    subject = figures.Subject(options.plugin, options.url, seconds, options.quick, server)
+    subject = figures.Subject(options.plugin, options.url, seconds, turns, turn, options.quick, server)
     await server.reset()
     async with http_context.open():  # as in a job
         try:
@@ -45,9 +55,9 @@ def main() -> None:
     logging.basicConfig(level=logging.ERROR)
     if options.plugin == "ours":
         plugins.block_fast()
-    for line in sys.stdin:
-        name, seconds = line.split()
-        print(json.dumps(asyncio.run(once(options, name, float(seconds)))), flush=True)
+    for line in iter(sys.stdin.readline, ""):
+        name, seconds, turns = line.split()
+        print(json.dumps(asyncio.run(measured(options, name, float(seconds), int(turns)))), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from livekit import rtc
@@ -49,6 +50,25 @@ class Stopwatch(Listener):
         """Read the server's stamp."""
         (sent,) = struct.unpack("<d", bytes(frame.data[:4]))
         self.ages.append((time.monotonic() - sent) * 1000)
+
+
+ALL_ASKED_S = 0.2
+"""How long it takes until all are asked for their reply: their audio must not come at once."""
+SPARE_S = 0.4
+"""So much longer is a reply, because of what is waited for before it is measured."""
+
+
+@contextlib.asynccontextmanager
+async def listening(subject: Subject, listeners: Sequence[Listener]) -> AsyncIterator[None]:
+    """While all of them listen to a reply, which ends by itself, not before `subject.seconds` are over."""
+    await subject.server.behave(reply_s=ALL_ASKED_S + subject.seconds + SPARE_S)
+    began, reading = time.monotonic(), []
+    for number, listener in enumerate(listeners):
+        await asyncio.sleep(began + ALL_ASKED_S * number / len(listeners) - time.monotonic())
+        reading.append(asyncio.create_task(listener.listen()))
+    await subject.settle()
+    yield
+    await asyncio.gather(*reading)
 
 
 async def cpu_of(subject: Subject, listeners: Sequence[Listener], delta_ms: int = 100) -> float:

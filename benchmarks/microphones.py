@@ -11,7 +11,7 @@ from typing import Any
 
 from livekit import rtc
 
-from benchmarks.figures import Subject
+from benchmarks.figures import Subject, Turns
 
 WIRE_RATE = 24000
 
@@ -19,24 +19,27 @@ Push = Callable[[rtc.AudioFrame], None]
 
 
 class Microphones:
-    """One for each session, `frame_ms` of audio at a time. They do not tick together, as those of a room do not."""
+    """One for each session, `frame_ms` of audio at a time. They do not tick together, as those of a room do not.
+
+    They may stop and start again: what a session still has of the audio from before is not taken for new.
+    """
 
     def __init__(self, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> None:
-        """Start at once. `pushes`: where the frames of each go; `rate`: Hz."""
+        """`pushes`: where the frames of each go; `rate`: Hz."""
         self._pushes = pushes
         self._period = frame_ms / 1000
         self._samples_on_wire = WIRE_RATE * frame_ms // 1000
         samples = rate * frame_ms // 1000
         self._frame = rtc.AudioFrame(self._sound(samples), rate, 1, samples)
         self._loop = asyncio.get_running_loop()
+        self._timers: list[asyncio.TimerHandle] = []
         self.pushed: list[list[float]] = [[] for _ in pushes]
+
+    def start(self) -> None:
+        """The first frame of each is due within the first period."""
         now = self._loop.time()
-        self._timers = [
-            self._loop.call_at(
-                now + self._period * i / len(pushes), self._tick, i, now + self._period * i / len(pushes)
-            )
-            for i in range(len(pushes))
-        ]
+        dues = [now + self._period * i / len(self._pushes) for i in range(len(self._pushes))]
+        self._timers = [self._loop.call_at(due, self._tick, i, due) for i, due in enumerate(dues)]
 
     @staticmethod
     def _sound(samples: int) -> bytes:
@@ -53,36 +56,60 @@ class Microphones:
         for timer in self._timers:
             timer.cancel()
 
-    def ages_ms(self, stats: Iterable[dict[str, Any]], since: float) -> list[float]:
+    def ages_ms(self, stats: Iterable[dict[str, Any]], since: float, until: float) -> list[float]:
         """How old the oldest sample of each message was when the server had it, in ms since its frame was pushed.
 
-        `stats`: of the server, in the order of the sessions; `since`: only messages that came after that time.
-        Raises RuntimeError when a lot of audio is missing: who sends nothing needs no CPU.
+        `stats`: of the server, in the order of the sessions; `since`, `until`: only messages that came between these.
+        Raises RuntimeError when a lot of the audio of this time is missing: who sends nothing needs no CPU.
         """
         ages = []
-        came = 0
+        came = due = 0
         for pushed, seen in zip(self.pushed, stats, strict=True):
             samples = 0
             for arrived, size in seen["appends"]:
-                if arrived >= since:
+                if since <= arrived < until:
                     ages.append((arrived - pushed[samples // self._samples_on_wire]) * 1000)
+                    came += size // 2
                 samples += size // 2
-            came += samples
-        if came < self._samples_on_wire * sum(map(len, self.pushed)) / 2:
+            due += sum(since <= at < until for at in pushed)
+        if came < self._samples_on_wire * due / 2:
             raise RuntimeError("less than half of the audio came")
         return ages
 
 
 async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> float:
-    """CPU seconds that the clockwork of so many microphones takes per second when nobody listens: about 50 us a frame.
+    """CPU ms per second that each of so many microphones takes when nobody listens: up to 50 us a frame.
 
-    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin. Measured before
-    and after, because a shared machine is not equally fast all the time.
+    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin. Measured in each
+    turn, because a shared machine is not equally fast all the time.
     """
     microphones = Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms)
-    used = await subject.cpu(subject.seconds / 2)
+    microphones.start()
+    used = await subject.cpu(subject.seconds / 3)
     microphones.stop()
-    return used
+    return used / count * 1000
+
+
+async def in_turns(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
+    """What speaking into all of these takes, with the case before the names: `age` and `p99` of what reaches the
+    server, in ms; `cpu`, and `floor` of the microphones alone, in ms per second and session."""
+    microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
+    spoken = []
+    for _ in range(subject.turns):
+        await subject.turn()
+        floor = await alone(subject, len(pushes), rate=rate, frame_ms=frame_ms)
+        microphones.start()
+        await subject.settle()
+        began = time.monotonic()
+        cpu = await subject.cpu() / len(pushes) * 1000
+        spoken.append((began, time.monotonic(), {f"{case}_cpu": cpu, f"{case}_floor": floor}))
+        microphones.stop()
+    stats = await subject.server.stats()
+    found = []
+    for began, ended, took in spoken:
+        age, p99 = mean_and_p99(microphones.ages_ms(stats, began, ended))
+        found.append({f"{case}_age": age, f"{case}_p99": p99, **took})
+    return found
 
 
 def mean_and_p99(numbers: list[float]) -> tuple[float, float]:

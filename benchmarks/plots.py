@@ -1,5 +1,5 @@
-"""One picture for each figure: a panel for each thing that is measured, bars with the spread of the rounds, and the
-target as a line."""
+"""One picture for each figure: a panel for each thing that is measured, bars with how sure they are, and the target as
+a line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ def draw(results: Sequence[Result], out: Path) -> None:
     columns = -(-len(panels) // rows)
     picture = Figure(figsize=(max(4.0, 3.2 * columns), 3.4 * rows + 0.5), dpi=110, layout="constrained")
     picture.suptitle(f"{results[0].figure.title}\n", fontsize=13)
-    picture.text(0.5, 0.995, "\n\nmedians, least to most of all rounds; red: target", ha="center", va="top", fontsize=8)
+    picture.text(
+        0.5,
+        0.995,
+        "\n\nmedians, and where they are with 95 % confidence; red: target",
+        ha="center",
+        va="top",
+        fontsize=8,
+    )
     for place, of_key in enumerate(panels.values(), 1):
         panel(picture.add_subplot(rows, columns, place), of_key)
     picture.savefig(out / f"{results[0].figure.name}.png")

@@ -1,7 +1,8 @@
-"""What the numbers of a figure come to: medians, paired ratios, their spread, and whether a target is met."""
+"""What the numbers of a figure come to: medians, paired ratios, how sure they are, and whether a target is met."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,19 +14,40 @@ Round = Mapping[Plugin, Mapping[str, float]]
 """What each plugin gave in one round."""
 
 
+RISK = 0.025
+"""How likely the median may be below what is said of it; and above."""
+
+
+def left_out(count: int) -> int:
+    """How many of so many numbers lie at each end outside the interval in which their distribution's median is.
+
+    Each of them is above it as likely as below. So the median is below the k + 1 least ones as often as a coin gives at
+    most k heads. With less than 6 numbers that is more than `RISK`, even for k = 0.
+    """
+    heads = likely = 0
+    while (likely := likely + math.comb(count, heads)) <= RISK * 2**count:
+        heads += 1
+    return max(0, heads - 1)
+
+
 @dataclass(frozen=True)
 class Spread:
-    """The numbers of all rounds."""
+    """The numbers of all rounds: `low` to `high` is where their median is, with 95 % confidence."""
 
     median: float
     low: float
     high: float
+    least: float
+    most: float
 
     @classmethod
     def of(cls, numbers: Iterable[float]) -> Spread | None:
         """None without numbers."""
-        found = list(numbers)
-        return cls(statistics.median(found), min(found), max(found)) if found else None
+        found = sorted(numbers)
+        if not found:
+            return None
+        out = left_out(len(found))
+        return cls(statistics.median(found), found[out], found[-1 - out], found[0], found[-1])
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,7 @@ class Result:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None: there is none, or it lies within the spread."""
+        """Whether the target is met; None: there is none, or the median may be on either side of it."""
         judged = self.ours if self.row.compare == "ours" else self.ratio
         target = self.row.target
         if judged is None or target is None or judged.low <= target < judged.high:
@@ -55,7 +77,7 @@ class Result:
         return {True: "met", False: "not met", None: "unclear"}[self.met]
 
     def as_json(self) -> dict[str, Any]:
-        """For machines. The numbers are medians; the spreads have the least and the most as well."""
+        """For machines. The numbers are medians; the spreads have the interval, the least and the most as well."""
         return {
             "name": f"{self.figure.title}: {self.row.title}",
             "figure": self.figure.name,
@@ -76,15 +98,23 @@ class Result:
         return (("ours", self.ours), ("official", self.official), ("ratio", self.ratio))
 
 
+def taken(row: Row, of_round: Round, plugin: Plugin) -> float:
+    """A row's number of one plugin, without the floor. Raises KeyError."""
+    number = of_round[plugin][row.key]
+    return number if row.floor is None else number - statistics.fmean(each[row.floor] for each in of_round.values())
+
+
 def results(figure: Figure, rounds: Sequence[Round]) -> list[Result]:
     """The rows of a figure; one whose plugin was not measured is left out. Raises KeyError for a number that ours did
     not give; the official plugin need not be able to."""
     made = []
     for row in figure.rows:
-        pairs = [(r[row.plugin][row.key], r.get("official", {}).get(row.key)) for r in rounds if row.plugin in r]
-        ours = Spread.of(a for a, _ in pairs)
+        measured = [r for r in rounds if row.plugin in r]
+        ours = Spread.of(taken(row, r, row.plugin) for r in measured)
         if ours is not None:
-            official = Spread.of(b for _, b in pairs if b is not None)
+            paired = [r for r in measured if row.key in r.get("official", {})]
+            pairs = [(taken(row, r, row.plugin), taken(row, r, "official")) for r in paired]
+            official = Spread.of(b for _, b in pairs)
             ratio = Spread.of(a / b for a, b in pairs if b)
             made.append(Result(figure, row, ours, official, ratio))
     return made
@@ -109,7 +139,7 @@ def cells(result: Result) -> tuple[str, ...]:
     )
 
 
-HEAD = ("", "ours (spread)", "official", "ratio (spread)", "target", "")
+HEAD = ("", "ours (95 %)", "official", "ratio (95 %)", "target", "")
 
 
 def table(found: Sequence[Result]) -> str:

@@ -1,10 +1,13 @@
 """What a figure is made of. Every module beside this one measures one thing and says so in its `FIGURE`.
 
-    async def measure(subject: Subject) -> dict[str, float]: ...
+    async def measure(subject: Subject) -> Turns: ...
     FIGURE = Figure(name=..., title=..., measure=measure, rows=(Row(...), ...))
 
 `measure` runs in a child process that plays one plugin, against a server in another process. The runner imports these
 modules, too, so a figure imports neither plugin by itself: `subject.model()` and `subject.stt()` do.
+
+A figure of CPU keeps its sessions and measures them in short turns, `subject.turns` of them, each behind an
+`await subject.turn()`: the other plugins have theirs in between. The others measure once and give one round's numbers.
 """
 
 from __future__ import annotations
@@ -13,15 +16,21 @@ import asyncio
 import importlib
 import pkgutil
 import time
-from collections.abc import Awaitable, Callable
+from collections import ChainMap
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from benchmarks import plugins
 from benchmarks.control import Server
 
 Plugin = Literal["ours", "ours_fast", "official"]
+
+Turns = list[dict[str, float]]
+"""Named numbers, of one round after the other."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,8 @@ class Subject:
         plugin: `ours` (without what the extra `fast` brings), `ours_fast`, or `official`.
         url: The counting server's base URL, for example `ws://127.0.0.1:4711/v1`.
         seconds: How long to measure, after a warm-up.
+        turns: How often, without opening new sessions.
+        turn: Waits until this process may work. Until then, and from the end of one turn to the next, it must not.
         quick: Only a trial that everything works: few sessions, no numbers worth anything.
         server: Tells the counting server how to behave, and asks it what it saw.
         closing: What it closes at the end; a figure may add its own.
@@ -40,6 +51,8 @@ class Subject:
     plugin: Plugin
     url: str
     seconds: float
+    turns: int
+    turn: Callable[[], Awaitable[None]]
     quick: bool
     server: Server
     closing: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -60,6 +73,10 @@ class Subject:
         """Wait until what only happens at the beginning is over: 0.5 s."""
         await asyncio.sleep(0.1 if self.quick else 0.5)
 
+    async def settle(self) -> None:
+        """Wait until what only happens at the beginning of a turn is over: 0.2 s."""
+        await asyncio.sleep(0.1 if self.quick else 0.2)
+
     async def cpu(self, seconds: float | None = None) -> float:
         """CPU seconds that this process uses per second, over the next `seconds`; default the subject's."""
         began, used = time.monotonic(), time.process_time()
@@ -78,6 +95,8 @@ class Row:
         target: At most so much; None: shown only.
         compare: What the target is for: `ours`, the number itself, or `ratio`, ours divided by the official plugin's.
         plugin: Which of ours it shows.
+        floor: The number of what the benchmark takes for itself, which is subtracted: the mean of all plugins of the
+            round. It is the same work in all of them, so the mean is surer, and what is wrong with it meets all alike.
     """
 
     title: str
@@ -86,6 +105,7 @@ class Row:
     target: float | None = None
     compare: Literal["ours", "ratio"] = "ratio"
     plugin: Literal["ours", "ours_fast"] = "ours"
+    floor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,23 +115,36 @@ class Figure:
     Attributes:
         name: The module's name; `--only` takes it.
         title: For people.
-        measure: Gives named numbers.
+        measure: Gives named numbers, a dict for each turn.
         rows: What is shown of them.
         seconds: How long each measurement takes, without its warm-up.
         rounds: How often each plugin is measured, in turn.
-        plugins: Who is measured, in the order of a round.
-        fresh: A new process for each measurement; else one for each plugin, which waits while the others are measured.
-            Importing LiveKit takes longer than most measurements.
+        turns: How many of these rounds one call of `measure` has; `rounds` is a multiple of it.
+        plugins: Who is measured, in the order of the first round.
+        fresh: New processes for each call of `measure`; else one for each plugin, which waits while the others are
+            measured. Importing LiveKit takes longer than most measurements.
     """
 
     name: str
     title: str
-    measure: Callable[[Subject], Awaitable[dict[str, float]]]
+    measure: Callable[[Subject], Awaitable[Turns]]
     rows: tuple[Row, ...]
     seconds: float = 5.0
     rounds: int = 5
+    turns: int = 1
     plugins: tuple[Plugin, ...] = ("ours", "official")
     fresh: bool = True
+
+
+def rotated(order: Sequence[T], by: int) -> list[T]:
+    """The same order, from another one on."""
+    first = by % len(order)
+    return [*order[first:], *order[:first]]
+
+
+def side_by_side(*cases: Turns) -> Turns:
+    """The numbers of several cases, turn by turn."""
+    return [dict(ChainMap(*of_turn)) for of_turn in zip(*cases, strict=True)]
 
 
 def load(name: str) -> Figure:

@@ -12,7 +12,7 @@ import itertools
 import time
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 SESSIONS = 10
 REPLY_S = 600.0
@@ -54,7 +54,7 @@ async def read(stream: Any, heard: asyncio.Event) -> None:
         heard.set()
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     from benchmarks.microphones import Microphones, mean_and_p99
 
     count = subject.count(SESSIONS)
@@ -67,6 +67,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     for call in calls:
         await call.speak()
     microphones = Microphones([call.session.push_audio for call in calls], rate=24000, frame_ms=50)
+    microphones.start()
     await subject.warm_up()
     delays = []
     ending = time.monotonic() + subject.seconds
@@ -84,7 +85,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     for call in calls:
         await call.session.aclose()
     mean, p99 = mean_and_p99(delays)
-    return {"mean": mean, "p99": p99}
+    return [{"mean": mean, "p99": p99}]
 
 
 FIGURE = Figure(

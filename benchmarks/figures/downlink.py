@@ -11,42 +11,40 @@ mean of all frames is taken.
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns, side_by_side
 
 SESSIONS = 40
 FLOOD_S = 20.0
 
 
-async def measure(subject: Subject) -> dict[str, float]:
-    return {"cpu": await in_real_time(subject), **await flooded(subject)}
+async def measure(subject: Subject) -> Turns:
+    return side_by_side(await in_real_time(subject), await flooded(subject))
 
 
-async def in_real_time(subject: Subject) -> float:
-    """CPU ms per second of audio."""
-    from benchmarks.listeners import Listener, cpu_of
+async def in_real_time(subject: Subject) -> Turns:
+    """`cpu`: CPU ms per second of audio."""
+    from benchmarks.listeners import Listener, cpu_of, listening
 
     sessions = subject.count(SESSIONS)
-    await subject.server.behave(reply_s=subject.seconds + 60)
     model = subject.model(turn_detection=None)
-    listeners, reading = [], []
+    listeners, found = [], []
     for number in range(sessions):
         listeners.append(Listener(model.session()))
         await subject.server.opened(number + 1)
-        reading.append(asyncio.create_task(listeners[-1].listen()))
-    await subject.warm_up()
-    cpu = await cpu_of(subject, listeners)
+    for _ in range(subject.turns):
+        await subject.turn()
+        async with listening(subject, listeners):
+            found.append({"cpu": await cpu_of(subject, listeners) / sessions * 1000})
     for listener in listeners:
         await listener.session.aclose()
-    await asyncio.gather(*reading)
-    return cpu / sessions * 1000
+    return found
 
 
-async def flooded(subject: Subject) -> dict[str, float]:
-    """ms from the server to `audio_stream`, CPU ms per second of audio."""
+async def flooded(subject: Subject) -> Turns:
+    """`latency`: ms from the server to `audio_stream`; `flood_cpu`: CPU ms per second of audio."""
     from benchmarks.listeners import Stopwatch
     from benchmarks.server import Behaviour
 
@@ -54,15 +52,19 @@ async def flooded(subject: Subject) -> dict[str, float]:
     await subject.server.behave(reply_s=FLOOD_S, pace=0)
     listener = Stopwatch(subject.model(turn_detection=None).session())
     await subject.server.opened(1)
-    await listener.listen()
-    listener.ages.clear()
-    until, used = time.monotonic() + subject.seconds, time.process_time()
-    while time.monotonic() < until:
+    found = []
+    for _ in range(subject.turns):
+        await subject.turn()
         await listener.listen()
-    used = time.process_time() - used
+        listener.ages.clear()
+        until, used = time.monotonic() + subject.seconds, time.process_time()
+        while time.monotonic() < until:
+            await listener.listen()
+        used = time.process_time() - used
+        heard_s = len(listener.ages) * Behaviour.delta_ms / 1000
+        found.append({"latency": statistics.fmean(listener.ages), "flood_cpu": used / heard_s * 1000})
     await listener.session.aclose()
-    heard_s = len(listener.ages) * Behaviour.delta_ms / 1000
-    return {"latency": statistics.fmean(listener.ages), "flood_cpu": used / heard_s * 1000}
+    return found
 
 
 CPU = "ms per audio-second"
@@ -71,8 +73,9 @@ FIGURE = Figure(
     name="downlink",
     title="Downlink, 100 ms deltas",
     measure=measure,
-    seconds=2.0,
-    rounds=5,
+    seconds=0.6,
+    rounds=20,
+    turns=20,
     plugins=("ours", "ours_fast", "official"),
     fresh=False,
     rows=(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 SESSIONS = 20
 RATE, FRAME_MS = 24000, 50
@@ -38,7 +38,7 @@ def ages_ms(firsts: list[float], stats: list[dict[str, Any]], since: float) -> l
     return ages
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     from benchmarks.microphones import Microphones, mean_and_p99
 
     sessions = subject.count(SESSIONS)
@@ -49,6 +49,7 @@ async def measure(subject: Subject) -> dict[str, float]:
         talking.append(model.session())
         await subject.server.opened(number + 1)
     microphones = Microphones([session.push_audio for session in talking], rate=RATE, frame_ms=FRAME_MS)
+    microphones.start()
     await subject.warm_up()
     numbers: dict[str, float] = {}
     for name in ("calm", "flooded"):
@@ -63,7 +64,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     microphones.stop()
     for session in talking:
         await session.aclose()
-    return {**numbers, "delay": max(0.01, numbers["flooded_p99"] - numbers["calm_p99"])}
+    return [{**numbers, "delay": max(0.01, numbers["flooded_p99"] - numbers["calm_p99"])}]
 
 
 FIGURE = Figure(

@@ -15,7 +15,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 SIZES = (10, 100, 1_000, 10_000)
 STEP = 200
@@ -97,14 +97,14 @@ async def bulk(subject: Subject, size: int) -> tuple[float, float]:
     return spent * 1000, max(held) * 1000
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     found: dict[str, float] = {}
     for size in SIZES:
         found[f"turn_{size}"], found["copy"] = await turns(subject, min(size, 20) if subject.quick else size)
     found["grown"] = max(found[f"turn_{SIZES[-1]}"] - found[f"turn_{SIZES[0]}"], LEAST_MS)
     found["beyond"] = max(found["grown"] - found["copy"], LEAST_MS) / found["copy"]
     found["bulk"], found["held"] = await bulk(subject, 30 if subject.quick else BULK)
-    return found
+    return [found]
 
 
 FIGURE = Figure(

@@ -12,7 +12,7 @@ import gc
 import tracemalloc
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 TURNS = 400
 WARM = 100
@@ -42,7 +42,7 @@ async def turn(session: Any, frame: Any, number: int) -> None:
     await session.update_chat_ctx(context)
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     from livekit import rtc
 
     await subject.server.behave(pace=0.0, reply_s=REPLY_S)
@@ -65,7 +65,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     await session.aclose()
-    return {"grown": max(after - before, LEAST_BYTES) / 1024}
+    return [{"grown": max(after - before, LEAST_BYTES) / 1024}]
 
 
 FIGURE = Figure(

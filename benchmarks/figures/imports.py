@@ -11,7 +11,7 @@ import statistics
 import sys
 from asyncio.subprocess import PIPE
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 PROGRAM = """
 import time
@@ -35,9 +35,9 @@ async def once(subject: Subject) -> float:
     return float(told) * 1000
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     times = [await once(subject) for _ in range(1 if subject.quick else 3)]
-    return {"ms": statistics.median(times[1:] or times)}
+    return [{"ms": statistics.median(times[1:] or times)}]
 
 
 FIGURE = Figure(

@@ -13,7 +13,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 SESSIONS = 300
 WARM = 50
@@ -40,7 +40,7 @@ async def idle(subject: Subject, model: Any, count: int, before: int) -> list[An
     return sessions
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     model, count = subject.model(), subject.count(SESSIONS)
     await subject.server.reset()
     sessions = await idle(subject, model, WARM, 0)  # what is made once
@@ -53,7 +53,7 @@ async def measure(subject: Subject) -> dict[str, float]:
     tracemalloc.stop()
     for start in range(0, len(sessions), 20):
         await asyncio.gather(*(session.aclose() for session in sessions[start : start + 20]))
-    return {"traced": traced / count / 1024, "rss": rss / count / 1024}
+    return [{"traced": traced / count / 1024, "rss": rss / count / 1024}]
 
 
 FIGURE = Figure(

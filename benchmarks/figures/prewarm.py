@@ -13,11 +13,11 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 ONE_WAY_MS = 25.0
 TLS_TRIPS = 3.0
-TIMES = 6
+TIMES = 3
 INSTRUCTIONS = "Be brief."
 
 
@@ -38,7 +38,7 @@ async def first_words(subject: Subject, model: Any) -> tuple[float, float]:
     return (seen[0][0] - began) * 1000, (asked - began) * 1000
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     await subject.server.behave(delay_ms=ONE_WAY_MS, handshake_trips=TLS_TRIPS)
     model = subject.model()
     open_in = (2 * TLS_TRIPS + 6) * ONE_WAY_MS / 1000
@@ -52,7 +52,7 @@ async def measure(subject: Subject) -> dict[str, float]:
             event, reply = await first_words(subject, model)
             found[f"{way}_event"].append(event)
             found[f"{way}_reply"].append(reply)
-    return {name: statistics.median(times) for name, times in found.items()}
+    return [{name: statistics.median(times) for name, times in found.items()}]
 
 
 FIGURE = Figure(

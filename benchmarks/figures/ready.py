@@ -14,7 +14,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.figures import Figure, Row, Subject
+from benchmarks.figures import Figure, Row, Subject, Turns
 
 ONE_WAY_MS = 25.0
 SETUP = ("session.update", "conversation.item.create")
@@ -42,7 +42,7 @@ def agent() -> dict[str, Any]:
     return {"instructions": "Be brief.", "chat_ctx": history, "tools": [get_weather, book_table]}
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
     await subject.server.behave(delay_ms=ONE_WAY_MS)
     model = subject.model()
     trips, ms = [], []
@@ -57,7 +57,7 @@ async def measure(subject: Subject) -> dict[str, float]:
             configured = max(at for at, kind in seen["events"] if kind in SETUP) + ONE_WAY_MS / 1000
             trips.append((configured - seen["opened"]) * 1000 / (2 * ONE_WAY_MS))
             ms.append((configured - began) * 1000)
-    return {"trips": statistics.median(trips), "ms": statistics.median(ms)}
+    return [{"trips": statistics.median(trips), "ms": statistics.median(ms)}]
 
 
 FIGURE = Figure(

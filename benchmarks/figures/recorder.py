@@ -9,23 +9,29 @@ from __future__ import annotations
 
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import Figure, Row, Subject
-from benchmarks.figures.duplex import in_both_directions
+from benchmarks.figures import Figure, Row, Subject, Turns, rotated
 
 SESSIONS = 60
 
 
-async def measure(subject: Subject) -> dict[str, float]:
+async def measure(subject: Subject) -> Turns:
+    from benchmarks.calls import Calls
     from livekit_plugins_openai_ga import Recorder
 
-    sessions = subject.count(SESSIONS)
-    found: dict[str, float] = {}
+    found = []
     with TemporaryDirectory() as folder:
-        ways = {"off": False, "on": Recorder(folder), "kept": Recorder(folder, audio=True)}
-        for name, recorder in ways.items():
-            await subject.server.reset()
-            found[name] = await in_both_directions(subject, sessions, recorder=recorder)
-    return {**found, "times": found["on"] / found["off"], "times_kept": found["kept"] / found["off"]}
+        recorders = {"off": False, "on": Recorder(folder), "kept": Recorder(folder, audio=True)}
+        count, ways = subject.count(SESSIONS), {}
+        for number, (name, recorder) in enumerate(recorders.items()):
+            ways[name] = await Calls.opened(subject, count, number * count, recorder=recorder)
+        for number in range(subject.turns):
+            await subject.turn()
+            floor = await ways["off"].floor_ms()
+            cpu = {name: await ways[name].cpu_ms() - floor for name in rotated(list(ways), number)}
+            found.append({**cpu, "times": cpu["on"] / cpu["off"], "times_kept": cpu["kept"] / cpu["off"]})
+        for calls in ways.values():
+            await calls.aclose()
+    return found
 
 
 CPU = "ms per session and second"
@@ -34,8 +40,9 @@ FIGURE = Figure(
     name="recorder",
     title="Recorder, both directions at real time, 60 sessions",
     measure=measure,
-    seconds=3.0,
-    rounds=5,
+    seconds=1.0,
+    rounds=9,
+    turns=9,
     plugins=("ours",),
     fresh=False,
     rows=(

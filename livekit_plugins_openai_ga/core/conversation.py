@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from ..errors import Failure, Kind
@@ -189,7 +190,8 @@ class Conversation:
         return [*told, *self.server_tools.done(event.item, now)]
 
     def _audio(self, event: ev.AudioDelta, now: float) -> Effects:
-        self.setup.spoke()  # also by a reply that nobody is shown
+        if not self.config.voice_fixed:
+            self.setup.spoke()  # also by a reply that nobody is shown
         return self.answers.output.audio(event, now)
 
     # -- user turns ----------------------------------------------------------------------------------------------
@@ -279,9 +281,9 @@ def _of(
 HANDLERS: Handlers = {
     **passing.PASSED_ON,
     **passing.NOTICED,
-    **_of(lambda conversation: conversation.answers, answers.HANDLERS),
-    **_of(lambda conversation: conversation.answers.output, output.HANDLERS),
-    **_of(lambda conversation: conversation.server_tools, server_tools.HANDLERS),
+    **_of(attrgetter("answers"), answers.HANDLERS),
+    **_of(attrgetter("answers.output"), output.HANDLERS),
+    **_of(attrgetter("server_tools"), server_tools.HANDLERS),
     ev.SessionUpdated: Conversation._session_updated,
     ev.ItemAdded: Conversation._item_added,
     ev.ItemDone: lambda conversation, event, now: conversation.server_tools.done(event.item, now),

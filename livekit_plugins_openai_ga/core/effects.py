@@ -365,7 +365,3 @@ class ReplyEnded(Effect):
     ended_at: float
     usage: ReplyUsage | None
     failure: Failure | None
-
-
-PIECES = frozenset({MessageAudio, MessageText})
-"""What nearly all events end in. The reply goes on and nothing is sent, so nothing else has to be looked at."""

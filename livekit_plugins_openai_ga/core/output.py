@@ -96,11 +96,6 @@ class Output:
         held, message.held = message.held, []
         return [fx.MessageStarted(reply.shown_id, item_id, bool(message.spoken)), *held]
 
-    def _find(self, event: Any) -> tuple[Reply, Message] | None:
-        reply = self._replies.get(event.response_id)
-        message = reply.messages.get(event.item_id) if reply is not None else None
-        return (reply, message) if reply is not None and message is not None and not message.ended else None
-
     def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
@@ -114,22 +109,19 @@ class Output:
         return []
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
-        found = self._find(event)
+        found = self._replies.message(event.response_id, event.item_id)
         if found is not None and found[1].spoken is None:
             # GA says `text` here; a gateway that renames too eagerly says what the item's content says.
             found[1].spoken = event.part.type not in ("text", "output_text")
         return []
 
-    def _is(self, message: Message, *, spoken: bool) -> None:
-        if message.spoken is None:
-            message.spoken = spoken
-
     def _written(self, event: ev.TextDelta, now: float) -> Effects:
-        found = self._find(event)
+        found = self._replies.message(event.response_id, event.item_id)
         if found is None:
             return []
         reply, message = found
-        self._is(message, spoken=False)
+        if message.spoken is None:
+            message.spoken = False
         if reply.first_output_at is None:
             reply.first_output_at = now
         begin = self._begin(reply, event.item_id, message)
@@ -139,11 +131,12 @@ class Output:
 
     def _said(self, event: ev.AudioTranscriptDelta, now: float) -> Effects:
         """The transcript usually leads the audio. The caller hears nothing yet, so nothing is told yet."""
-        found = self._find(event)
+        found = self._replies.message(event.response_id, event.item_id)
         if found is None:
             return []
         reply, message = found
-        self._is(message, spoken=True)
+        if message.spoken is None:
+            message.spoken = True
         begin: Effects = []
         if not self._audible:
             begin = self._begin(reply, event.item_id, message)
@@ -158,7 +151,7 @@ class Output:
 
     def audio(self, event: ev.AudioDelta, now: float) -> Effects:
         """A piece of speech; plays to whoever hears the reply."""
-        found = self._find(event)
+        found = self._replies.message(event.response_id, event.item_id)
         if found is None:
             return []
         reply, message = found
@@ -168,7 +161,8 @@ class Output:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
         begin: Effects = []
         if not message.told:
-            self._is(message, spoken=True)
+            if message.spoken is None:
+                message.spoken = True
             if reply.first_output_at is None:
                 reply.first_output_at = now
             begin = self._begin(reply, event.item_id, message)

@@ -23,6 +23,8 @@ class Listening(llm.RealtimeSession[OwnEvents]):
         self._guards: dict[tuple[Any, Listener], Listener] = {}
         self.watches_audio = False
         """Whether anybody listens to what leaves. Looked at for each piece of user audio."""
+        self.watches_events = False
+        """Whether anybody listens to what comes. Looked at for each event."""
 
     def is_heard(self, event: OwnEvents) -> bool:
         """Whether anybody listens to events of this name."""
@@ -37,13 +39,17 @@ class Listening(llm.RealtimeSession[OwnEvents]):
             return super().on(event, callback)  # which says why that cannot be
         guard = self._guards.setdefault((event, callback), _guarded(event, callback))
         super().on(event, guard)
-        self.watches_audio = self.is_heard("openai_client_event_queued")
+        self._look()
         return callback
 
     def off(self, event: Any, callback: Listener) -> None:
         """Do not call it any more."""
         super().off(event, self._guards.pop((event, callback), callback))
+        self._look()
+
+    def _look(self) -> None:
         self.watches_audio = self.is_heard("openai_client_event_queued")
+        self.watches_events = self.is_heard("openai_server_event_received")
 
 
 def _guarded(event: Any, listener: Listener) -> Listener:

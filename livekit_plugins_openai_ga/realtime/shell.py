@@ -36,10 +36,9 @@ from ..wire.server_events import Malformed
 from . import events, mapping, server_tools
 from .billing import Billing
 from .last_news import LastNews
-from .shared import SharedContent
 from .shown import Shown
 from .spending import ConversationSpending
-from .streams import ReplyStreams, Requests, refusal
+from .streams import PIECES, ReplyStreams, Requests, refusal
 from .timers import Timers
 from .tools import Tools
 
@@ -75,7 +74,6 @@ class Shell(Billing):
         )
         self._timers = Timers()
         self._input = InputAudio(heard, chunk_ms=self._options.input_chunk_ms)
-        self._shared = SharedContent()
         self._over: Failure | None = None
         self._last_news = LastNews(self._emit_last)
 
@@ -162,7 +160,8 @@ class Shell(Billing):
             event: server_events.ServerEvent = payload
         else:
             event = server_events.from_payload(payload)
-            self.emit("openai_server_event_received", payload)
+            if self.watches_events:
+                self.emit("openai_server_event_received", payload)
         self._do(self._conversation.receive(event, time.time()))
 
     def link_sending(self, event: Event) -> bool:
@@ -191,7 +190,7 @@ class Shell(Billing):
         if failure is not None:
             self._counters.lost()
         self._do(self._conversation.closed(time.time()))
-        self._shared.lost()
+        self._shown.shared.lost()
         self._listen()
 
     def instead(self, failure: Failure) -> bool:
@@ -226,9 +225,14 @@ class Shell(Billing):
     # -- effects -------------------------------------------------------------------------------------------------
 
     def _do(self, effects: list[fx.Effect]) -> None:
+        grow = None
         for effect in effects:
-            HANDLERS[type(effect)](self, effect)
-        if effects and type(effects[-1]) in fx.PIECES:
+            kind = type(effect)
+            if (grow := PIECES.get(kind)) is not None:
+                grow(self._streams, effect)
+            else:
+                HANDLERS[kind](self, effect)
+        if grow is not None:  # the last one was a piece
             return
         busy = self._streams.active or self._conversation.server_tools.busy
         self._supervisor.set_calm(not self._conversation.turns.open and not busy)
@@ -283,7 +287,7 @@ class Shell(Billing):
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         previous = effect.previous_item_id
         for item in mapping.to_chat_items(effect.record):
-            self._shared.placed(item, effect.record, transcribes=self._options.transcribes)
+            self._shown.shared.placed(item, effect.record, transcribes=self._options.transcribes)
             self.emit("remote_item_added", RemoteItemAddedEvent(previous, item))
             previous = item.id
 
@@ -314,7 +318,7 @@ class Shell(Billing):
 
     def _transcript(self, effect: fx.Transcript) -> None:
         if effect.final:
-            self._shared.transcribed(effect.item_id, effect.text)
+            self._shown.shared.transcribed(effect.item_id, effect.text)
         event = make(
             llm.InputTranscriptionCompleted,
             item_id=effect.item_id,
@@ -329,7 +333,7 @@ class Shell(Billing):
         failure = self._trail.failed(effect.failure, "transcription_failed")
         extra = {"item_id": effect.item_id, **failure.fields()}
         self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
-        self._shared.give_up(effect.item_id)
+        self._shown.shared.give_up(effect.item_id)
 
     # -- replies -------------------------------------------------------------------------------------------------
 
@@ -403,12 +407,11 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.ReplyStarted: Shell._reply_started,
     fx.ReplyResumed: lambda shell, effect: shell._timers.stop(effect.key),
     fx.MessageStarted: lambda shell, effect: shell._streams.message_started(effect),
-    fx.MessageText: lambda shell, effect: shell._streams.text(effect),
-    fx.MessageAudio: lambda shell, effect: shell._streams.audio(effect),
     fx.Played: lambda shell, effect: shell._streams.played(effect),
     fx.MessageEnded: lambda shell, effect: shell._streams.message_ended(effect),
     fx.FunctionCalled: lambda shell, effect: shell._streams.called(effect),
     fx.ReplyBilled: Shell._reply_billed,
     fx.ReplyEnded: Shell._reply_ended,
 }
-"""What carries out each effect. One table for all sessions: one for each would be a tenth of what an idle one takes."""
+"""What carries out each effect but `PIECES`. One table for all sessions: one for each would be a tenth of what an idle
+one takes."""

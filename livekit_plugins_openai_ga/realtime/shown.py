@@ -21,16 +21,22 @@ from ..formats import PCM, AudioFormat
 from ..wire.items import short_id
 from . import mapping
 from .pictures import Pictures
+from .shared import SharedContent
 
 
 class Shown:
-    """LiveKit's view of a mirror. `heard`: the format in which the server gets audio that is in a context."""
+    """LiveKit's view of a mirror. `heard`: the format in which the server gets audio that is in a context.
 
-    __slots__ = ("_ends", "_heard", "_items", "_mirror", "_records", "_seen", "_texts")
+    Attributes:
+        shared: What LiveKit's copies of an item share with it.
+    """
+
+    __slots__ = ("_ends", "_heard", "_items", "_mirror", "_records", "_seen", "_texts", "shared")
 
     def __init__(self, mirror: Mirror[Record], heard: AudioFormat = PCM) -> None:
         self._mirror = mirror
         self._heard = heard
+        self.shared = SharedContent()
         self._seen: list[Record] = []  # the mirror's values when it was looked at
         self._records: list[Record] = []  # the same, kept while others are looked at,
         self._ends: list[int] = []  # how many objects there are up to each,

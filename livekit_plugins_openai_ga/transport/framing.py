@@ -87,6 +87,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         heard_at: When bytes came that are a sign of life, by `time.monotonic()`: also those of a big frame, behind
             which a pong has to wait.
         room: None while more may be written; else set when it may. asyncio, which owns the buffer, tells both.
+        writable: Whether it is open, and there is room. Looked at for each message, and the library's own state is two
+            objects and a property away.
     """
 
     # The library fills the table that Python shares between objects of a class: more would cost each one its own.
@@ -106,6 +108,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         "_waiting",
         "heard_at",
         "room",
+        "writable",
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -117,6 +120,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         self.heard_at = 0.0
         self._heard = 0  # bytes since then
         self.room: asyncio.Event | None = None
+        self.writable = False
         self._answer: bytes | None = b""  # the last bytes of the handshake's answer; None: it is behind us
         self._held = bytearray()  # the beginning of a frame
         self._lacking = 0  # bytes that it lacks, at least
@@ -327,10 +331,19 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
                     break
             await asyncio.sleep(0)
 
+    def send_data(self) -> None:
+        """The library has done something: this is how it sends what comes of it, a goodbye as well."""
+        super().send_data()
+        self._look()
+
+    def _look(self) -> None:
+        self.writable = self.room is None and self.protocol.state is State.OPEN
+
     def pause_writing(self) -> None:
         """The buffer is full."""
         super().pause_writing()
         self.room = asyncio.Event()
+        self._look()
 
     def resume_writing(self) -> None:
         """There is room again."""
@@ -348,3 +361,4 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         if self.room is not None:
             self.room.set()
             self.room = None
+        self._look()

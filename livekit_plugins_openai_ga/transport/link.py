@@ -263,9 +263,12 @@ class Link:
         if self._early:
             return self._early.pop(0)
         try:
-            return self._parsed(await self._socket.message())
+            payload = server_events.parse(await self._socket.message())
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
+        if isinstance(payload, dict):
+            self._look(payload)
+        return payload
 
     async def deliver(self, to: Callable[[Payload | Malformed], object]) -> None:
         """Give every frame, parsed, to `to`, in the step in which it comes if nobody has to wait for that: a task that
@@ -273,18 +276,24 @@ class Link:
         """
         while self._early:
             to(self._early.pop(0))
+        parse = server_events.parse
+
+        def take(frame: str | bytes) -> None:
+            payload = parse(frame)
+            if isinstance(payload, dict) and ("error" in payload or "response" in payload):
+                self._look(payload)
+            to(payload)
+
         try:
-            await self._socket.deliver(lambda frame: to(self._parsed(frame)))
+            await self._socket.deliver(take)
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
-    def _parsed(self, frame: str | bytes) -> Payload | Malformed:
-        payload = server_events.parse(frame)
-        if not isinstance(payload, Malformed) and ("error" in payload or "response" in payload):
-            _hide_in_errors(payload, self._secrets)
-            if payload.get("type") == "error":
-                self._remember(payload)
-        return payload
+    def _look(self, payload: Payload) -> None:
+        """Take keys out of an error in it, and remember what may say why the socket closes."""
+        _hide_in_errors(payload, self._secrets)
+        if payload.get("type") == "error":
+            self._remember(payload)
 
     def _remember(self, payload: Payload) -> None:
         event = server_events.from_payload(payload)
@@ -317,8 +326,7 @@ class Link:
     @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
-        socket = self._socket
-        return socket.room is None and socket.protocol.state is State.OPEN
+        return self._socket.writable
 
     def write(self, event: Event) -> None:
         """Send one client event, in this step. The link must be `ready`."""

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import figures, plugins, report
-from benchmarks.figures import Figure, Row
+from benchmarks import bench, figures, plugins, report
+from benchmarks.figures import Figure, Row, Turns
 
 ROOT = Path(__file__).parents[2]
 
 
-async def nothing(subject: figures.Subject) -> dict[str, float]:
-    return {}
+async def nothing(subject: figures.Subject) -> Turns:
+    return []
 
 
 def judged(row: Row, ours: list[float], official: list[float]) -> report.Result:
@@ -31,10 +31,10 @@ def judged(row: Row, ours: list[float], official: list[float]) -> report.Result:
 @pytest.mark.parametrize(
     ("target", "verdict"), [(0.4, "not met"), (0.5, "unclear"), (0.6, "unclear"), (0.75, "met"), (None, "")]
 )
-def test_a_ratio_is_that_of_one_round_and_a_target_within_the_spread_is_unclear(target, verdict):
+def test_a_ratio_is_that_of_one_round_and_a_target_where_the_median_may_be_is_unclear(target, verdict):
     result = judged(Row("CPU", "cpu", "ms", target), [1.0, 6.0, 3.0], [2.0, 8.0, 5.0])
-    assert result.ratio == report.Spread(0.6, 0.5, 0.75)
-    assert result.ours == report.Spread(3.0, 1.0, 6.0)
+    assert result.ratio == report.Spread(0.6, 0.5, 0.75, 0.5, 0.75)
+    assert result.ours == report.Spread(3.0, 1.0, 6.0, 1.0, 6.0)
     assert result.verdict == verdict
 
 
@@ -42,6 +42,58 @@ def test_a_ratio_is_that_of_one_round_and_a_target_within_the_spread_is_unclear(
 def test_a_target_can_be_one_for_the_number_itself(target, verdict):
     result = judged(Row("age", "cpu", "ms", target, compare="ours"), [1.0, 6.0, 3.0], [2.0, 8.0, 5.0])
     assert result.verdict == verdict
+
+
+# Tables of the sign test: the k-th least and the k-th most of so many.
+@pytest.mark.parametrize(("count", "kth"), [(1, 1), (5, 1), (8, 1), (9, 2), (12, 3), (15, 4), (20, 6), (30, 10)])
+def test_the_interval_of_the_median_is_that_of_the_sign_test(count, kth):
+    spread = report.Spread.of([float(number) for number in range(count, 0, -1)])
+    assert spread == report.Spread((count + 1) / 2, kth, count + 1 - kth, 1, count)
+
+
+def test_more_rounds_make_a_verdict_surer():
+    def verdict(rounds: int) -> str:
+        ours = [0.5, 0.6, 0.7, 0.6, 0.9][:rounds] + [0.6] * (rounds - 5)
+        return judged(Row("CPU", "cpu", "ms", 0.65), ours, [1.0] * rounds).verdict
+
+    assert [verdict(5), verdict(20)] == ["unclear", "met"]
+
+
+class Scripted:
+    """Has two turns, and writes down when."""
+
+    def __init__(self, plugin: figures.Plugin, diary: list[str]) -> None:
+        self.plugin, self.diary = plugin, diary
+        self.left = 2
+
+    async def begin(self, figure: Figure) -> Turns | None:
+        self.diary.append(f"{self.plugin} begins")
+        return None
+
+    async def go(self, figure: Figure) -> Turns | None:
+        self.diary.append(f"{self.plugin} goes")
+        self.left -= 1
+        return None if self.left else [{self.plugin: 1.0}, {self.plugin: 2.0}]
+
+
+async def test_plugins_work_in_turn_and_each_round_begins_with_another_one():
+    diary: list[str] = []
+    names: list[figures.Plugin] = ["ours", "ours_fast", "official"]
+    figure = Figure("some", "Some", nothing, rows=(), turns=2)
+    found = await bench.in_turns(figure, {name: Scripted(name, diary) for name in names})
+    assert diary[:3] == [f"{name} begins" for name in names]
+    assert diary[3:] == [f"{name} goes" for name in [*names, "ours_fast", "official", "ours"]]
+    assert bench.as_rounds(found) == [{name: {name: number} for name in names} for number in (1.0, 2.0)]
+
+
+def test_what_the_benchmark_takes_for_itself_is_the_mean_of_the_round():
+    row = Row("CPU", "cpu", "ms", floor="floor")
+    figure = Figure("some", "Some", nothing, rows=(row,))
+    one = {"ours": {"cpu": 5.0, "floor": 1.0}, "official": {"cpu": 8.0, "floor": 3.0}}
+    (result,) = report.results(figure, [one])
+    assert result.official is not None
+    assert result.ratio is not None
+    assert (result.ours.median, result.official.median, result.ratio.median) == (3.0, 6.0, 0.5)
 
 
 def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():

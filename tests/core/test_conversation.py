@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.core.conversation import Conversation, Phase
 from livekit_plugins_openai_ga.errors import Failure, Kind
+from livekit_plugins_openai_ga.realtime.streams import PIECES
 from livekit_plugins_openai_ga.wire import server_events as ev
 from livekit_plugins_openai_ga.wire.server_events import RateLimit
 
@@ -518,5 +519,5 @@ def test_effects_that_end_in_a_piece_of_a_reply_are_nothing_but_pieces(story: li
     ]
     for event in [*begun, *story]:
         effects = conversation.receive(event, 0.0)
-        if effects and type(effects[-1]) in fx.PIECES:
-            assert {type(effect) for effect in effects} <= {fx.MessageStarted, *fx.PIECES}
+        if effects and type(effects[-1]) in PIECES:
+            assert {type(effect) for effect in effects} <= {fx.MessageStarted, *PIECES}

@@ -404,6 +404,24 @@ async def test_whoever_listens_to_what_leaves_hears_of_audio(open_session):
         await other.aclose()
 
 
+async def test_whoever_listens_to_what_comes_hears_of_it_from_then_on(open_session):
+    async with Emulator() as server:
+        session = open_session(server).session.realtime_model.session()
+        all_of_it = []
+        first = []
+        await session.update_instructions("Nobody listens.")
+        listener = session.on("openai_server_event_received", all_of_it.append)
+        session.once("openai_server_event_received", first.append)
+        await session.update_instructions("Be brief.")
+        await session.update_instructions("Be kind.")
+        assert [event["session"]["instructions"] for event in all_of_it] == ["Be brief.", "Be kind."]
+        assert first == all_of_it[:1]
+        session.off("openai_server_event_received", listener)
+        await session.update_instructions("Nobody listens again.")
+        assert len(all_of_it) == 2
+        await session.aclose()
+
+
 async def test_commit_needs_100_ms_and_clear_forgets(open_session):
     async with Emulator() as server:
         call = open_session(server, turn_detection=None)
