@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import math
 import time
@@ -402,6 +403,35 @@ async def test_nothing_can_be_pushed_after_the_end(listen, recording):
         with pytest.raises(RuntimeError):
             listener.stream.push_frame(next(recording(before=0.02).frames()))
         await listener.ended()
+
+
+@pytest.mark.parametrize("end", ["end_input", "aclose"])
+async def test_nothing_can_be_pushed_after_the_end_of_a_stream_that_was_listened_to(listen, recording, end):
+    """A microphone's frames go past LiveKit's channel, which would refuse them."""
+    async with Emulator() as server:
+        listener = listen(server)
+        frames = recording(before=1.0).frames()
+        for _ in range(3):
+            listener.stream.push_frame(next(frames))
+            await asyncio.sleep(0.01)
+        over = asyncio.ensure_future(_ended(listener.stream, end))
+        while not over.done():
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError):
+                listener.stream.push_frame(next(frames))
+        await over
+        with pytest.raises(RuntimeError):
+            listener.stream.push_frame(next(frames))
+        await listener.ended()
+
+
+async def _ended(stream, how):
+    if how == "aclose":
+        await stream.aclose()
+    else:
+        stream.end_input()
+        for _ in range(5):  # the listener takes the end out of its channel meanwhile
+            await asyncio.sleep(0)
 
 
 async def test_the_end_does_not_wait_for_ever_for_a_text_that_never_comes(listen, monkeypatch):
