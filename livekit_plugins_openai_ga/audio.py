@@ -194,7 +194,8 @@ class InputAudio:
             self._rate, self._channels = rate, channels
             self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
             self._as_it_is = self._resampler is None and channels == NUM_CHANNELS and self.form is PCM
-        audio = frame.data[: samples * channels].tobytes()
+        data, length = frame.data, samples * channels
+        audio = (data if len(data) == length else data[:length]).tobytes()
         waited = self._samples
         if (waited + samples) * 1000 < self._chunk_ms * rate:
             self._waiting.append(audio)

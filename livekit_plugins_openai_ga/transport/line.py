@@ -70,13 +70,13 @@ class Line:
             return
         link = self._link
         queued = self._sending or self._line_peer.watches_audio or len(chunks) != 1
-        if link is None or queued or not link.ready or not self._outbox.passes(*chunks):
+        if link is None or queued or not link.ready or not self._outbox.passes(chunks[0]):
             for chunk in chunks:
                 self._outbox.put_audio(chunk)
             self.wake()
             return
         try:
-            link.write_text(self._outbox.append.text(*chunks))
+            link.write_text(self._outbox.append.text(chunks[0]))
         except Exception as exc:
             self._over(exc)
 
