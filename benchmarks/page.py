@@ -21,13 +21,13 @@ def lines(made: Mapping[str, Any]) -> Iterator[str]:
     for figure, group in groupby(made["rows"], key=lambda row: row["figure"]):
         rows = list(group)
         yield f"\n**{rows[0]['name'].partition(': ')[0]}** ([plot](../benchmarks/{figure}.png))\n"
-        yield "| | ours | official | ratio (95 %) | target | |\n|---|---|---|---|---|---|"
+        yield "| | ours | official | ratio (interval) | target | |\n|---|---|---|---|---|---|"
         for row in rows:
             yield line(row)
 
 
 def line(row: Mapping[str, Any]) -> str:
-    """One row: medians, and of the ratio where its median is with 95 % confidence."""
+    """One row: medians, and of the ratio the interval in which its median is."""
     official = "-" if row["official"] is None else number(row["official"])
     spread, ratio = row["spread"]["ratio"], "-"
     if spread is not None:

@@ -31,7 +31,7 @@ def draw(results: Sequence[Result], out: Path) -> None:
     picture.text(
         0.5,
         0.995,
-        "\n\nmedians, and where they are with 95 % confidence; red: target",
+        "\n\nmedians, and the intervals they are in; red: target",
         ha="center",
         va="top",
         fontsize=8,

@@ -32,7 +32,7 @@ def left_out(count: int) -> int:
 
 @dataclass(frozen=True)
 class Spread:
-    """The numbers of all rounds: `low` to `high` is where their median is, with 95 % confidence."""
+    """The numbers of all rounds. Their median is between `low` and `high`, with 95 % confidence from 6 numbers on."""
 
     median: float
     low: float
@@ -139,7 +139,7 @@ def cells(result: Result) -> tuple[str, ...]:
     )
 
 
-HEAD = ("", "ours (95 %)", "official", "ratio (95 %)", "target", "")
+HEAD = ("", "ours (interval)", "official", "ratio (interval)", "target", "")
 
 
 def table(found: Sequence[Result]) -> str:

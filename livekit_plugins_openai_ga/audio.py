@@ -219,6 +219,8 @@ class InputAudio:
         if not self._as_it_is:
             mono = _mono(np.frombuffer(audio, dtype=np.int16), self._channels)
             audio = self.form.encode(self._resampler.push(mono) if self._resampler else mono)
+            if not audio:  # less than the next sample
+                return []
         return [audio] if len(audio) <= self._longest else self._parts(audio)
 
     def _parts(self, audio: bytes) -> list[bytes]:

@@ -238,6 +238,19 @@ class TestChangesMidStream:
         assert int(out[:200].min()) > 0
         assert set(out[240:].tolist()) == {-1000}
 
+    def test_what_waited_comes_also_when_the_new_frame_has_to_wait(self) -> None:
+        audio = InputAudio()
+        assert audio.push(frame(np.full(240, 1000, np.int16), SAMPLE_RATE)) == []
+        assert audio.push(frame(np.full(480, -1000, np.int16), 48000)) == [np.full(240, 1000, "<i2").tobytes()]
+        assert audio.pending_ms == 10
+
+    def test_less_than_one_sample_is_no_chunk(self) -> None:
+        audio = InputAudio()
+        audio.push(frame(np.full(481, 1000, np.int16), 48000))
+        assert len(b"".join(audio.flush())) == 2 * 241
+        audio.push(frame(np.full(1, 1000, np.int16), 48000))
+        assert audio.flush() == []
+
     @pytest.mark.parametrize("rate", RATES)
     def test_a_flush_in_the_middle_of_a_sound_is_not_heard(self, rate: int) -> None:
         """A commit does not mean silence: the next turn may go on with the same vowel."""
@@ -293,6 +306,11 @@ class TestTelephone:
         audio = InputAudio(form, chunk_ms=chunk_ms)
         assert {len(chunk) for each in frames for chunk in audio.push(each)} == {8 * chunk_ms}
         assert [len(chunk) for chunk in InputAudio(form).push(frame(tone(440, 8000, 0.25), 8000))] == [666, 667, 667]
+
+    def test_frames_of_a_room_between_those_of_a_telephone_are_encoded_like_them(self) -> None:
+        audio = InputAudio(PCMU)
+        pushed = [audio.push(frame(tone(440, rate, 0.02), rate)) for rate in (8000, 24000, 8000)]
+        assert [[len(chunk) for chunk in chunks] for chunks in pushed] == [[160], [160], [160]]
 
     def test_two_channels_become_one(self) -> None:
         stereo = np.array([100, 300, 0, 0, -50, 66], np.int16)

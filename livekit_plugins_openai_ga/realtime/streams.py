@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from livekit import rtc
-from livekit.agents import io, llm
+from livekit.agents import io, llm, utils
 
 from ..audio import to_frame
 from ..core import effects as fx
@@ -16,7 +16,6 @@ from ..errors import Failure
 from ..formats import PCM, AudioFormat
 from ..framework import make
 from . import mapping
-from .channel import Channel
 from .reply import Reply, ReplyEnd
 
 Modality = Literal["text", "audio"]
@@ -57,16 +56,17 @@ class _Message:
     __slots__ = ("audio", "kind", "text")
 
     def __init__(self, *, audible: bool, spoken: bool) -> None:
-        self.text: Channel[str] = Channel()
-        self.audio: Channel[rtc.AudioFrame] = Channel()
+        self.text: utils.aio.Chan[str] = utils.aio.Chan()
+        self.audio: utils.aio.Chan[rtc.AudioFrame] = utils.aio.Chan()
         self.kind: asyncio.Future[list[Modality]] = asyncio.get_running_loop().create_future()
         self.kind.set_result(["audio", "text"] if audible and spoken else ["text"])
         if not audible:
             self.audio.close()
 
     def close(self) -> None:
-        self.text.close()
-        self.audio.close()
+        for channel in (self.text, self.audio):
+            if not channel.closed:
+                channel.close()
 
 
 @dataclass(slots=True, eq=False)
@@ -98,8 +98,8 @@ class _Reply:
     __slots__ = ("audible", "calls", "messages", "open", "row", "story")
 
     def __init__(self, story: _Story | None = None, *, audible: bool = False) -> None:
-        self.messages: Channel[llm.MessageGeneration] = Channel()
-        self.calls: Channel[llm.FunctionCall] = Channel()
+        self.messages: utils.aio.Chan[llm.MessageGeneration] = utils.aio.Chan()
+        self.calls: utils.aio.Chan[llm.FunctionCall] = utils.aio.Chan()
         self.open: dict[str, _Message] = {}
         self.row: list[str] = []  # its messages, in order
         self.story = story
@@ -235,12 +235,12 @@ class ReplyStreams:
         reply.row.append(effect.item_id)
         if self._joined and len(reply.row) > 1:
             message = reply.open[effect.item_id] = reply.open[reply.row[0]]
-            message.text.put(" ")
+            message.text.send_nowait(" ")
             self._remember(reply.row)
             return
         audible = self._spoken or reply.audible
         message = reply.open[effect.item_id] = _Message(audible=audible, spoken=effect.spoken)
-        reply.messages.put(
+        reply.messages.send_nowait(
             llm.MessageGeneration(
                 message_id=effect.item_id,
                 text_stream=message.text,
@@ -266,16 +266,16 @@ class ReplyStreams:
         if reply.story is not None:
             reply.story.texts.setdefault(effect.item_id, []).append(effect.delta)
         message = reply.open.get(effect.item_id)
-        if message is not None:
+        if message is not None and not message.text.closed:
             start = effect.start_time
-            message.text.put(effect.delta if start is None else io.TimedString(effect.delta, start_time=start))
+            message.text.send_nowait(effect.delta if start is None else io.TimedString(effect.delta, start_time=start))
 
     def audio(self, effect: fx.MessageAudio) -> None:
         """More speech."""
         reply = self._replies.get(effect.response_id)
         message = reply.open.get(effect.item_id) if reply is not None else None
-        if message is not None:
-            message.audio.put(to_frame(effect.audio, self._form))
+        if message is not None and not message.audio.closed:
+            message.audio.send_nowait(to_frame(effect.audio, self._form))
 
     def played(self, effect: fx.Played) -> None:
         """The server plays a reply to a caller, faster made than heard: it ends when it was played, not before."""
@@ -302,7 +302,7 @@ class ReplyStreams:
         if (reply := self._replies.get(effect.response_id)) is None:
             return
         call = mapping.function_call(effect.item)
-        reply.calls.put(call)
+        reply.calls.send_nowait(call)
         if reply.story is not None:
             reply.story.calls.append(call)
 

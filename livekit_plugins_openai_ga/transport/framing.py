@@ -333,8 +333,10 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
 
     def send_data(self) -> None:
         """The library has done something: this is how it sends what comes of it, a goodbye as well."""
-        super().send_data()
-        self._look()
+        try:
+            super().send_data()
+        finally:  # uvloop raises when the socket has just gone
+            self._look()
 
     def _look(self) -> None:
         self.writable = self.room is None and self.protocol.state is State.OPEN

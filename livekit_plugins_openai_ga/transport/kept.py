@@ -12,8 +12,8 @@ from bisect import bisect_right
 from ..wire.client_events import Event
 
 SLACK = 48_000
-"""Bytes (a second of PCM) by which the bound may be passed until anybody looks: letting each piece go when the next one
-comes takes as long as writing its JSON."""
+"""Bytes (a second of PCM, six of G.711) by which the bound may be passed until anybody looks: letting each piece go
+when the next one comes takes as long as writing its JSON."""
 
 
 class Kept:
@@ -74,11 +74,16 @@ class Kept:
         self._bound()
         self._limit, self._idle = limit, idle
 
-    def _bound(self) -> None:
+    def _too_much(self) -> tuple[int, int]:
+        """How many pieces are to go, and what is kept without them."""
         count, size = 0, self._size
         while size > self._limit:
             size -= len(self._audio[count])
             count += 1
+        return count, size
+
+    def _bound(self) -> None:
+        count, size = self._too_much()
         if not count:
             return
         if not self._idle:
@@ -90,8 +95,7 @@ class Kept:
     @property
     def size(self) -> int:
         """What is kept."""
-        self._bound()
-        return self._size
+        return self._too_much()[1]
 
     def committed(self, event: Event) -> None:
         """A commit of all that was sent before left."""
@@ -109,7 +113,8 @@ class Kept:
 
     def taken(self, until: int, since: int) -> list[bytes]:
         """The server has put all up to `until` into an item. Returns what was kept of it behind `since`."""
-        self._bound()
+        # What is too much is not let go before: a turn is taken in the step in which its speaker stops, and with that
+        # the limit sinks.
         count = bisect_right(self._ends, until)
         taken = self._audio[bisect_right(self._ends, since) : count]
         self._size -= sum(map(len, self._audio[:count]))

@@ -99,7 +99,7 @@ class Outbox:
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
         self._put = 0  # bytes of audio ever put here
-        self._claimed = 0  # of those, what is before the last commit, or was cleared
+        self._claimed = 0  # of those, what was before the last commit or clear
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
 
@@ -170,7 +170,7 @@ class Outbox:
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * self._per_ms))
         self._turn[committed:] = [*others, _Entry("clear", event), *tail]
-        self._claimed = self._put - sum(entry.size for entry in tail)
+        self._claimed = self._put
         self._waiting = sum(entry.size for entry in self._turn)
 
     def _bound_waiting(self) -> None:
@@ -197,7 +197,7 @@ class Outbox:
 
     @property
     def uncommitted_ms(self) -> float:
-        """User audio put here since the last commit, without what was cleared, in ms."""
+        """User audio put here since the last commit or clear, in ms."""
         return (self._put - self._claimed) / self._per_ms
 
     @property

@@ -432,7 +432,9 @@ async def test_commit_needs_100_ms_and_clear_forgets(open_session):
         for frame in frames(bytes(4800)):
             call.session.push_audio(frame)
         call.session.commit_audio()
+        call.session.commit_audio()  # of nothing
         await server.wait_sent("input_audio_buffer.committed")
+        await call.session.update_instructions("Behind both.")
         assert len(server.received("input_audio_buffer.commit")) == 1
         assert len(server.received("input_audio_buffer.clear")) == 1
         assert server.sent("error") == []

@@ -357,8 +357,10 @@ async def test_the_end_of_input_commits_what_is_left_and_waits_for_its_text(list
         await listener.say(ONE, after=0.0)  # no pause that would end the segment
         await listener.finish()
         assert listener.texts() == [ONE]
-        assert listener.kinds()[-2:] == ["final_transcript", "recognition_usage"]
-        assert listener.kinds().count("end_of_speech") == 1
+        kinds = listener.kinds()
+        assert kinds.count("end_of_speech") == 1
+        kinds.remove("end_of_speech")  # a detector on a busy machine tells of it late
+        assert kinds[-2:] == ["final_transcript", "recognition_usage"]
         assert len(server.received("input_audio_buffer.commit")) == 1
         assert server.sent("error") == []
 

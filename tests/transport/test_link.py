@@ -193,6 +193,20 @@ async def test_a_key_that_a_server_takes_for_an_id_is_hidden() -> None:
     assert (failure.http_status, failure.request_id) == (403, "[redacted]")
 
 
+async def test_a_key_in_an_error_reaches_nobody_who_is_given_each_frame() -> None:
+    refused = error("invalid_value", f"Incorrect API key provided: {KEY}.")
+    failed = {"type": "response.done", "response": {"status_details": {"error": {"message": f"{KEY} has no quota."}}}}
+    frames: asyncio.Queue[Any] = asyncio.Queue()
+    async with served(lambda connection: created_then(connection, refused, failed)) as server:
+        link = await opened(server)
+        delivering = asyncio.create_task(link.deliver(frames.put_nowait))
+        given = [await asyncio.wait_for(frames.get(), 5) for _ in range(3)]
+        delivering.cancel()
+        await link.close()
+    assert [event["type"] for event in given] == ["session.created", "error", "response.done"]
+    assert KEY not in json.dumps(given)
+
+
 async def test_what_an_error_answers_is_read_also_when_a_header_says_the_same() -> None:
     wrong = error("invalid_value", "session_1 in session_1 is wrong.")
     wrong["error"].update(event_id="session_1", type=KEY)
