@@ -44,6 +44,7 @@ def test_an_hour_of_dictation_leaves_nothing_behind(rough: bool, model: str) -> 
     assert outcome.facts["finals"] >= TURNS - outcome.facts["connections"]
     assert outcome.facts["connections"] > 10 if rough else outcome.facts["connections"] == 1
     first, *_, last = looks
-    bounds = {"session._session._clock._notes": MAX_NOTES, "session._session._clock._notes[]": 2 * MAX_NOTES}
-    bounds["session._session._hearing._segments._over"] = REMEMBERED
-    assert {name: (first[name], n) for name, n in last.items() if n > bounds.get(name, first[name] + SLACK)} == {}
+    # By their ends: which way the walk comes to an object first is not always the same.
+    bounds = {"clock._notes": MAX_NOTES, "clock._notes[]": 2 * MAX_NOTES, "_segments._over": REMEMBERED}
+    grown = {name: (first[name], n) for name, n in last.items() if n > first[name] + SLACK}
+    assert [name for name in grown if grown[name][1] > bounds.get(".".join(name.split(".")[-2:]), 0)] == []
