@@ -59,12 +59,10 @@ class AudioCount:
     """Milliseconds of user audio, over the whole life of the session.
 
     Attributes:
-        sent: what left, `replayed` included.
         replayed: what left again, because the connection went before the server had put it into an item.
         dropped: what a reconnect could not bring back, or never left at all.
     """
 
-    sent: float = 0.0
     replayed: float = 0.0
     dropped: float = 0.0
 
@@ -99,6 +97,7 @@ class Outbox:
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
         self._put = 0  # bytes of audio ever put here
+        self._left = 0  # bytes of audio that left on earlier connections
         self._claimed = 0  # of those, what was before the last commit or clear
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
@@ -125,9 +124,8 @@ class Outbox:
         """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
         if self._turn or self._control is not None or not self._open:
             return False
-        at, size = self._put, len(audio)
-        self._put = at + size
-        self.audio.sent += size / self._per_ms
+        at = self._put
+        self._put = at + len(audio)
         self._kept.sent(audio, at)
         return True
 
@@ -201,6 +199,11 @@ class Outbox:
         return (self._put - self._claimed) / self._per_ms
 
     @property
+    def sent_ms(self) -> float:
+        """User audio that left, over the whole life of the session, in ms; what left again is counted again."""
+        return (self._left + self._kept.position) / self._per_ms
+
+    @property
     def position_ms(self) -> float:
         """User audio sent on this connection, in ms."""
         return self._kept.position / self._per_ms
@@ -227,7 +230,6 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._waiting -= entry.size
-            self.audio.sent += entry.size / self._per_ms
             self._kept.sent(entry.audio, entry.at)
             if entry.again:
                 self.audio.replayed += entry.size / self._per_ms
@@ -271,6 +273,7 @@ class Outbox:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control = None
+        self._left += self._kept.position
         again, dropped = self._kept.lost()
         self.audio.dropped += dropped / self._per_ms
         back = [_Entry("commit", each) if isinstance(each, dict) else _again(*each) for each in again]
