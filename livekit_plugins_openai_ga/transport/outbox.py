@@ -96,7 +96,7 @@ class Outbox:
         self._control: deque[Event] | None = None  # None: nothing waits
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
-        self._put = 0  # bytes of audio ever put here
+        self._ahead = 0  # bytes of audio ever put here, less what left on this connection
         self._left = 0  # bytes of audio that left on earlier connections
         self._claimed = 0  # of those, what was before the last commit or clear
         self._open = False
@@ -124,15 +124,13 @@ class Outbox:
         """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
         if self._turn or self._control is not None or not self._open:
             return False
-        at = self._put
-        self._put = at + len(audio)
-        self._kept.sent(audio, at)
+        self._kept.sent(audio, self._ahead)
         return True
 
     def put_audio(self, audio: bytes) -> None:
         """Queue user audio, in the format that the session was told to hear."""
         self._turn.append(_Entry("audio", audio=audio, at=self._put))
-        self._put += len(audio)
+        self._ahead += len(audio)
         self._waiting += len(audio)
         self._bound_waiting()
 
@@ -189,9 +187,14 @@ class Outbox:
             self.events_dropped += 1
 
     @property
+    def _put(self) -> int:
+        """Bytes of audio ever put here."""
+        return self._ahead + self._kept.position
+
+    @property
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
-        return self._put / self._per_ms
+        return (self._ahead + self._kept.position) / self._per_ms
 
     @property
     def uncommitted_ms(self) -> float:
@@ -230,7 +233,8 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._waiting -= entry.size
-            self._kept.sent(entry.audio, entry.at)
+            self._kept.sent(entry.audio, entry.at - self._kept.position)
+            self._ahead -= entry.size
             if entry.again:
                 self.audio.replayed += entry.size / self._per_ms
             return self.append.event(entry.audio)
@@ -274,6 +278,7 @@ class Outbox:
         self._open = False
         self._control = None
         self._left += self._kept.position
+        self._ahead += self._kept.position
         again, dropped = self._kept.lost()
         self.audio.dropped += dropped / self._per_ms
         back = [_Entry("commit", each) if isinstance(each, dict) else _again(*each) for each in again]
