@@ -81,7 +81,7 @@ def _texts_reader(cls: type[Any], keys: list[str], rare: list[str], read: Callab
             if key in payload:
                 return read(payload)
         for value in values:
-            if not isinstance(value, str):
+            if type(value) is not str:  # JSON has no other
                 return read(payload)
         return cls(*values)
 
