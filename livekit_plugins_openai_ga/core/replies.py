@@ -178,9 +178,10 @@ class Replies:
 
     def message(self, response_id: str, item_id: str) -> tuple[Reply, Message] | None:
         """A live reply and its message that is this item, unless that has ended."""
-        reply = self._live.get(response_id)
-        message = reply.messages.get(item_id) if reply is not None else None
-        return (reply, message) if reply is not None and message is not None and not message.ended else None
+        if (reply := self._live.get(response_id)) is None:
+            return None
+        message = reply.messages.get(item_id)
+        return None if message is None or message.ended else (reply, message)
 
     def is_shown(self, response_id: str, key: object) -> bool:
         """Whether a reply other than that of the request `key` is told, or held, under this id."""

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
@@ -27,6 +27,8 @@ try:
     from websockets.speedups import apply_mask
 except ImportError:  # a wheel without its part in C
     from websockets.utils import apply_mask
+
+T = TypeVar("T")
 
 READ_BYTES = 64 * 1024
 """Read at once: a second of speech. asyncio's own 256 KiB may be thousands of frames, taken apart in one step:
@@ -129,7 +131,8 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         self._waiting: deque[str | None] | None = None  # messages in order; None: the next one of the library
         self._stopped = False  # nothing is read, because too many wait
         self._news: asyncio.Future[None] | None = None  # somebody waits for a message
-        self._direct: Callable[[str], object] | None = None  # who takes them as they come; none waits then
+        # How they are read and who takes them, as they come; none waits then.
+        self._direct: tuple[Callable[[memoryview], Any], Callable[[Any], object]] | None = None
         self._row = 0  # messages taken so in this step
         self._same_step = False  # the next read may come in it, too
         self._lost = False
@@ -251,7 +254,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
                 if stop > end:
                     return self._hold(data, at, stop - end)
                 try:
-                    self._came(str(data[start:stop], "utf-8"))
+                    self._came(data[start:stop])
                 except UnicodeDecodeError:
                     pass  # the library says so to the peer
                 else:
@@ -260,7 +263,7 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
             if not first & _CONTROL:
                 self._in_parts = not first & _FINAL
                 if first & _OPCODE:
-                    self._came(None)
+                    self._waits(None)
             self._foreign = stop - at
         return end
 
@@ -269,15 +272,21 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         self._lacking = lacking
         return len(data)
 
-    def _came(self, text: str | None) -> None:
-        take, news = self._direct, self._news
-        if take is not None and news is not None and not news.done() and text is not None and self._row < IN_A_ROW:
+    def _came(self, text: memoryview) -> None:
+        """A whole text frame. Raises UnicodeDecodeError when it is no UTF-8."""
+        direct, news = self._direct, self._news
+        if direct is not None and news is not None and not news.done() and self._row < IN_A_ROW:
             self._row += 1
+            read, take = direct
+            message = read(text)
             try:
-                take(text)
+                take(message)
             except Exception as exc:
                 news.set_exception(exc)
-            return
+        else:
+            self._waits(str(text, "utf-8"))
+
+    def _waits(self, text: str | None) -> None:
         self._direct = None
         if self._waiting is None:
             self._waiting = deque()
@@ -314,19 +323,23 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         finally:
             self._news = self._direct = None
 
-    async def deliver(self, take: Callable[[str | bytes], object]) -> None:
-        """Give every message to `take` in the step in which it comes, unless that is a long row, in the context of this
-        call. Raises `ConnectionClosed` when there will be none, and what `take` raises.
+    async def deliver(self, read: Callable[[str | bytes | memoryview], T], take: Callable[[T], object]) -> None:
+        """Give what `read` makes of every message to `take` in the step in which it comes, unless that is a long row,
+        in the context of this call. Raises `ConnectionClosed` when there will be none, and what `take` raises.
+
+        `read` gets what `message` gives, or a text as the memory in which it came: that is there until `read` returns,
+        and nobody has looked whether it is UTF-8. When it is not, `read` raises UnicodeDecodeError; it raises nothing
+        else.
         """
         context = contextvars.copy_context()
-        direct: Callable[[str], object] = partial(context.run, take)  # type: ignore[call-arg]  # the message
+        direct = read, partial(context.run, take)  # type: ignore[call-arg]  # the message
         while True:
             if not self._waiting and not self._lost:
                 self._direct = direct
                 await self._any_news()
                 continue
             for _ in range(IN_A_ROW):
-                context.run(take, await self.message())
+                context.run(take, read(await self.message()))
                 if not self._waiting:
                     break
             await asyncio.sleep(0)

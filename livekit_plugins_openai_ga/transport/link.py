@@ -276,16 +276,14 @@ class Link:
         """
         while self._early:
             to(self._early.pop(0))
-        parse = server_events.parse
 
-        def take(frame: str | bytes) -> None:
-            payload = parse(frame)
+        def take(payload: Payload | Malformed) -> None:
             if isinstance(payload, dict) and ("error" in payload or "response" in payload):
                 self._look(payload)
             to(payload)
 
         try:
-            await self.socket.deliver(take)
+            await self.socket.deliver(server_events.parse, take)
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 

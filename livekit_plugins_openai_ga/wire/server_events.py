@@ -373,12 +373,17 @@ IGNORED: Mapping[str, str] = {
 _READERS: Mapping[str, Callable[[Any], Any]] = {name: reader(cls) for name, cls in EVENTS.items()}
 
 
-def parse(frame: str | bytes) -> dict[str, Any] | Malformed:
-    """Read one WebSocket frame as a JSON object."""
+def parse(frame: str | bytes | memoryview) -> dict[str, Any] | Malformed:
+    """Read one WebSocket frame as a JSON object.
+
+    A memoryview is a text that nobody has looked at: raises UnicodeDecodeError when it is no UTF-8.
+    """
     if isinstance(frame, bytes):
         return Malformed("", "a binary frame; GA sends text frames only")
     try:
-        payload = codec.loads(frame)
+        payload = codec.loads_bytes(bytes(frame)) if isinstance(frame, memoryview) else codec.loads(frame)
+    except UnicodeDecodeError:
+        raise
     except (ValueError, RecursionError):
         return Malformed("", "not valid JSON")
     if not isinstance(payload, dict):

@@ -95,6 +95,11 @@ class Transport(asyncio.Transport):
         self.closed = True
 
 
+def as_it_came(message: str | bytes | memoryview) -> str | bytes:
+    """The least that whoever reads messages as they come has to do."""
+    return str(message, "utf-8") if isinstance(message, memoryview) else message
+
+
 class Read:
     """One reader and its transport, before the answer to the handshake came."""
 
@@ -128,7 +133,7 @@ class Read:
         try:
             while True:
                 if delivered and isinstance(self.connection, FramedConnection):
-                    await self.connection.deliver(self.messages.append)
+                    await self.connection.deliver(as_it_came, self.messages.append)
                 self.messages.append(await self.message())
         except ConnectionClosed as exc:
             return self.messages, exc.rcvd, exc.sent, list(sent_frames(self.transport.written))
@@ -369,7 +374,7 @@ class Delivered:
 
     async def begin(self, take: Callable[[str | bytes], object] | None = None) -> None:
         assert isinstance(self.read.connection, FramedConnection)
-        self.task = asyncio.ensure_future(self.read.connection.deliver(take or self.got.append))
+        self.task = asyncio.ensure_future(self.read.connection.deliver(as_it_came, take or self.got.append))
         for _ in range(5):
             await asyncio.sleep(0)
 
@@ -498,19 +503,37 @@ async def test_order_holds_when_the_library_reads_a_message() -> None:
     assert [text[:1] for text in to.got] == ["a", "b", "c", "d", "e"]
 
 
-async def test_what_a_taker_raises_ends_the_delivery() -> None:
+@pytest.mark.parametrize("problem", [KeyError("a"), UnicodeDecodeError("utf-8", b"a", 0, 1, "its own")], ids=repr)
+async def test_what_a_taker_raises_ends_the_delivery(problem: Exception) -> None:
     to = Delivered()
 
     def take(text: str | bytes) -> None:
         to.got.append(text)
-        raise KeyError(text)
+        raise problem
 
     await to.begin(take)
     to.feed("a", "b")
     assert to.task is not None
-    with pytest.raises(KeyError, match="a"):
+    with pytest.raises(type(problem)) as raised:
         await to.task
+    assert raised.value is problem
     assert to.got == ["a"]
+    assert await to.read.message() == "b"
+
+
+async def test_a_text_that_cannot_be_read_is_the_librarys_to_refuse() -> None:
+    to = Delivered()
+    await to.begin()
+    to.read.connection.data_received(frame(TEXT, b"a") + frame(TEXT, b"\xed\xa0\x80") + frame(TEXT, b"b"))
+    assert to.got == ["a"]
+    for _ in range(20):  # the library looks at it
+        await asyncio.sleep(0)
+    to.read.end()
+    assert to.task is not None
+    with pytest.raises(ConnectionClosed) as closed:
+        await to.task
+    assert closed.value.sent is not None
+    assert closed.value.sent.code == 1007
 
 
 async def test_nothing_is_delivered_to_who_does_not_want_it_any_more() -> None:
@@ -558,7 +581,7 @@ async def test_a_burst_arrives_whole_and_in_turns(kind: str, certificates: dict[
         options: dict[str, Any] = {"ssl": trust} if kind == "wss" else {}
         async with connect(url, compression=None, create_connection=FramedConnection, **options) as connection:
             assert isinstance(connection, FramedConnection)
-            delivering = asyncio.ensure_future(connection.deliver(take))
+            delivering = asyncio.ensure_future(connection.deliver(as_it_came, take))
             while not delivering.done():
                 step += 1
                 await asyncio.sleep(0)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from livekit_plugins_openai_ga.wire import codec
 
-FAST = {"pydantic_core": {"loads", "dumps", "b64decode"}, "pybase64": {"b64decode", "b64encode"}}
+FAST = {"pydantic_core": {"loads", "loads_bytes", "dumps", "b64decode"}, "pybase64": {"b64decode", "b64encode"}}
 """What may be installed, and what for."""
 
 
@@ -61,7 +61,7 @@ def known_as(function: Callable[..., object]) -> str:
 def test_each_of_the_fast_modules_is_used_when_it_is_there(name: str) -> None:
     pytest.importorskip(name)
     alone = codec_without(*FAST.keys() - {name})
-    functions = ("loads", "dumps", "b64decode", "b64encode")
+    functions = ("loads", "loads_bytes", "dumps", "b64decode", "b64encode")
     faster = {each for each in functions if known_as(getattr(alone, each)) != known_as(getattr(PLAIN, each))}
     assert faster == FAST[name]
 
@@ -137,6 +137,23 @@ ODD_JSON = [
 @pytest.mark.parametrize("text", ODD_JSON, ids=lambda text: ascii(text)[:30])
 def test_odd_json_is_read_as_the_standard_library_reads_it(codec: ModuleType, text: str) -> None:
     assert outcome(codec.loads, text) == outcome(json.loads, text)
+
+
+@INSTALLED
+@pytest.mark.parametrize("text", ODD_JSON, ids=lambda text: ascii(text)[:30])
+def test_odd_json_in_bytes_is_read_as_in_a_text(codec: ModuleType, text: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    assert outcome(codec.loads_bytes, data) == outcome(lambda each: json.loads(str(each, "utf-8")), data)
+
+
+@INSTALLED
+@pytest.mark.parametrize("bad", [b"\xff", b"\x80", b"\xc0\x80", b"\xe2\x82", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"])
+@pytest.mark.parametrize(
+    "around", ['"*"', '{"*": 1}', '{"a": ["\\u00e4*b"]}', '{"ab": 1, "\u00e4*": 2}', "*{}", "{}*", "[1*]"]
+)
+def test_what_is_no_utf_8_is_refused_wherever_it_is(codec: ModuleType, around: str, bad: bytes) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        codec.loads_bytes(around.encode().replace(b"*", bad))
 
 
 json_like = st.recursive(

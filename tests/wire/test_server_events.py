@@ -186,6 +186,17 @@ def test_why_a_reply_failed_is_read() -> None:
     )
 
 
+@given(st.text() | json_values.map(json.dumps) | st.sampled_from(["[" * 100_000, '{"a": "\\ud800"}']))
+def test_a_text_that_nobody_has_looked_at_is_parsed_as_one_that_somebody_has(text: str) -> None:
+    assert repr(ev.parse(memoryview(text.encode()))) == repr(ev.parse(text))
+
+
+@pytest.mark.parametrize("data", [b'{"type": "\xff"}', b"\xed\xa0\x80", b'{"type": "\xe2\x82"'])
+def test_what_is_no_text_is_told_from_what_is_no_json(data: bytes) -> None:
+    with pytest.raises(UnicodeDecodeError):
+        ev.parse(memoryview(data))
+
+
 @given(st.text() | st.binary() | json_values.map(json.dumps))
 def test_decoding_never_raises(frame: str | bytes) -> None:
     assert isinstance(ev.decode(frame), ev.ServerEvent)
