@@ -49,7 +49,7 @@ FIGURE = Figure(
     title="Import, beyond `livekit.agents`",
     measure=measure,
     fresh=False,
-    rounds=12,
-    turns=12,
+    rounds=9,
+    turns=9,
     rows=(Row("import of the plugin", "ms", "ms", target=0.25),),
 )
