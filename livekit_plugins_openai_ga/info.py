@@ -158,7 +158,7 @@ class Trail:
             close_reason="" if failure is None else failure.close_reason,
             last_failure=failure,
             last_error=self._error,
-            audio_sent=outbox.audio.sent / 1000,
+            audio_sent=outbox.sent_ms / 1000,
             audio_replayed=outbox.audio.replayed / 1000,
             audio_dropped=outbox.audio.dropped / 1000,
             audio_waiting=outbox.waiting_ms / 1000,

@@ -205,7 +205,7 @@ async def test_events_that_were_let_go_are_counted_with_the_next_connection(grow
 
 
 def test_audio_that_was_sent_again_is_counted_with_the_next_reply(grown: Grown) -> None:
-    audio = AudioCount(sent=4000.0, replayed=1250.0)
+    audio = AudioCount(replayed=1250.0)
     session = Counters("realtime", "again", audio)
     for _ in range(2):
         session.replied(ReplyEnded("r", "completed", "", 5.0, None, 6.0, None, None))

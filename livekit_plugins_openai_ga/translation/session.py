@@ -129,12 +129,12 @@ class TranslationSession:
     @property
     def sent_ms(self) -> float:
         """Source audio sent, in ms."""
-        return self._outbox.audio.sent
+        return self._outbox.sent_ms
 
     @property
     def usage(self) -> SessionUsage:
         """What was used so far, and what that costs."""
-        return self._spending.usage(self._used(self._outbox.audio.sent - self._billed_ms))
+        return self._spending.usage(self._used(self._outbox.sent_ms - self._billed_ms))
 
     @property
     def info(self) -> SessionInfo:
@@ -206,7 +206,7 @@ class TranslationSession:
             self.log.warning("source audio is being lost, the oldest first: %s", self._hindrance())
         if steps:
             self._bill(BILL_S * 1000)
-            if self._marks and self._outbox.audio.sent > self._marks[0]:
+            if self._marks and self._outbox.sent_ms > self._marks[0]:
                 self._marks = self._marks[1:]
                 self._bill(0.0)
 
@@ -229,9 +229,9 @@ class TranslationSession:
             self._start("pace", max(0.0, due - self._loop.time()), self._tick)
 
     def _bill(self, at_least_ms: float) -> None:
-        new = self._outbox.audio.sent - self._billed_ms
+        new = self._outbox.sent_ms - self._billed_ms
         if new > 0 and new >= at_least_ms:
-            self._billed_ms = self._outbox.audio.sent
+            self._billed_ms = self._outbox.sent_ms
             for model, usage in self._used(new):
                 if (reached := self._spending.add(model, usage, self._counters, self.log)) is not None:
                     self._reached(reached)

@@ -27,10 +27,12 @@ class Kept:
         "_asked",
         "_audio",
         "_commits",
+        "_counted",
         "_ends",
         "_gap",
         "_idle",
         "_limit",
+        "_look_at",
         "_places",
         "_shift",
         "_size",
@@ -44,28 +46,37 @@ class Kept:
         self._forget()
 
     def _forget(self) -> None:
-        self._size = self.position = 0
+        self.position = 0
+        self._look_at = self._limit + SLACK  # where the bound may have been passed
         # Lists: half a minute of audio is not long, and an empty deque would take 0.6 KiB in every idle session.
         self._audio: list[bytes] = []
+        # Counted when somebody asks: most of the audio is let go, or taken, many frames at a time.
         self._ends: list[int] = []  # where each of them ends on this connection
+        self._size = 0  # of all that have an end
+        self._counted = 0  # where the next one begins that has none yet
         self._commits: list[tuple[int, Event]] = []  # where they were made
         self._asked: list[tuple[int, str]] = []  # the same of those on their way, with their ids
         self._gap = (0, 0)  # audio that was not kept, from and to; lost if this connection goes now
         self._places: list[tuple[int, int]] = []  # where this connection's audio begins, or jumps: its own place, ours
         self._shift: int | None = None  # how far ours is ahead since the last of them
 
-    def sent(self, audio: bytes, at: int) -> None:
-        """Audio left, which begins at `at` in all the audio."""
-        if at - self.position != self._shift:
-            self._shift = at - self.position
-            self._places.append((self.position, at))
-        size = len(audio)
-        self.position += size
-        self._size += size
+    def sent(self, audio: bytes, shift: int) -> None:
+        """Audio left, whose place in all the audio is `shift` ahead of its place here."""
+        if shift != self._shift:
+            self._shift = shift
+            self._places.append((self.position, self.position + shift))
         self._audio.append(audio)
-        self._ends.append(self.position)
-        if self._size > self._limit + SLACK:
+        self.position += len(audio)
+        if self.position > self._look_at:
             self._bound()
+
+    def _count(self) -> None:
+        end = self._counted
+        for audio in self._audio[len(self._ends) :]:
+            end += len(audio)
+            self._ends.append(end)
+        self._size += end - self._counted
+        self._counted = end
 
     def keep(self, limit: int, *, idle: bool) -> None:
         """From now on, keep no more than `limit`: the oldest goes, and nothing is lost by that when it is `idle`, which
@@ -73,9 +84,14 @@ class Kept:
         """
         self._bound()
         self._limit, self._idle = limit, idle
+        self._look_again()
+
+    def _look_again(self) -> None:
+        self._look_at = self.position + self._limit + SLACK - self._size
 
     def _too_much(self) -> tuple[int, int]:
         """How many pieces are to go, and what is kept without them."""
+        self._count()
         count, size = 0, self._size
         while size > self._limit:
             size -= len(self._audio[count])
@@ -84,13 +100,12 @@ class Kept:
 
     def _bound(self) -> None:
         count, size = self._too_much()
-        if not count:
-            return
-        if not self._idle:
+        if count and not self._idle:
             start, until = self._gap
             self._gap = (start if start < until else self._ends[0] - len(self._audio[0]), self._ends[count - 1])
         del self._audio[:count], self._ends[:count]
         self._size = size
+        self._look_again()
 
     @property
     def size(self) -> int:
@@ -115,6 +130,7 @@ class Kept:
         """The server has put all up to `until` into an item. Returns what was kept of it behind `since`."""
         # What is too much is not let go before: a turn is taken in the step in which its speaker stops, and with that
         # the limit sinks.
+        self._count()
         count = bisect_right(self._ends, until)
         taken = self._audio[bisect_right(self._ends, since) : count]
         self._size -= sum(map(len, self._audio[:count]))

@@ -14,7 +14,7 @@ from ..errors import Failure, Kind
 from ..log import logger
 from ..wire.client_events import Event
 from ..wire.server_events import Malformed
-from .framing import IN_A_ROW
+from .framing import IN_A_ROW, FramedConnection
 from .link import Link, LinkFailed, Payload
 from .outbox import Outbox
 from .term import Term
@@ -51,6 +51,7 @@ class Line:
         self._recycle_patience = recycle_patience
         self._term = Term(self._over)
         self._link: Link | None = None  # the one that may be written to
+        self._socket: FramedConnection | None = None  # its connection, which user audio goes to past the link
         self._sending = False
         self._catching_up: asyncio.Task[None] | None = None  # something waits to leave
         self._hangup: asyncio.Future[None] | None = None
@@ -68,15 +69,15 @@ class Line:
         make, goes past the outbox's lanes when nothing is in them."""
         if not chunks:
             return
-        link = self._link
+        socket = self._socket
         queued = self._sending or self._line_peer.watches_audio or len(chunks) != 1
-        if link is None or queued or not link.ready or not self._outbox.passes(chunks[0]):
+        if socket is None or queued or not socket.writable or not self._outbox.passes(chunks[0]):
             for chunk in chunks:
                 self._outbox.put_audio(chunk)
             self.wake()
             return
         try:
-            link.write_text(self._outbox.append.text(chunks[0]))
+            socket.send_text(self._outbox.append.text(chunks[0]))
         except Exception as exc:
             self._over(exc)
 
@@ -138,6 +139,7 @@ class Line:
         tasks: list[asyncio.Task[None]] = []
         try:
             self._link = link
+            self._socket = link.socket
             self._line_peer.link_opened(link)
             self.wake()
             tasks.append(asyncio.create_task(link.deliver(self._line_peer.link_received)))
@@ -153,6 +155,7 @@ class Line:
             return link.named(min(known, key=lambda failure: failure.kind is not Kind.FATAL)) if known else None
         finally:
             self._link = None
+            self._socket = None
             self._term.end()
             if self._catching_up is not None:
                 tasks.append(self._catching_up)

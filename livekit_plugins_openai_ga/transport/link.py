@@ -135,12 +135,12 @@ class Link:
         request_id: The `x-request-id` of the handshake; "" when there was none.
         told: The configuration it was sent before anybody took it; None: none.
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
-        write_text: `write`, for what is JSON already. It must hold no keys: none are looked for.
+        socket: What it is made of. Text that is JSON already may be sent there when it is `writable`, if it holds no keys:
+            none are looked for.
     """
 
     def __init__(self, socket: FramedConnection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:
-        self._socket = socket
-        self.write_text = socket.send_text
+        self.socket = socket
         self._of_call = of_call
         self._secrets = tuple(secrets)
         self._early: list[Payload | Malformed] = []
@@ -220,12 +220,12 @@ class Link:
             raise
         if heartbeat is not None:
             much = WRITE_LIMIT_BYTES // 4
-            self._pulse = Pulse(self._socket, heartbeat, much=much, dead=self._peer_is_dead)
+            self._pulse = Pulse(self.socket, heartbeat, much=much, dead=self._peer_is_dead)
 
     @property
     def alive(self) -> bool:
         """Whether the socket is still open, as far as is known here."""
-        return self._socket.state is State.OPEN
+        return self.socket.state is State.OPEN
 
     async def _handshake(self) -> None:
         """Wait for `session.created`. What came before it stays in line for `receive`."""
@@ -263,7 +263,7 @@ class Link:
         if self._early:
             return self._early.pop(0)
         try:
-            payload = server_events.parse(await self._socket.message())
+            payload = server_events.parse(await self.socket.message())
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
         if isinstance(payload, dict):
@@ -285,7 +285,7 @@ class Link:
             to(payload)
 
         try:
-            await self._socket.deliver(take)
+            await self.socket.deliver(take)
         except ConnectionClosed as exc:
             raise LinkFailed(self._closed(exc)) from None
 
@@ -321,19 +321,19 @@ class Link:
     @property
     def full(self) -> bool:
         """Whether the send buffer is full: the peer has to read first."""
-        return self._socket.room is not None
+        return self.socket.room is not None
 
     @property
     def ready(self) -> bool:
         """Whether the socket is open and its send buffer has room."""
-        return self._socket.writable
+        return self.socket.writable
 
     def write(self, event: Event) -> None:
         """Send one client event, in this step. The link must be `ready`."""
         if event.get("type") in _WITH_TOOLS:  # credentials of MCP servers, which the server may quote
             known = dict.fromkeys((*self._secrets, *traces(secrets_in(event))))
             self._secrets = tuple(sorted(known, key=len, reverse=True))
-        self.write_text(client_events.text(event))
+        self.socket.send_text(client_events.text(event))
 
     def tell(self, session: Payload) -> None:
         """Send the configuration ahead of whoever takes the link. Its answer stays in line for `receive`."""
@@ -345,26 +345,26 @@ class Link:
         """Wait until the link is `ready`. It never is again when the socket is gone: `receive` says why, once all that
         came before has been read.
         """
-        if self._socket.room is not None:
-            await self._socket.room.wait()
+        if self.socket.room is not None:
+            await self.socket.room.wait()
         if not self.alive:
-            await self._socket.close()  # a peer that has said goodbye may keep the connection open
+            await self.socket.close()  # a peer that has said goodbye may keep the connection open
             await asyncio.get_running_loop().create_future()
 
     def _peer_is_dead(self, why: str) -> None:
         self._dead = errors.from_exception(TimeoutError(why))
-        self._socket.transport.abort()
+        self.socket.transport.abort()
 
     async def close(self) -> None:
         """Close the socket; returns within about a second even when the peer is frozen."""
         if self._pulse is not None:
             self._pulse.stop()
-        closing = asyncio.ensure_future(self._socket.close())
+        closing = asyncio.ensure_future(self.socket.close())
         try:
             await asyncio.wait({closing}, timeout=1.5 * CLOSE_TIMEOUT_S)
         finally:
             # With a full send buffer the library waits for the peer to read, whatever its close timeout.
-            self._socket.transport.abort()
+            self.socket.transport.abort()
         await asyncio.wait({closing}, timeout=CLOSE_TIMEOUT_S)
 
 

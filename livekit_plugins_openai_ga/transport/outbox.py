@@ -59,12 +59,10 @@ class AudioCount:
     """Milliseconds of user audio, over the whole life of the session.
 
     Attributes:
-        sent: what left, `replayed` included.
         replayed: what left again, because the connection went before the server had put it into an item.
         dropped: what a reconnect could not bring back, or never left at all.
     """
 
-    sent: float = 0.0
     replayed: float = 0.0
     dropped: float = 0.0
 
@@ -98,7 +96,8 @@ class Outbox:
         self._control: deque[Event] | None = None  # None: nothing waits
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
-        self._put = 0  # bytes of audio ever put here
+        self._ahead = 0  # bytes of audio ever put here, less what left on this connection
+        self._left = 0  # bytes of audio that left on earlier connections
         self._claimed = 0  # of those, what was before the last commit or clear
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
@@ -125,16 +124,13 @@ class Outbox:
         """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
         if self._turn or self._control is not None or not self._open:
             return False
-        at, size = self._put, len(audio)
-        self._put = at + size
-        self.audio.sent += size / self._per_ms
-        self._kept.sent(audio, at)
+        self._kept.sent(audio, self._ahead)
         return True
 
     def put_audio(self, audio: bytes) -> None:
         """Queue user audio, in the format that the session was told to hear."""
         self._turn.append(_Entry("audio", audio=audio, at=self._put))
-        self._put += len(audio)
+        self._ahead += len(audio)
         self._waiting += len(audio)
         self._bound_waiting()
 
@@ -191,14 +187,24 @@ class Outbox:
             self.events_dropped += 1
 
     @property
+    def _put(self) -> int:
+        """Bytes of audio ever put here."""
+        return self._ahead + self._kept.position
+
+    @property
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
-        return self._put / self._per_ms
+        return (self._ahead + self._kept.position) / self._per_ms
 
     @property
     def uncommitted_ms(self) -> float:
         """User audio put here since the last commit or clear, in ms."""
         return (self._put - self._claimed) / self._per_ms
+
+    @property
+    def sent_ms(self) -> float:
+        """User audio that left, over the whole life of the session, in ms; what left again is counted again."""
+        return (self._left + self._kept.position) / self._per_ms
 
     @property
     def position_ms(self) -> float:
@@ -227,8 +233,8 @@ class Outbox:
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._waiting -= entry.size
-            self.audio.sent += entry.size / self._per_ms
-            self._kept.sent(entry.audio, entry.at)
+            self._kept.sent(entry.audio, entry.at - self._kept.position)
+            self._ahead -= entry.size
             if entry.again:
                 self.audio.replayed += entry.size / self._per_ms
             return self.append.event(entry.audio)
@@ -271,6 +277,8 @@ class Outbox:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
         self._open = False
         self._control = None
+        self._left += self._kept.position
+        self._ahead += self._kept.position
         again, dropped = self._kept.lost()
         self.audio.dropped += dropped / self._per_ms
         back = [_Entry("commit", each) if isinstance(each, dict) else _again(*each) for each in again]

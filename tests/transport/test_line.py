@@ -66,13 +66,19 @@ class FakeLink:
     def ready(self) -> bool:
         return self.free.is_set() and not self.gone
 
+    @property
+    def socket(self) -> FakeLink:
+        return self
+
+    writable = ready
+
     def write(self, event: dict[str, Any]) -> None:
         assert self.ready
         self.sent.append(event)
         if len(self.sent) == self.takes:
             self.free.clear()
 
-    def write_text(self, text: bytes) -> None:
+    def send_text(self, text: bytes) -> None:
         self.write(json.loads(text))
 
     async def room(self) -> None:
@@ -291,7 +297,7 @@ async def test_an_error_when_audio_leaves_ends_the_link_and_not_whoever_put_it()
     stage, link = Stage(), FakeLink()
     serving = stage.start(link)
     await stage.until("opened")
-    link.write_text = lambda text: 1 / 0  # type: ignore[assignment, method-assign]
+    link.send_text = lambda text: 1 / 0  # type: ignore[assignment, method-assign]
     stage.line.put_audio([b"\1\2"])
     with pytest.raises(ZeroDivisionError):
         await serving

@@ -55,7 +55,7 @@ def test_audio_leaves_as_an_append_of_its_base64() -> None:
 def test_audio_passes_when_nothing_is_before_it_and_counts_as_sent() -> None:
     outbox = ready()
     assert outbox.passes(pcm(20, 1))
-    assert (outbox.put_ms, outbox.waiting_ms, outbox.kept_ms, outbox.audio.sent) == (20.0, 0.0, 20.0, 20.0)
+    assert (outbox.put_ms, outbox.waiting_ms, outbox.kept_ms, outbox.sent_ms) == (20.0, 0.0, 20.0, 20.0)
     outbox.lost()
     outbox.configured()
     assert drain(outbox) == ["audio 1"]
@@ -69,7 +69,7 @@ def test_audio_does_not_pass_what_was_put_before_it(first: str) -> None:
     elif first != "nothing, and no configuration":
         outbox.put(event(first), in_turn=first == "reply")
     assert not outbox.passes(pcm(20, 2))
-    assert outbox.audio.sent == outbox.kept_ms == 0.0
+    assert outbox.sent_ms == outbox.kept_ms == 0.0
     drain(outbox)
     outbox.configured()
     assert outbox.passes(pcm(20, 2))
@@ -81,7 +81,7 @@ def test_audio_of_another_format_is_counted_by_its_own_bytes() -> None:
         outbox.put_audio(bytes([mark]) * 160)
     assert (outbox.put_ms, outbox.waiting_ms, outbox.audio.dropped) == (60, 40, 20)
     assert drain(outbox) == ["audio 2", "audio 3"]
-    assert (outbox.audio.sent, outbox.kept_ms, outbox.position_ms) == (40, 20, 40)
+    assert (outbox.sent_ms, outbox.kept_ms, outbox.position_ms) == (40, 20, 40)
     assert outbox.session_ms(30) == 50
     outbox.lost()
     assert (outbox.audio.dropped, outbox.waiting_ms) == (40, 20)
@@ -137,7 +137,7 @@ def test_audio_that_no_item_has_is_sent_again_before_newer_audio() -> None:
     assert drain(outbox) == []
     outbox.configured()
     assert drain(outbox) == ["audio 1", "audio 2", "audio 3", "audio 4"]
-    assert (outbox.audio.sent, outbox.audio.replayed, outbox.audio.dropped) == (120.0, 40.0, 0.0)
+    assert (outbox.sent_ms, outbox.audio.replayed, outbox.audio.dropped) == (120.0, 40.0, 0.0)
 
 
 def test_what_the_core_makes_anew_is_forgotten_and_an_applications_event_is_not() -> None:
@@ -537,7 +537,7 @@ def test_everything_sent_counts_as_sent_and_what_came_again_as_replayed(chunks: 
             replays += sum(chunks[:index])
         while outbox.next() is not None:
             left += 1
-    assert round(outbox.audio.sent * BYTES_PER_MS) == sum(chunks) + replays
+    assert round(outbox.sent_ms * BYTES_PER_MS) == sum(chunks) + replays
     assert round(outbox.audio.replayed * BYTES_PER_MS) == replays
     assert left >= len(chunks)
 

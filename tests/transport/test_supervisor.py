@@ -123,6 +123,7 @@ class FakeLink:
         self.inbox: asyncio.Queue[dict[str, Any] | Failure] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         self.ready = True
+        self.socket = None
         self.closed = False
         self.session_id = "sess_1"
 
