@@ -59,6 +59,8 @@ class Result:
     ours: Spread
     official: Spread | None
     ratio: Spread | None
+    with_floor: Mapping[str, float] | None = None
+    """Medians before the floor was subtracted, by plugin, and of the `floor`; None: there is none."""
 
     @property
     def met(self) -> bool | None:
@@ -91,17 +93,31 @@ class Result:
             "met": self.met,
             "verdict": self.verdict,
             "rounds": self.figure.rounds,
-            "spread": {name: s and asdict(s) for name, s in self._spreads()},
+            "spread": {**{name: s and asdict(s) for name, s in self._spreads()}, "with_floor": self.with_floor},
         }
 
     def _spreads(self) -> Iterable[tuple[str, Spread | None]]:
         return (("ours", self.ours), ("official", self.official), ("ratio", self.ratio))
 
 
+def floor(row: Row, of_round: Round) -> float:
+    """What the benchmark took for itself in a round, on the average of its plugins. Raises KeyError."""
+    return 0.0 if row.floor is None else statistics.fmean(each[row.floor] for each in of_round.values())
+
+
 def taken(row: Row, of_round: Round, plugin: Plugin) -> float:
     """A row's number of one plugin, without the floor. Raises KeyError."""
-    number = of_round[plugin][row.key]
-    return number if row.floor is None else number - statistics.fmean(each[row.floor] for each in of_round.values())
+    return of_round[plugin][row.key] - floor(row, of_round)
+
+
+def with_floor(row: Row, rounds: Sequence[Round]) -> dict[str, float] | None:
+    """Medians of what was measured, by plugin, with the floor in it, and of the `floor`; None: a row without one."""
+    if row.floor is None:
+        return None
+    plugins = {"ours": row.plugin, "official": "official"}
+    found = {name: [r[plugin][row.key] for r in rounds if plugin in r] for name, plugin in plugins.items()}
+    found["floor"] = [floor(row, r) for r in rounds]
+    return {name: statistics.median(numbers) for name, numbers in found.items() if numbers}
 
 
 def results(figure: Figure, rounds: Sequence[Round]) -> list[Result]:
@@ -116,7 +132,7 @@ def results(figure: Figure, rounds: Sequence[Round]) -> list[Result]:
             pairs = [(taken(row, r, row.plugin), taken(row, r, "official")) for r in paired]
             official = Spread.of(b for _, b in pairs)
             ratio = Spread.of(a / b for a, b in pairs if b)
-            made.append(Result(figure, row, ours, official, ratio))
+            made.append(Result(figure, row, ours, official, ratio, with_floor(row, measured)))
     return made
 
 

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 
 from livekit.agents import Plugin
 
-from . import elsewhere, realtime, recording, rest, stt, translation
+from . import elsewhere, realtime, recording, stt
 from .log import logger
 from .prices import Price
 from .realtime import MCPTool, RealtimeModel, RealtimeSession
 from .recording import Recorder
 from .stt import STT, SpeechStream
-from .translation import TranslatedText, TranslationStream, Translator
 from .version import __version__
+
+if TYPE_CHECKING:
+    from . import rest, translation
+    from .translation import TranslatedText, TranslationStream, Translator
 
 __all__ = [
     "STT",
@@ -48,5 +51,19 @@ class OpenAIGAPlugin(Plugin):
 
 Plugin.register_plugin(OpenAIGAPlugin())
 
+# What neither a conversation nor speech to text needs is imported when it is first asked for. What a call needs is here
+# before it begins: an import holds the event loop.
+_LATER = {
+    "rest": "rest",
+    "translation": "translation",
+    "TranslatedText": "translation",
+    "TranslationStream": "translation",
+    "Translator": "translation",
+}
+
 if not TYPE_CHECKING:  # a type checker shall go on finding misspelt names
-    __getattr__ = elsewhere.attribute(__name__)
+    __getattr__ = elsewhere.attribute(__name__, _LATER)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -16,7 +16,6 @@ import functools
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import prometheus_client
@@ -30,6 +29,7 @@ from .framework import job_attributes
 from .log import logger
 from .prices import Cost
 from .transport.outbox import AudioCount
+from .wire.values import value
 
 PREFIX = "livekit_openai_ga_"
 OPENTELEMETRY_PREFIX = "lk.openai_ga."
@@ -43,7 +43,7 @@ CONNECTION_LOST: frozenset[Outcome] = frozenset({"reconnect", "fatal"})
 """Outcomes of a connection; the others are those of something asked for on one."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """One metric: its plain name, what it means, its labels besides `kind` and `model`, its unit (s, USD or none).
 

@@ -1,19 +1,21 @@
-"""Names of LiveKit's official OpenAI plugin that are not here: asking for one says in one sentence where it is.
+"""Names that a module does not have: they come when they are first asked for, or one sentence says where they are.
 
-`livekit_plugins_openai_ga.LLM` and `hasattr` see a missing attribute. `from livekit_plugins_openai_ga import LLM` would
-make Python forget the sentence ("cannot import name"), so a finder stands behind all others on `sys.meta_path`: Python
-asks it for a submodule of that name, and it answers with the sentence as an ImportError. Names are those of
-livekit-plugins-openai 1.8.9, and of its releases since 1.2.8.
+The sentences are for names of LiveKit's official OpenAI plugin: `livekit_plugins_openai_ga.LLM` and `hasattr` see a
+missing attribute. `from livekit_plugins_openai_ga import LLM` would make Python forget the sentence ("cannot import
+name"), so a finder stands behind all others on `sys.meta_path`: Python asks it for a submodule of that name, and it
+answers with the sentence as an ImportError. Names are those of livekit-plugins-openai 1.8.9, and of its releases since
+1.2.8.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import NoReturn
+from types import MappingProxyType, ModuleType
+from typing import Any
 
 _PACKAGE = __name__.rpartition(".")[0]
 _OFFICIAL = "livekit.plugins.openai"
@@ -85,11 +87,20 @@ def sentence(module: str, name: str) -> str | None:
     return f"{module} has no {name} ({what}): import it from {home}, which may stay installed beside this plugin."
 
 
-def attribute(module: str) -> Callable[[str], NoReturn]:
-    """The `__getattr__` of a module: raises AttributeError, with the sentence if there is one."""
+def attribute(module: str, later: Mapping[str, str] = MappingProxyType({})) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: imports what comes later, else raises AttributeError, with the sentence if any.
 
-    def missing(name: str) -> NoReturn:
-        raise AttributeError(sentence(module, name) or f"module {module!r} has no attribute {name!r}")
+    `later`: name -> the submodule it comes from, which may be the name itself.
+    """
+
+    def missing(name: str) -> Any:
+        if (home := later.get(name)) is None:
+            raise AttributeError(sentence(module, name) or f"module {module!r} has no attribute {name!r}")
+        found = import_module(f"{module}.{home}")
+        if name != home:
+            found = getattr(found, name)
+        setattr(sys.modules[module], name, found)
+        return found
 
     return missing
 

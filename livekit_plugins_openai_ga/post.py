@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import aiohttp
 from livekit.agents.utils import http_context
@@ -15,12 +15,13 @@ from .errors import Failure
 from .redaction import hide, traces
 from .transport.link import retry_after
 from .wire.endpoint import Endpoint
+from .wire.values import value
 
 Body = aiohttp.Payload | aiohttp.FormData | None
 """What is sent; it knows its content type."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """An answer of the 2xx kind. Header names are compared without case."""
 

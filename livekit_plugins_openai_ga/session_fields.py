@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from livekit.agents.types import NOT_GIVEN, NotGiven
@@ -22,6 +21,7 @@ from . import formats, models
 from .formats import AudioFormat
 from .log import logger
 from .wire import session
+from .wire.values import value
 
 DEFAULT_VOICE = "marin"
 DEFAULT_TURN_DETECTION: Mapping[str, Any] = {
@@ -362,7 +362,7 @@ def _include(value: Any, target: Target) -> list[str] | None:
     return [one_of("include", item, (session.LOGPROBS,)) for item in texts("include", value)]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Field:
     """One thing a session can be told: how its value is checked and where it stands in the payload.
 

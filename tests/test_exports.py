@@ -147,6 +147,46 @@ def test_both_names_give_one_class_whichever_comes_first(statement: str) -> None
     assert (done.stderr, done.stdout.strip()) == ("", "livekit_plugins_openai_ga.realtime.model")
 
 
+def fresh(*statements: str) -> str:
+    """What these print in an interpreter of their own."""
+    root = Path(package.__file__).parent.parent
+    command = [sys.executable, "-c", "\n".join(statements)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=root, timeout=60, check=True).stdout.strip()
+
+
+def test_an_import_brings_what_calls_need_and_the_rest_comes_when_it_is_asked_for() -> None:
+    told = fresh(
+        "import sys",
+        "import livekit_plugins_openai_ga as package",
+        "def loaded(): return {name.split('.')[1] for name in sys.modules if name.startswith(package.__name__ + '.')}",
+        "print({'realtime', 'stt', 'recording'} <= loaded(), loaded() & {'rest', 'translation'})",
+        "print(package.Translator.__name__, loaded() & {'rest', 'translation'})",
+        "package.rest.Webhooks",
+        "print(loaded() >= {'rest', 'translation'}, {'rest', 'Translator'} <= vars(package).keys())",
+    )
+    assert told.splitlines() == ["True set()", "Translator {'translation'}", "True True"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from livekit_plugins_openai_ga import Translator as a",
+        "from livekit_plugins_openai_ga import *; a = Translator; rest.Calls",
+        "from livekit.plugins import openai_ga; a = openai_ga.translation.Translator",
+        "import livekit.plugins.openai_ga.translation as translation; a = translation.Translator",
+        "from livekit.plugins.openai_ga import rest, Translator as a; rest.Calls",
+    ],
+)
+def test_what_comes_later_comes_by_every_way_of_asking(statement: str) -> None:
+    ours = "from livekit_plugins_openai_ga.translation.translator import Translator as b"
+    assert fresh(statement, ours, "print(a is b)") == "True"
+
+
+def test_what_comes_later_is_listed_before_it_comes() -> None:
+    listed = fresh("import livekit_plugins_openai_ga as package", "print(*dir(package))").split()
+    assert {*package.__all__, "OpenAIGAPlugin"} <= set(listed)
+
+
 def test_no_file_of_ours_takes_the_shared_namespace_over() -> None:
     """An `__init__.py` in `livekit` or `livekit/plugins` would hide every other plugin (PEP 420)."""
     root = Path(package.__file__).parent.parent / "livekit"

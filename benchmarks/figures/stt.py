@@ -51,9 +51,9 @@ FIGURE = Figure(
     name="stt",
     title="Speech to text",
     measure=measure,
-    seconds=0.6,
-    rounds=30,
-    turns=30,
+    seconds=0.3,
+    rounds=48,
+    turns=48,
     fresh=False,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", AGE, target=12.0, compare="ours"),

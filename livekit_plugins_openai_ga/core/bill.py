@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..models import PRICES_DATE, price_of
 from ..prices import NO_PRICES, UNTOLD, Cost, Price, cost_by
+from ..wire.values import value
 from .usage import ReplyUsage, total
 
 WARNING_AT = 0.8
@@ -80,7 +81,7 @@ class SessionUsage:
     prices_date: str = PRICES_DATE
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Billed:
     """One entry of a bill.
 

@@ -12,17 +12,18 @@ its way, and what is wanted beyond it as the second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import Failure
 from ..wire import session
+from ..wire.values import value
 from .repair import VOICE_IS_FIXED, Repair, without_voice
 
 TOLD_AHEAD = "session_ahead"
 """Event id of the update that is sent before there is a session."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Update:
     """One `session.update` on its way. `keys` are the requests that wait for it.
 

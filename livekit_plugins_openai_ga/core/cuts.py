@@ -7,11 +7,12 @@ anew, as the text that was heard.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import Failure, Kind
 from ..failures import FAILURES
 from ..wire import client_events
+from ..wire.values import value
 from . import effects as fx
 from .effects import Effects
 from .history import History
@@ -22,7 +23,7 @@ MAX_OPEN = 16
 """How many cuts are remembered in case they are refused: the answer to one comes before the agent is cut so often."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Cut:
     """A cut that was sent: the record before it, and the text that was heard (None: not known)."""
 

@@ -96,6 +96,12 @@ class Output:
         held, message.held = message.held, []
         return [fx.MessageStarted(reply.shown_id, item_id, bool(message.spoken)), *held]
 
+    def _first(self, reply: Reply, item_id: str, message: Message, now: float) -> Effects:
+        """Something of a message can be heard or read, and it is the first of it."""
+        if reply.first_output_at is None:
+            reply.first_output_at = now
+        return self._begin(reply, item_id, message)
+
     def _item_added(self, event: ev.OutputItemAdded, now: float) -> Effects:
         reply = self._replies.get(event.response_id)
         if reply is not None and event.item.type == "message":
@@ -110,9 +116,9 @@ class Output:
 
     def _part_added(self, event: ev.ContentPartAdded, now: float) -> Effects:
         found = self._replies.message(event.response_id, event.item_id)
-        if found is not None and found[1].spoken is None:
+        if found is not None:
             # GA says `text` here; a gateway that renames too eagerly says what the item's content says.
-            found[1].spoken = event.part.type not in ("text", "output_text")
+            found[1].settle(spoken=event.part.type not in ("text", "output_text"))
         return []
 
     def _written(self, event: ev.TextDelta, now: float) -> Effects:
@@ -120,11 +126,10 @@ class Output:
         if found is None:
             return []
         reply, message = found
-        if message.spoken is None:
-            message.spoken = False
-        if reply.first_output_at is None:
-            reply.first_output_at = now
-        begin = self._begin(reply, event.item_id, message)
+        begin: Effects = []
+        if not message.told:
+            message.settle(spoken=False)
+            begin = self._first(reply, event.item_id, message, now)
         message.text += event.delta
         text = fx.MessageText(reply.shown_id, event.item_id, event.delta)
         return [] if reply.discarded else [*begin, text]
@@ -135,13 +140,11 @@ class Output:
         if found is None:
             return []
         reply, message = found
-        if message.spoken is None:
-            message.spoken = True
         begin: Effects = []
-        if not self._audible:
-            begin = self._begin(reply, event.item_id, message)
-            if reply.first_output_at is None:
-                reply.first_output_at = now
+        if not message.told:
+            message.settle(spoken=True)
+            if not self._audible:
+                begin = self._first(reply, event.item_id, message, now)
         message.text += event.delta
         text = fx.MessageText(reply.shown_id, event.item_id, event.delta, event.start_time)
         if not message.told:
@@ -161,11 +164,8 @@ class Output:
             return [fx.Noticed("malformed event", f"{event.type}: 'delta' is not base64")]
         begin: Effects = []
         if not message.told:
-            if message.spoken is None:
-                message.spoken = True
-            if reply.first_output_at is None:
-                reply.first_output_at = now
-            begin = self._begin(reply, event.item_id, message)
+            message.settle(spoken=True)
+            begin = self._first(reply, event.item_id, message, now)
         message.audio_bytes += len(speech)
         if reply.discarded:
             return []

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import Failure
 from ..wire.session import Payload
+from ..wire.values import value
 from . import effects as fx
 from .effects import Effects
 
@@ -23,7 +24,7 @@ _PLACE = re.compile(r"\btools(?:\[(\d+)\]|\.(\d+)\b)")
 _OF_TOOLS = re.compile(r"^(session\.)?tools\b")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Repair:
     """Leave out this tool, or (None) the voice."""
 

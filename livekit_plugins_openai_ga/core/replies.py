@@ -85,6 +85,11 @@ class Message:
     held: list[MessageText] = field(default_factory=list)
     ended: bool = False
 
+    def settle(self, *, spoken: bool) -> None:
+        """What came shows whether it is spoken; the first that does counts."""
+        if self.spoken is None:
+            self.spoken = spoken
+
     @property
     def audio_ms(self) -> int:
         """Speech received so far, in whole ms."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .. import errors
 from ..errors import Failure
+from ..wire.values import value
 from . import effects as fx
 from .effects import Effects
 from .usage import TranscriptionUsage
@@ -33,7 +34,7 @@ REMEMBERED = 64
 """Segments that have ended and are still known: what comes late for one of them must not begin it anew."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ending:
     """How a segment ended: with a text, or (`failure`) without, or with the part of it that came before the failure."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, TypeGuard
 
+from ..wire.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class ReplyUsage:
     """Tokens of one reply. Cached tokens are part of the input counts. Cancelled replies are billed, too."""
 
@@ -33,7 +35,7 @@ def total(one: ReplyUsage | None, other: ReplyUsage | None) -> ReplyUsage | None
     return ReplyUsage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(ReplyUsage)))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TranscriptionUsage:
     """What one transcript cost: tokens, or seconds of audio, as the model is billed."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from livekit.agents import llm
@@ -17,6 +16,7 @@ from ..core.record import Record
 from ..options import Options
 from ..session_fields import is_json, plain
 from ..wire.items import create_payload, short_id
+from ..wire.values import value
 from . import mapping
 
 Input = llm.ChatContext | Sequence[Any]
@@ -33,7 +33,7 @@ _ITEM_FIELDS: Mapping[str, tuple[str, ...]] = {
 """GA's items by their type, and what each cannot be without."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Asking:
     """One reply that is wanted.
 

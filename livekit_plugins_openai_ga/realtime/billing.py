@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from ..core import effects as fx
 from ..core.bill import Reached, SessionUsage
 from ..core.usage import ReplyUsage
-from ..counters import Counters
-from ..info import Trail
 from ..options import Options
 from . import mapping
 from .listening import Listening
 from .spending import ConversationSpending
+from .telling import Telling
 
 if TYPE_CHECKING:
     from .model import RealtimeModel
@@ -23,9 +22,8 @@ class Billing(Listening):
 
     _model: RealtimeModel
     _options: Options
-    _counters: Counters
-    _trail: Trail
     _spending: ConversationSpending
+    _telling: Telling
 
     @property
     def usage(self) -> SessionUsage:
@@ -46,7 +44,7 @@ class Billing(Listening):
         self.emit("metrics_collected", metrics)
 
     def _billed(self, model: str, usage: ReplyUsage | None) -> None:
-        reached = self._spending.add(model, usage, self._counters, self._trail.log)
+        reached = self._spending.add(model, usage, self._telling.counters, self._telling.log)
         if reached is not None:
             self._reached(reached)
 
@@ -56,7 +54,7 @@ class Billing(Listening):
     def _tell_reply(self, effect: fx.ReplyEnded) -> None:
         """Metrics of a reply that is over, for LiveKit."""
         self._spending.ended(effect)
-        self._counters.replied(effect)
+        self._telling.counters.replied(effect)
         metrics = mapping.reply_metrics(
             effect, label=self._model.label, model=self._options.model, provider=self._model.provider
         )

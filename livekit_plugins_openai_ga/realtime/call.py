@@ -43,7 +43,7 @@ class CallSession(RealtimeSession):
 
     @property
     def _attached(self) -> bool:
-        return self._counters.count("connections") > 0
+        return self._telling.counters.count("connections") > 0
 
     async def _dial(self) -> Link:
         try:
@@ -60,7 +60,7 @@ class CallSession(RealtimeSession):
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone. When the call is, too, what was asked for ends with that, in `gave_up`."""
         if failure is not None and self._is_end(failure):
-            self._trail.lost()
+            self._telling.lost(None)
         else:
             super().link_lost(failure)
 
@@ -69,7 +69,7 @@ class CallSession(RealtimeSession):
         if not self._is_end(failure):
             super().gave_up(failure)
             return
-        self._trail.log.info("the call has ended: %s", failure, extra=failure.fields())
+        self._telling.log.info("the call has ended: %s", failure, extra=failure.fields())
         self._end(failure)
         self.emit("call_ended", events.CallEnded(self._options.call_id, failure.sentence()))
 
@@ -78,7 +78,7 @@ class CallSession(RealtimeSession):
         it for every frame of a room."""
         if not self._refused and self._over is None:
             self._refused = True
-            self._report(_ELSEWHERE)
+            self._telling.report(_ELSEWHERE)
 
     def commit_audio(self) -> None:
         """Make a user turn of what the caller said since the last one, where the call's turn detection is off."""

@@ -11,11 +11,11 @@ from livekit.agents import llm
 from livekit.agents.metrics import RealtimeModelMetrics, STTMetrics
 
 from ..audio import InputAudio
-from ..core.effects import ReplyEnded
+from ..core.effects import ReplyEnded, Transcript
 from ..core.record import Record
 from ..core.usage import ReplyUsage, TranscriptionUsage
 from ..formats import PCM, AudioFormat
-from ..framework import Metadata, ProviderTool, raw_schema
+from ..framework import Metadata, ProviderTool, make, raw_schema
 from ..log import logger
 from ..session_fields import is_json, plain
 from ..wire.codec import b64encode
@@ -200,6 +200,18 @@ def to_tools(tools: Sequence[llm.Tool]) -> tuple[list[dict[str, Any]], list[llm.
             payloads.append(schema)
             taken.append(tool)
     return payloads, taken
+
+
+def transcript(effect: Transcript) -> llm.InputTranscriptionCompleted:
+    """What the user said, as far as it is known."""
+    return make(
+        llm.InputTranscriptionCompleted,
+        item_id=effect.item_id,
+        transcript=effect.text,
+        is_final=effect.final,
+        confidence=effect.confidence,
+        turn_started_at=effect.started_at,
+    )
 
 
 def reply_metrics(ended: ReplyEnded, *, label: str, model: str, provider: str) -> RealtimeModelMetrics:

@@ -153,7 +153,7 @@ class Replying(Limited):
         def ended(end: ReplyEnd) -> None:
             similarity = saying.similarity(text, end.text)
             if end.status == "completed" and similarity < 1.0:
-                self._trail.log.warning(
+                self._telling.log.warning(
                     "what was to be read aloud was said in other words (similarity %.2f)", similarity
                 )
                 self.emit("said_otherwise", SaidOtherwise(reply.response_id, text, end.text, similarity))
@@ -200,7 +200,7 @@ class Replying(Limited):
             return
         asked = ask()
         if (refused := pictures.refused) is not None:
-            self._streams.fail(key, refusal(self._report(refused, REFUSED_HERE)))
+            self._streams.fail(key, refusal(self._telling.report(refused, REFUSED_HERE)))
         else:
             self._ask(key, asked)
 

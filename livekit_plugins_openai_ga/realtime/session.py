@@ -84,16 +84,16 @@ class RealtimeSession(Replying):
     @property
     def counters(self) -> dict[str, int]:
         """What was survived so far: unknown, malformed and benign server events, dropped calls, by name."""
-        return dict(self._notices.counts)
+        return dict(self._telling.notices.counts)
 
     @property
     def info(self) -> SessionInfo:
         """How the session and its connection are right now. Made when asked for; safe to log."""
-        return self._trail.info(
+        return self._telling.trail.info(
             over=self._over is not None,
             phase=self._conversation.phase,
             outbox=self._outbox,
-            notices=self._notices,
+            notices=self._telling.notices,
             turns_dropped=self._conversation.spoken.dropped,
             items_pending=self._conversation.history.pending,
         )
@@ -148,7 +148,7 @@ class RealtimeSession(Replying):
         if (failure := await self._request(key, lambda: self._conversation.sync(records, key))) is not None:
             raise refusal(failure)
         if (refused := pictures.refused) is not None:
-            raise refusal(self._report(refused, REFUSED_HERE))
+            raise refusal(self._telling.report(refused, REFUSED_HERE))
 
     async def _request(self, key: str, start: Callable[[], list[fx.Effect]]) -> Failure | None:
         """Start a request and wait for its answer: without limit while there is no connection, because every attempt
@@ -201,11 +201,11 @@ class RealtimeSession(Replying):
             waits.append(self._reconfigure(instructions=instructions, tools=tools))
         if is_given(chat_ctx):
             waits.append(self.update_chat_ctx(chat_ctx))
-        with self._last_news.held_back():
+        with self._telling.last_news.held_back():
             results = await asyncio.gather(*waits, return_exceptions=True)
         for result in results:
             if isinstance(result, llm.RealtimeError) and self._over is None:
-                self._trail.log.error("the agent starts without a part of its setup: %s", result)
+                self._telling.log.error("the agent starts without a part of its setup: %s", result)
             elif isinstance(result, BaseException) and not isinstance(result, llm.RealtimeError):
                 raise result
 
@@ -232,7 +232,7 @@ class RealtimeSession(Replying):
         brings back that one only.
         """
         if not self._supervisor.flushed:  # the line is slower than the video: audio comes first
-            self._notices.noticed(fx.Noticed("video frame not sent", "what was sent before has not left yet"))
+            self._telling.notices.noticed(fx.Noticed("video frame not sent", "what was sent before has not left yet"))
             return
         item = self._video.item(frame, asyncio.get_running_loop().time())
         if item is not None:

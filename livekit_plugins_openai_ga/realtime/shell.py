@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from livekit.agents import llm
 
 from .. import recorded
-from ..api_errors import to_api_error
 from ..audio import InputAudio
 from ..core import effects as fx
 from ..core.conversation import Conversation
@@ -25,8 +24,6 @@ from ..counters import Counters
 from ..errors import Failure, Kind, from_exception
 from ..failures import MODEL_REFUSED
 from ..framework import PLAYS_ONE_MESSAGE, RemoteItemAddedEvent, make, report_acquired
-from ..info import Trail
-from ..notices import Notices
 from ..transport.link import Link
 from ..transport.outbox import Outbox
 from ..transport.supervisor import Budget, Supervisor
@@ -35,10 +32,10 @@ from ..wire.client_events import Event
 from ..wire.server_events import Malformed
 from . import events, mapping, server_tools
 from .billing import Billing
-from .last_news import LastNews
 from .shown import Shown
 from .spending import ConversationSpending
 from .streams import PIECES, ReplyStreams, Requests, refusal
+from .telling import Telling
 from .timers import Timers
 from .tools import Tools
 
@@ -75,16 +72,14 @@ class Shell(Billing):
         self._timers = Timers()
         self._input = InputAudio(heard, chunk_ms=self._options.input_chunk_ms)
         self._over: Failure | None = None
-        self._last_news = LastNews(self._emit_last)
 
         connection = self._options.connection
         keep_ms, dead_for = self._options.max_replay_audio * 1000, 2 * connection.heartbeat
         self._outbox = Outbox(keep_ms=keep_ms, dead_for=dead_for, bytes_per_ms=heard.bytes_per_ms)
         self._budget = Budget(connection.conn_options.max_retry, connection.conn_options.retry_interval)
         # Bound methods weigh a third of lambdas, and there is one of each in every session.
-        self._counters = Counters("realtime", self._options.model, self._outbox.audio, self._dropped)
-        self._trail = Trail(self._asked_model, self._attempt, self._counters)
-        self._notices = Notices(self._counters, self._trail.log)
+        counters = Counters("realtime", self._options.model, self._outbox.audio, self._dropped)
+        self._telling = Telling(counters, self._asked_model, self._attempt, label=realtime_model.label, emit=self.emit)
         peer = recorded.session(self, "realtime", self._options, heard, spoken)
         self._supervisor = Supervisor(
             self._dial,
@@ -120,8 +115,8 @@ class Shell(Billing):
 
     def _end(self, failure: Failure) -> None:
         self._over = failure
-        self._counters.closed()
-        self._spending.closed(self._trail.log)
+        self._telling.counters.closed()
+        self._spending.closed(self._telling.log)
         self._do(self._conversation.abandon(failure, time.time()))
         self._timers.clear()
 
@@ -131,7 +126,7 @@ class Shell(Billing):
         try:
             await self._supervisor.run()
         except Exception as exc:
-            self._trail.log.exception("the session ended by an error of this plugin; please report it")
+            self._telling.log.exception("the session ended by an error of this plugin; please report it")
             self.gave_up(replace(from_exception(exc), kind=Kind.FATAL))
 
     async def _dial(self) -> Link:
@@ -142,10 +137,7 @@ class Shell(Billing):
 
     def link_opened(self, link: Link) -> None:
         """A session is open: queue its configuration and history."""
-        self._counters.connected()
-        self._trail.opened(link)
-        which = (link.session_id, link.request_id, self._options.model, link.expires_at)
-        self.emit("session_created", events.SessionCreated(*which, int(self._counters.count("connections"))))
+        self._telling.opened(link)
         self._do(self._conversation.opened(time.time(), link.told))
         # A gateway that never confirms would leave the agent silent for ever.
         timeout = self._options.connection.conn_options.timeout
@@ -167,16 +159,14 @@ class Shell(Billing):
     def link_sending(self, event: Event) -> bool:
         """An event leaves. The time limit of a reply starts when its request does; a cancelled request stays."""
         if event.get("type") == "response.create":
-            key = str(event.get("event_id"))
+            key, answers = str(event.get("event_id")), self._conversation.answers
             if self._streams.cancelled(key):
-                self._do(
-                    [*self._conversation.answers.give_up(key, time.time()), *self._conversation.answers.withdrawn(key)]
-                )
+                self._do([*answers.give_up(key, time.time()), *answers.withdrawn(key)])
                 return True
-            if self._conversation.answers.replies.unwanted(key):
-                self._do(self._conversation.answers.withdrawn(key))
+            if answers.replies.unwanted(key):
+                self._do(answers.withdrawn(key))
                 return True
-            if self._conversation.answers.left(key):
+            if answers.left(key):
                 self._timers.start(key, self._options.reply_timeout, self._reply_overdue)
         elif event.get("type") == "response.cancel":
             self._timers.start(str(event.get("event_id")), self._options.request_timeout, self._cancel_overdue)
@@ -186,9 +176,7 @@ class Shell(Billing):
     def link_lost(self, failure: Failure | None) -> None:
         """The link is gone: what cannot go on ends now."""
         self._timers.stop(CONFIRMATION)
-        self._trail.lost()
-        if failure is not None:
-            self._counters.lost()
+        self._telling.lost(failure)
         self._do(self._conversation.closed(time.time()))
         self._shown.shared.lost()
         self._listen()
@@ -198,10 +186,7 @@ class Shell(Billing):
         options = self._options.without_model() if failure.code in MODEL_REFUSED else None
         if options is None:
             return False
-        failure = self._trail.failed(failure, "reconnect")
-        change = events.ModelChanged(failure.model, options.model, failure.sentence())
-        told = "%s was refused, going on with %s: %s"
-        self._trail.log.warning(told, change.refused, change.model, change.reason, extra=failure.fields())
+        change = self._telling.model_refused(failure, options.model)
         self._model.refused(change.refused)
         self._options = options
         self._do(self._conversation.configure(self._payload()))
@@ -210,17 +195,13 @@ class Shell(Billing):
 
     def will_retry(self, failure: Failure, delay: float) -> None:
         """The next attempt comes after `delay` seconds."""
-        failure = self._trail.failed(failure, "reconnect")
-        told = "connection to OpenAI lost, next attempt in %.1f s: %s"
-        self._trail.log.warning(told, delay, failure, extra=failure.fields())
-        self._emit_error(failure, recoverable=True)
+        self._telling.will_retry(failure, delay)
 
     def gave_up(self, failure: Failure) -> None:
         """There will be no further attempt: the session is over."""
-        failure = self._trail.failed(failure, "fatal")
-        self._trail.log.error("the session with OpenAI is over: %s", failure, extra=failure.fields())
+        failure = self._telling.gave_up(failure)
         self._end(failure)
-        self._last_news.over(failure)
+        self._telling.last_news.over(failure)
 
     # -- effects -------------------------------------------------------------------------------------------------
 
@@ -243,7 +224,7 @@ class Shell(Billing):
 
     def _ready(self, effect: fx.Ready) -> None:
         self._timers.stop(CONFIRMATION)
-        self._counters.ready()
+        self._telling.counters.ready()
         self._outbox.configured()
         self._supervisor.confirmed()
         if effect.again:
@@ -254,7 +235,7 @@ class Shell(Billing):
         failure = effect.failure
         if failure is not None and self._over is None and failure is not self._spending.refusing:
             # LiveKit only logs what a refused reply or handoff raises; its error event is what an application hears.
-            failure = self._report(failure)
+            failure = self._telling.report(failure)
         self._requests.settle(effect.key, failure)
         if failure is not None:
             self._streams.fail(effect.key, refusal(failure))
@@ -266,23 +247,6 @@ class Shell(Billing):
         self._instructions = wanted.get("instructions")
         self._tools.restore(wanted.get("tools") or [])
         self._listen()
-
-    def _report(self, failure: Failure, what: str = "OpenAI reported an error") -> Failure:
-        of_a_reply = failure.kind is Kind.REPLY_FAILED
-        failure = self._trail.failed(failure, "reply_failed" if of_a_reply else "request_failed")
-        self._trail.log.error("%s: %s", what, failure, extra=failure.fields())
-        self._emit_error(failure, recoverable=True)
-        return failure
-
-    def _emit_error(self, failure: Failure, *, recoverable: bool) -> None:
-        error = to_api_error(failure)
-        label = self._model.label
-        self.emit(
-            "error", llm.RealtimeModelError(timestamp=time.time(), label=label, error=error, recoverable=recoverable)
-        )
-
-    def _emit_last(self, failure: Failure) -> None:
-        self._emit_error(failure, recoverable=False)
 
     def _item_placed(self, effect: fx.ItemPlaced) -> None:
         previous = effect.previous_item_id
@@ -319,20 +283,10 @@ class Shell(Billing):
     def _transcript(self, effect: fx.Transcript) -> None:
         if effect.final:
             self._shown.shared.transcribed(effect.item_id, effect.text)
-        event = make(
-            llm.InputTranscriptionCompleted,
-            item_id=effect.item_id,
-            transcript=effect.text,
-            is_final=effect.final,
-            confidence=effect.confidence,
-            turn_started_at=effect.started_at,
-        )
-        self.emit("input_audio_transcription_completed", event)
+        self.emit("input_audio_transcription_completed", mapping.transcript(effect))
 
     def _transcription_failed(self, effect: fx.TranscriptionFailed) -> None:
-        failure = self._trail.failed(effect.failure, "transcription_failed")
-        extra = {"item_id": effect.item_id, **failure.fields()}
-        self._trail.log.error("a user turn was not transcribed: %s", failure, extra=extra)
+        self._telling.not_transcribed(effect)
         self._shown.shared.give_up(effect.item_id)
 
     # -- replies -------------------------------------------------------------------------------------------------
@@ -352,8 +306,7 @@ class Shell(Billing):
             self._do(effects)
 
     def _reply_again(self, effect: fx.ReplyAgain) -> None:
-        self._counters.asked_again()
-        self._trail.log.info("a reply is asked for again, nothing of it was heard: %s", effect.reason)
+        self._telling.asked_again(effect)
         if effect.delay:
             self._timers.start(effect.key, effect.delay, self._reply_rested)
 
@@ -376,8 +329,7 @@ class Shell(Billing):
     def _reply_ended(self, effect: fx.ReplyEnded) -> None:
         self._streams.ended(effect)
         if effect.status == "incomplete":
-            self._trail.log.warning("a reply was cut off by the server: %s", effect.reason or "no reason given")
-            self.emit("response_incomplete", events.ResponseIncomplete(effect.response_id, effect.reason))
+            self._telling.cut_off(effect)
         self._tell_reply(effect)
 
 
@@ -385,14 +337,14 @@ HANDLERS: Mapping[type[fx.Effect], Callable[[Shell, Any], object]] = {
     fx.Send: Shell._send,
     fx.Ready: Shell._ready,
     fx.Settled: Shell._settled,
-    fx.ConfigDiffers: lambda shell, effect: shell._notices.config_differs(effect),
+    fx.ConfigDiffers: lambda shell, effect: shell._telling.notices.config_differs(effect),
     fx.ConfigRefused: Shell._config_refused,
-    fx.Report: lambda shell, effect: shell._report(effect.failure),
+    fx.Report: lambda shell, effect: shell._telling.report(effect.failure),
     fx.Disconnect: lambda shell, effect: shell._supervisor.hang_up(effect.failure),
-    fx.Noticed: lambda shell, effect: shell._notices.noticed(effect),
+    fx.Noticed: lambda shell, effect: shell._telling.notices.noticed(effect),
     fx.ItemPlaced: Shell._item_placed,
     fx.ToolsListed: server_tools.listed,
-    fx.ApprovalRequested: lambda shell, effect: server_tools.asked(shell, effect, shell._approve, shell._trail.log),
+    fx.ApprovalRequested: lambda shell, effect: server_tools.asked(shell, effect, shell._approve, shell._telling.log),
     fx.SpeechStarted: Shell._speech_started,
     fx.SpeechStopped: Shell._speech_stopped,
     fx.AudioTaken: Shell._audio_taken,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from livekit.agents import llm
@@ -25,6 +24,7 @@ from ..session_fields import DEFAULT_TURN_DETECTION as DEFAULT_TURN_DETECTION
 from ..session_fields import tool_choice as checked_tool_choice
 from ..wire.items import create_payload
 from ..wire.server_events import ItemAdded, Malformed, from_payload
+from ..wire.values import value
 from . import mapping
 from .pictures import Pictures
 
@@ -35,7 +35,7 @@ DEFAULT_TOOL_CHOICE = FIELDS["tool_choice"].default
 DEFAULT_MAX_RESPONSE_OUTPUT_TOKENS = FIELDS["max_output_tokens"].default
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _AnyServer:
     """A session of which nothing is known."""
 

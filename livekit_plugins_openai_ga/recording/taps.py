@@ -10,11 +10,12 @@ sent before an event says when it was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from math import log
 from typing import Any
 
+from ..wire.values import value
 from .entries import Direction, Entry, Header, Kind, Recording, audio_ms, number_in, rate_of
 
 CLIENT_EVENTS = frozenset(
@@ -49,7 +50,7 @@ _UNITS = (1000.0, 1.0, 1e-3, 1e-6)
 _LONG_CALL_MS = 2 * 3600 * 1000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tap:
     """One event as it was written down; `time` in whatever unit."""
 

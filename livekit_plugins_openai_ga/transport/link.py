@@ -135,8 +135,8 @@ class Link:
         request_id: The `x-request-id` of the handshake; "" when there was none.
         told: The configuration it was sent before anybody took it; None: none.
         expires_at: When the server ends the session, in s since 1970; None when it did not say.
-        socket: What it is made of. Text that is JSON already may be sent there when it is `writable`, if it holds no keys:
-            none are looked for.
+        socket: What it is made of. When it is `writable`, text that is JSON already may be sent there if it holds no
+            keys: none are looked for.
     """
 
     def __init__(self, socket: FramedConnection, secrets: Iterable[str] = (), *, of_call: bool = False) -> None:

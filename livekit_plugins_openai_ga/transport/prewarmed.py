@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..wire.values import value
 from .link import Link, discard
 
 WARM_FOR_S = 120.0
@@ -28,7 +28,7 @@ class Destination(Protocol):
         """Open a link within `timeout` seconds. Raises `LinkFailed`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Warm:
     """A link, open or being opened, what it is for, and the event loop that it lives on."""
 

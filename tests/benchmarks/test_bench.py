@@ -94,6 +94,8 @@ def test_what_the_benchmark_takes_for_itself_is_the_mean_of_the_round():
     assert result.official is not None
     assert result.ratio is not None
     assert (result.ours.median, result.official.median, result.ratio.median) == (3.0, 6.0, 0.5)
+    assert result.as_json()["spread"]["with_floor"] == {"ours": 5.0, "official": 8.0, "floor": 2.0}
+    assert judged(Row("CPU", "cpu", "ms"), [1.0], [1.0]).as_json()["spread"]["with_floor"] is None
 
 
 def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():

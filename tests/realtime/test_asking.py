@@ -12,6 +12,8 @@ from livekit_plugins_openai_ga import MCPTool, RealtimeModel
 from livekit_plugins_openai_ga.realtime.asking import Asking, asking
 from livekit_plugins_openai_ga.realtime.pictures import Pictures
 
+from .conftest import needs_handoffs
+
 OPTIONS = RealtimeModel(api_key="sk-test").options
 USER = llm.ChatMessage(id="item_1", role="user", content=["Hello."])
 REFERENCE = {"type": "item_reference", "id": "item_1"}
@@ -100,6 +102,7 @@ def test_chat_items_are_shown_as_copies_without_their_ids() -> None:
     ]
 
 
+@needs_handoffs
 def test_a_context_is_shown_without_what_is_livekits_own() -> None:
     context = llm.ChatContext([USER, llm.AgentHandoff(new_agent_id="b"), llm.ChatMessage(role="user", content=[])])
     assert [item["role"] for item in ask(input=context).params["input"]] == ["user"]

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from livekit.agents import llm
+from livekit.agents.metrics import RealtimeModelMetrics
 
 from livekit_plugins_openai_ga import RealtimeModel
 from livekit_plugins_openai_ga.emulator import Emulator, Script, Turn
@@ -87,6 +88,9 @@ async def test_sessions_made_later_begin_with_the_model_that_answers(reading):
         assert model.model == SECOND
 
 
+@pytest.mark.skipif(
+    "metadata" not in RealtimeModelMetrics.model_fields, reason="metrics of this release of LiveKit name no model"
+)
 async def test_metrics_name_the_model_that_answered(open_session, reading):
     async with Emulator(Script([Turn(say="Here.")]), faults=[gone()]) as server:
         call = open_session(server, fallback_models=[SECOND])

@@ -19,7 +19,8 @@ def frame(shade: int = 0) -> rtc.VideoFrame:
 
 def pictures(chat_ctx: llm.ChatContext) -> list[list[object]]:
     """The pictures in each message."""
-    return [[part.image for part in item.content if isinstance(part, llm.ImageContent)] for item in chat_ctx.messages()]
+    messages = [item for item in chat_ctx.items if item.type == "message"]
+    return [[part.image for part in item.content if isinstance(part, llm.ImageContent)] for item in messages]
 
 
 async def test_an_item_that_the_server_does_not_delete_stays_in_the_context(open_session):

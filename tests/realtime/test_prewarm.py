@@ -18,7 +18,7 @@ FIRST, SECOND = "gpt-realtime-2.1", "gpt-realtime-2.1-mini"
 
 
 @pytest.fixture
-async def make_model():
+async def make_model(set_up_at_once):
     made: list[RealtimeModel] = []
 
     def make(server: Emulator, **options) -> RealtimeModel:
@@ -85,16 +85,17 @@ async def test_a_session_that_is_what_was_prewarmed_asks_for_nothing_more(make_m
         await session.aclose()
 
 
-async def test_an_agent_that_was_prewarmed_starts_with_one_update_in_all(make_model):
+async def test_an_agent_that_was_prewarmed_starts_with_one_update_in_all():
     agent = Agent(instructions="Be brief.", tools=[look_up_tool()])
     async with Emulator() as server:
-        model = make_model(server)
+        model = RealtimeModel(api_key="sk-test", base_url=server.base_url, conn_options=QUICK)
         model.prewarm(instructions=agent.instructions, tools=agent.tools)
         await server.wait_sent("session.updated")
         session: AgentSession[None] = AgentSession(llm=model)
         await session.start(agent)
         assert len(server.received("session.update")) == 1
         await session.aclose()
+        await model.aclose()
 
 
 async def test_the_tools_of_an_mcp_server_are_listed_before_there_is_a_session(make_model, reading):

@@ -259,11 +259,12 @@ async def test_a_request_that_crosses_the_servers_own_reply_is_made_behind_it(op
 async def test_a_request_that_waits_behind_a_long_reply_again_has_its_time_when_it_leaves(open_session, reading):
     script = Script([Turn(heard="Hello?", say="One two three four five six."), Turn(say="Two.")])
     busy = RejectOn("response.create", BUSY, "busy", error_type="invalid_request_error")
-    async with Emulator(script, knobs=Knobs(pace=2.0), faults=[busy]) as server:
+    crosses = DelayOn("response.created", 0.1)
+    async with Emulator(script, knobs=Knobs(pace=2.0), faults=[busy, crosses]) as server:
         call = open_session(server, turn_detection=VAD, reply_timeout=0.3)
         await call.session.update_instructions("Be brief.")
         say(call, "Hello?", 700)
-        await server.wait_sent("input_audio_buffer.committed")
+        await call.first("input_speech_stopped")
         reply = await call.session.generate_reply()
         assert texts(await reading(reply)) == ["Two."]
 

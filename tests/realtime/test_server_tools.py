@@ -14,6 +14,8 @@ from livekit_plugins_openai_ga.emulator import Emulator, Knobs, MCPCall, Script,
 from livekit_plugins_openai_ga.emulator.faults import DropOn, FailToolList, InjectOn, RejectOn
 from livekit_plugins_openai_ga.emulator.voice import synthetic
 
+from .conftest import played
+
 SECRET = "mcp-secret-token"
 ASK = MCPCall("shop", "find", {"what": "socks"}, output="3 pairs", seconds=0.05)
 ASKS = Turn(mcp=(ASK,))
@@ -59,7 +61,7 @@ async def test_one_reply_holds_the_call_and_what_the_agent_says_of_it(open_sessi
         await call.session.update_tools([shop()])
         reply = await call.session.generate_reply()
         said = [text for text, _ in await reading(reply)]
-        assert said == ["One moment.", "There are three pairs."]
+        assert said == played("One moment.", "There are three pairs.")
         assert len(call.events["generation_created"]) == 1
         _, second = server.received("response.create")
         assert "instructions" not in second["response"]

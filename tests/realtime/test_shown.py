@@ -21,6 +21,8 @@ from livekit_plugins_openai_ga.realtime.pictures import Pictures
 from livekit_plugins_openai_ga.realtime.shown import Shown
 from livekit_plugins_openai_ga.wire.server_events import from_payload
 
+from .conftest import needs_handoffs
+
 PICTURES = Pictures(Images())
 PIXEL = rtc.VideoFrame(8, 8, rtc.VideoBufferType.RGBA, bytes(8 * 8 * 4))
 SPEECH = {"type": "message", "role": "user", "content": [{"type": "input_audio", "transcript": None}]}
@@ -185,6 +187,7 @@ def test_pictures_and_sounds_are_not_compared(view: View) -> None:
     assert view.update(p, s) == ["delete p", "create p"]
 
 
+@needs_handoffs
 def test_instructions_and_handoffs_are_left_out(view: View) -> None:
     instructions = message("lk.agent_task.instructions", "be nice", role="system")
     context = [instructions, message("a", "one"), llm.AgentHandoff(new_agent_id="b"), message("b", "two")]

@@ -303,6 +303,23 @@ async def test_nothing_is_read_while_too_many_messages_wait() -> None:
     assert await read.message() == "b"
 
 
+@pytest.mark.parametrize("full", [False, True])
+async def test_nothing_is_written_to_a_connection_that_was_reset_and_nobody_waits_for_room(full: bool) -> None:
+    """A reset comes without a goodbye, so nothing else says that it is over."""
+    read = Read(FramedConnection)
+    connection = read.connection
+    assert isinstance(connection, FramedConnection)
+    read.feed(read.answer, [])
+    assert connection.writable
+    if full:
+        connection.pause_writing()
+    room = connection.room
+    connection.connection_lost(ConnectionResetError())
+    assert not connection.writable
+    assert connection.room is None
+    assert room is None or room.is_set()
+
+
 async def test_a_wait_that_is_cancelled_loses_no_message() -> None:
     read = Read(FramedConnection)
     read.feed(read.answer + frame(TEXT, b"a", final=False), [])

@@ -54,10 +54,10 @@ def test_the_bound_holds_for_whoever_looks_and_memory_is_given_back_soon() -> No
     first = bytes(1_000)
     unused = sys.getrefcount(first)
     kept.sent(first, 0)
-    for number in range(1, 12):
+    for _ in range(1, 12):
         kept.sent(bytes(1_000), 0)
     assert (kept.size, kept.position) == (10_000, 12_000)
-    for number in range(12, 12 + SLACK // 1_000):
+    for _ in range(12, 12 + SLACK // 1_000):
         kept.sent(bytes(1_000), 0)
     assert sys.getrefcount(first) == unused
 

@@ -7,7 +7,8 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
-from types import ModuleType
+from functools import partial
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,17 +21,22 @@ FAST = {"pydantic_core": {"loads", "loads_bytes", "dumps", "b64decode"}, "pybase
 """What may be installed, and what for."""
 
 
-def codec_without(*names: str) -> ModuleType:
-    """A second `codec`, made as if these modules were not installed."""
+def codec_with(**modules: object) -> ModuleType:
+    """A second `codec`, made as if these modules were installed; None: as if this one were not."""
     spec = importlib.util.find_spec(codec.__name__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            patch.setitem(sys.modules, name, None)
+        for name, installed in modules.items():
+            patch.setitem(sys.modules, name, installed)
         spec.loader.exec_module(module)
     return module
+
+
+def codec_without(*names: str) -> ModuleType:
+    """A second `codec`, made as if these modules were not installed."""
+    return codec_with(**dict.fromkeys(names))
 
 
 PLAIN = codec_without(*FAST)
@@ -94,6 +100,14 @@ def test_what_is_written_is_read_as_it_was_and_has_no_spaces(codec: ModuleType, 
     written = codec.dumps(value)
     assert repr(json.loads(written)) == repr(json.loads(json.dumps(value)))
     assert b" " not in written
+
+
+def test_a_release_of_pydantic_that_writes_null_for_infinity_does_not_write() -> None:
+    fast = pytest.importorskip("pydantic_core")
+    early = SimpleNamespace(**{**vars(fast), "to_json": partial(fast.to_json, inf_nan_mode="null")})
+    codec = codec_with(pydantic_core=early)
+    assert codec.dumps([float("inf"), float("-inf"), float("nan")]) == b"[Infinity,-Infinity,NaN]"
+    assert known_as(codec.loads) != known_as(PLAIN.loads)
 
 
 @INSTALLED

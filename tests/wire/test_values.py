@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from livekit_plugins_openai_ga.wire.values import value
@@ -17,6 +19,25 @@ def test_values_are_equal_when_they_hold_the_same() -> None:
     assert Pair("a") == Pair("a", 2)
     assert Pair("a") != Pair("b")
     assert {Pair("a"), Pair("a"), Pair("b")} == {Pair("a"), Pair("b")}
+
+
+@value
+class Named(Pair):
+    def __repr__(self) -> str:
+        return f"<{self.one}>"
+
+
+def test_a_value_of_another_kind_is_another_one() -> None:
+    assert Named("a") != Pair("a")
+    assert Pair("a") != ("a", 2)
+
+
+def test_a_value_shows_what_it_holds_or_what_its_kind_says() -> None:
+    assert [repr(Pair("a")), repr(Named("a"))] == ["Pair(one='a', two=2)", "<a>"]
+
+
+def test_a_value_is_a_dataclass() -> None:
+    assert replace(Pair("a"), two=3) == Pair("a", 3)
 
 
 def test_a_value_holds_its_fields_only() -> None:
