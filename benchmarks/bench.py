@@ -10,7 +10,7 @@ neither met nor missed: `unclear`.
 
 Figures of CPU have many short rounds with the same sessions, because a shared machine is not as fast in one second as
 in the next: every plugin opens its sessions first, and then they work in turn, from round to round another one first.
-It changes from turn to turn more than within one, so many turns of 0.3 s tell more than half as many of 0.6 s.
+Turns of 0.3 s differ from each other no more than those of 1.2 s, so there are many of the short ones.
 
 Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
 with `--quick`. Exit code 1: a figure could not be measured.
