@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -29,21 +29,21 @@ else:
         return made
 
 
-def _fields(value: Any) -> tuple[Any, ...]:
-    return tuple([getattr(value, name) for name in value.__match_args__])
+def _compared(value: Any) -> tuple[Any, ...]:
+    return tuple([getattr(value, each.name) for each in fields(value) if each.compare])
 
 
 def _equal(self: Any, other: object) -> bool:
-    return _fields(self) == _fields(other) if type(other) is type(self) else NotImplemented
+    return _compared(self) == _compared(other) if type(other) is type(self) else NotImplemented
 
 
 def _hash(self: Any) -> int:
-    return hash(_fields(self))
+    return hash(_compared(self))
 
 
 def _show(self: Any) -> str:
-    named = zip(self.__match_args__, _fields(self), strict=True)
-    return f"{type(self).__qualname__}({', '.join(f'{name}={each!r}' for name, each in named)})"
+    shown = ", ".join(f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr)
+    return f"{type(self).__qualname__}({shown})"
 
 
 _SHARED = {"__eq__": _equal, "__hash__": _hash, "__repr__": _show}

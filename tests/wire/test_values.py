@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import field, replace
 
 import pytest
 
@@ -34,6 +34,18 @@ def test_a_value_of_another_kind_is_another_one() -> None:
 
 def test_a_value_shows_what_it_holds_or_what_its_kind_says() -> None:
     assert [repr(Pair("a")), repr(Named("a"))] == ["Pair(one='a', two=2)", "<a>"]
+
+
+@value
+class Secret:
+    name: str
+    key: str = field(default="", repr=False, compare=False)
+
+
+def test_what_a_value_is_not_to_show_or_to_compare_it_does_not() -> None:
+    assert repr(Secret("a", "sk-1")) == "Secret(name='a')"
+    assert Secret("a", "sk-1") == Secret("a", "sk-2")
+    assert hash(Secret("a", "sk-1")) == hash(Secret("a", "sk-2"))
 
 
 def test_a_value_is_a_dataclass() -> None:
