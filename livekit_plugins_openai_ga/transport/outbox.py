@@ -97,8 +97,8 @@ class Outbox:
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
         self._ahead = 0  # bytes of audio ever put here, less what left on this connection
+        self._claimed = 0  # bytes of audio ever put here, before the last commit or clear
         self._left = 0  # bytes of audio that left on earlier connections
-        self._claimed = 0  # of those, what was before the last commit or clear
         self._open = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
 
@@ -194,7 +194,7 @@ class Outbox:
     @property
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
-        return (self._ahead + self._kept.position) / self._per_ms
+        return self._put / self._per_ms
 
     @property
     def uncommitted_ms(self) -> float:
