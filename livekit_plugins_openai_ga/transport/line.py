@@ -77,7 +77,7 @@ class Line:
             self.wake()
             return
         try:
-            socket.send_text(self._outbox.append.text(chunks[0]))
+            socket.send_text(*self._outbox.append.text(chunks[0]))
         except Exception as exc:
             self._over(exc)
 

@@ -342,13 +342,18 @@ async def test_a_frame_in_single_bytes_is_not_copied_for_each() -> None:
     assert await read.message() == "a" * MAX_SHORT_BYTES
 
 
+@pytest.mark.parametrize("cuts", [(), (0, 1), (0, 3, 70, 200)])
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 1000, 65535, 65536, 200_000])
-async def test_what_is_sent_is_a_masked_text_frame(size: int) -> None:
+async def test_what_is_sent_is_a_masked_text_frame_in_how_many_parts_it_may_come(
+    size: int, cuts: tuple[int, ...]
+) -> None:
     read = Read(FramedConnection)
     read.feed(read.answer, [])
     assert isinstance(read.connection, FramedConnection)
     text = ("\u00e4" * size)[: size // 2] + "a" * (size % 2)
-    read.connection.send_text(text.encode())
+    written = text.encode()
+    edges = [0, *cuts, len(written)]
+    read.connection.send_text(*(written[start:end] for start, end in itertools.pairwise(edges)))
     assert read.transport.written[1] & 0x80
     assert list(sent_frames(read.transport.written)) == [(0x81, text.encode())]
 

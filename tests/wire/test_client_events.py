@@ -68,7 +68,7 @@ def test_its_text_is_the_event_as_json(event: dict[str, Any]) -> None:
 
 
 def test_audio_is_written_without_its_event_as_the_event_would_be() -> None:
-    assert ce.AUDIO_APPEND.text(SOUND) == ce.text(AUDIO)
+    assert b"".join(ce.AUDIO_APPEND.text(SOUND)) == ce.text(AUDIO)
     assert AUDIO == {"type": "input_audio_buffer.append", "audio": "AB+//w=="}
 
 

@@ -75,8 +75,8 @@ def test_the_sdk_takes_what_is_sent(event):
     assert made.model_dump(exclude_unset=True) == event
 
 
-def test_an_append_is_written_in_one_piece():
-    written = translation.AUDIO_APPEND.text(b"\0\0\0")
+def test_an_append_is_written_without_its_event():
+    written = b"".join(translation.AUDIO_APPEND.text(b"\0\0\0"))
     assert written == b'{"type":"session.input_audio_buffer.append","audio":"AAAA"}'
 
 
