@@ -52,8 +52,8 @@ FIGURE = Figure(
     title="Speech to text",
     measure=measure,
     seconds=0.3,
-    rounds=48,
-    turns=48,
+    rounds=40,
+    turns=40,
     fresh=False,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", AGE, target=12.0, compare="ours"),
