@@ -115,7 +115,9 @@ def with_floor(row: Row, rounds: Sequence[Round]) -> dict[str, float] | None:
     if row.floor is None:
         return None
     plugins = {"ours": row.plugin, "official": "official"}
-    found = {name: [r[plugin][row.key] for r in rounds if plugin in r] for name, plugin in plugins.items()}
+    found = {
+        name: [r[plugin][row.key] for r in rounds if row.key in r.get(plugin, {})] for name, plugin in plugins.items()
+    }
     found["floor"] = [floor(row, r) for r in rounds]
     return {name: statistics.median(numbers) for name, numbers in found.items() if numbers}
 

@@ -6,8 +6,9 @@
 `measure` runs in a child process that plays one plugin, against a server in another process. The runner imports these
 modules, too, so a figure imports neither plugin by itself: `subject.model()` and `subject.stt()` do.
 
-A figure of CPU keeps its sessions and measures them in short turns, `subject.turns` of them, each behind an
-`await subject.turn()`: the other plugins have theirs in between. The others measure once and give one round's numbers.
+Some figures, those of CPU among them, keep their sessions and measure in short turns, `subject.turns` of them, each
+behind an `await subject.turn()`: the other plugins have theirs in between. The others measure once and give one round's
+numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Subject:
         plugin: `ours` (without what the extra `fast` brings), `ours_fast`, or `official`.
         url: The counting server's base URL, for example `ws://127.0.0.1:4711/v1`.
         seconds: How long to measure, after a warm-up.
-        turns: How often, without opening new sessions.
+        turns: How often; sessions are kept in between.
         turn: Waits until this process may work. Until then, and from the end of one turn to the next, it must not.
         quick: Only a trial that everything works: few sessions, no numbers worth anything.
         server: Tells the counting server how to behave, and asks it what it saw.

@@ -21,17 +21,22 @@ import livekit.agents
 began = time.perf_counter()
 import {module}
 print(time.perf_counter() - began)
+import {rest}
+print(time.perf_counter() - began)
 """
-MODULES = {"official": "livekit.plugins.openai", "ours": "livekit_plugins_openai_ga"}
+OURS = "livekit_plugins_openai_ga"
+MODULES = {"official": ("livekit.plugins.openai", "sys"), "ours": (OURS, f"{OURS}.rest, {OURS}.translation")}
+"""What an agent imports, and what comes later when it is asked for: nothing of the official plugin's."""
 
 
-async def once(subject: Subject) -> float:
-    """In ms."""
-    program = PROGRAM.format(module=MODULES[subject.plugin], blocks_fast=subject.plugin == "ours")
+async def once(subject: Subject) -> dict[str, float]:
+    """In ms: `ms`, and `all_ms` with what comes later."""
+    module, rest = MODULES[subject.plugin]
+    program = PROGRAM.format(module=module, rest=rest, blocks_fast=subject.plugin == "ours")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, env=environment)
     told, _ = await started.communicate()
-    return float(told) * 1000
+    return dict(zip(("ms", "all_ms"), (float(line) * 1000 for line in told.split()), strict=True))
 
 
 async def measure(subject: Subject) -> Turns:
@@ -40,7 +45,7 @@ async def measure(subject: Subject) -> Turns:
     found = []
     for _ in range(subject.turns):
         await subject.turn()
-        found.append({"ms": await once(subject)})
+        found.append(await once(subject))
     return found
 
 
@@ -51,5 +56,8 @@ FIGURE = Figure(
     fresh=False,
     rounds=9,
     turns=9,
-    rows=(Row("import of the plugin", "ms", "ms", target=0.25),),
+    rows=(
+        Row("import of the plugin", "ms", "ms", target=0.25),
+        Row("with what comes when it is asked for", "all_ms", "ms", target=0.25),
+    ),
 )

@@ -109,7 +109,7 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """What is kept."""
+        """What is kept. Only from the event loop: it counts."""
         return self._too_much()[1]
 
     def committed(self, event: Event) -> None:
@@ -135,6 +135,7 @@ class Kept:
         taken = self._audio[bisect_right(self._ends, since) : count]
         self._size -= sum(map(len, self._audio[:count]))
         del self._audio[:count], self._ends[:count]
+        self._look_again()
         self._commits = [(at, event) for at, event in self._commits if at > until]
         start, end = self._gap
         self._gap = (min(max(start, until), end), end)
@@ -148,6 +149,7 @@ class Kept:
         unclaimed = [(self._at(index), self._audio[index]) for index in range(first, len(self._audio))]
         del self._audio[first:], self._ends[first:]
         self._size = sum(map(len, self._audio))
+        self._look_again()
         if not self._audio and not self._commits:
             self._gap = (0, 0)
         return unclaimed

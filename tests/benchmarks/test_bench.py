@@ -98,6 +98,14 @@ def test_what_the_benchmark_takes_for_itself_is_the_mean_of_the_round():
     assert judged(Row("CPU", "cpu", "ms"), [1.0], [1.0]).as_json()["spread"]["with_floor"] is None
 
 
+def test_a_number_that_the_official_plugin_cannot_give_is_left_out_also_where_there_is_a_floor():
+    row = Row("CPU", "cpu", "ms", floor="floor")
+    figure = Figure("some", "Some", nothing, rows=(row,))
+    (result,) = report.results(figure, [{"ours": {"cpu": 5.0, "floor": 1.0}, "official": {"floor": 3.0}}])
+    assert result.official is None
+    assert result.with_floor == {"ours": 5.0, "floor": 2.0}
+
+
 def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():
     rows = (Row("CPU", "cpu", "ms"), Row("CPU, fast", "cpu", "ms", plugin="ours_fast"))
     figure = Figure("some", "Some", nothing, rows=rows, plugins=("ours",))

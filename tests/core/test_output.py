@@ -47,6 +47,25 @@ def test_a_spoken_reply_from_beginning_to_end(talk: Any) -> None:
     assert (ended.status, ended.usage.output, ended.failure) == ("completed", 3, None)
 
 
+def test_a_reply_has_one_first_output_whatever_its_messages(talk: Any) -> None:
+    talk.begins("r1")
+    for now, item_id in ((1.0, "a1"), (5.0, "a2")):
+        talk.now = now
+        talk.message("r1", item_id)
+        talk.speaks("r1", item_id, "hi")
+    talk.ends("r1")
+    (ended,) = talk.all(fx.ReplyEnded)
+    assert ended.first_output_at == 1.0
+
+
+def test_what_comes_first_shows_whether_a_message_is_spoken(talk: Any) -> None:
+    talk.begins("r1")
+    talk.message("r1", "a1")
+    talk.says("response.content_part.added", response_id="r1", item_id="a1", part={"type": "text", "text": ""})
+    talk.speaks("r1", "a1", "hi")
+    assert talk.all(fx.MessageStarted) == [fx.MessageStarted("r1", "a1", False)]
+
+
 def test_speech_of_another_format_is_counted_by_its_own_bytes(talk: Any) -> None:
     talk.conversation = Conversation({"type": "realtime"}, spoken_per_ms=8)
     talk.ready()

@@ -57,7 +57,7 @@ async def test_everything_an_agent_starts_with_goes_out_in_one_update(open_sessi
 
 
 @pytest.fixture
-def in_steps(monkeypatch):
+def in_steps(monkeypatch, set_up_at_once):
     """LiveKit before 1.5.17."""
     monkeypatch.delattr(llm.RealtimeSession, "_update_session", raising=False)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,8 +14,10 @@ from livekit_plugins_openai_ga import errors
 from livekit_plugins_openai_ga.core import effects as fx
 from livekit_plugins_openai_ga.counters import Counters
 from livekit_plugins_openai_ga.log import logger
-from livekit_plugins_openai_ga.realtime import ModelChanged, ResponseIncomplete
+from livekit_plugins_openai_ga.realtime import ModelChanged, ResponseIncomplete, SessionCreated
 from livekit_plugins_openai_ga.realtime.telling import Telling
+from livekit_plugins_openai_ga.transport.framing import FramedConnection
+from livekit_plugins_openai_ga.transport.link import Link
 
 LOST = errors.from_close(1006, "")
 REFUSED = errors.from_server_error("invalid_value", "invalid_request_error", "Bad voice.")
@@ -43,6 +46,25 @@ class Told:
 def told(caplog: pytest.LogCaptureFixture) -> Told:
     caplog.set_level(logging.INFO, logger=logger.name)
     return Told()
+
+
+def test_an_open_session_is_counted_and_told_with_its_ids(told: Told) -> None:
+    socket = SimpleNamespace(response=None, request=None)
+    for number in (1, 2):
+        link = Link(cast(FramedConnection, socket))
+        link.session_id = f"sess_{number}"
+        told.telling.opened(link)
+    assert told.events == [
+        ("session_created", SessionCreated(f"sess_{number}", "", "first", None, number)) for number in (1, 2)
+    ]
+    assert told.counters.count("connections") == 2
+
+
+def test_a_refusal_says_what_it_was_of(told: Told, caplog: pytest.LogCaptureFixture) -> None:
+    told.telling.report(REFUSED)
+    told.telling.report(REFUSED, "a picture was refused")
+    begins = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert begins == ["OpenAI reported an error", "a picture was refused"]
 
 
 @pytest.mark.parametrize(

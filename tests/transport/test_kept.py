@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+
+import pytest
 
 from livekit_plugins_openai_ga.transport.kept import SLACK, Kept
 
@@ -60,6 +63,56 @@ def test_the_bound_holds_for_whoever_looks_and_memory_is_given_back_soon() -> No
     for _ in range(12, 12 + SLACK // 1_000):
         kept.sent(bytes(1_000), 0)
     assert sys.getrefcount(first) == unused
+
+
+def send(kept: Kept, size: int) -> None:
+    for _ in range(size // 1_000):
+        kept.sent(bytes(1_000), 0)
+
+
+def test_memory_is_given_back_with_the_next_piece_when_the_bound_sinks() -> None:
+    kept = Kept(100_000)
+    first = bytes(1_000)
+    unused = sys.getrefcount(first)
+    kept.sent(first, 0)
+    send(kept, 90_000)
+    assert sys.getrefcount(first) > unused
+    kept.keep(1_000, idle=False)
+    send(kept, 1_000)
+    assert sys.getrefcount(first) == unused
+
+
+@pytest.mark.parametrize("between", [lambda kept: None, lambda kept: kept.lost()])
+def test_memory_is_given_back_each_time_the_bound_is_passed(between: Callable[[Kept], object]) -> None:
+    kept = Kept(10_000)
+    for _ in range(3):
+        first = bytes(1_000)
+        unused = sys.getrefcount(first)
+        kept.sent(first, 0)
+        send(kept, 10_000 + SLACK)
+        assert sys.getrefcount(first) == unused
+        between(kept)
+
+
+@pytest.mark.parametrize(
+    ("before", "left"),
+    [
+        (lambda kept: kept.taken(8_000, 0), 1_000),
+        (lambda kept: kept.cleared(), 0),
+        (lambda kept: kept.keep(10_000, idle=False), 9_000),
+        (lambda kept: send(kept, 1_000 + SLACK + 1_000), 10_000),
+    ],
+)
+def test_nothing_goes_before_the_bound_is_passed_by_a_second_whatever_was_before(
+    before: Callable[[Kept], object], left: int
+) -> None:
+    kept = Kept(10_000)
+    send(kept, 9_000)
+    before(kept)
+    assert kept.size == left
+    begins, more = kept.position, 10_000 + SLACK - left
+    send(kept, more)
+    assert len(kept.taken(kept.position, begins)) == more // 1_000
 
 
 def test_what_was_cleared_is_not_lost() -> None:

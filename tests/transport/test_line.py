@@ -293,6 +293,17 @@ async def test_audio_that_is_put_when_an_event_leaves_comes_behind_it() -> None:
     await serving
 
 
+async def test_audio_does_not_go_to_a_connection_that_is_being_closed() -> None:
+    stage, link = Stage(), FakeLink()
+    link.on_close = lambda: stage.line.put_audio([b"\1\2"])
+    serving = stage.start(link)
+    await stage.until("opened")
+    stage.line.hang_up(None)
+    await serving
+    assert link.sent == []
+    assert stage.outbox.waiting_ms > 0
+
+
 async def test_an_error_when_audio_leaves_ends_the_link_and_not_whoever_put_it() -> None:
     stage, link = Stage(), FakeLink()
     serving = stage.start(link)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import field, replace
+from unittest import mock
 
 import pytest
 
@@ -30,6 +33,7 @@ class Named(Pair):
 def test_a_value_of_another_kind_is_another_one() -> None:
     assert Named("a") != Pair("a")
     assert Pair("a") != ("a", 2)
+    assert Pair("a") == mock.ANY
 
 
 def test_a_value_shows_what_it_holds_or_what_its_kind_says() -> None:
@@ -50,6 +54,10 @@ def test_what_a_value_is_not_to_show_or_to_compare_it_does_not() -> None:
 
 def test_a_value_is_a_dataclass() -> None:
     assert replace(Pair("a"), two=3) == Pair("a", 3)
+
+
+def test_a_value_can_be_copied_and_stored() -> None:
+    assert copy.deepcopy(Pair("a")) == pickle.loads(pickle.dumps(Pair("a"))) == Pair("a")
 
 
 def test_a_value_holds_its_fields_only() -> None:
