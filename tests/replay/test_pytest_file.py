@@ -28,7 +28,7 @@ BUGS = {
     ),
     "plain turn": (
         "realtime/shell.py",
-        'self.emit("input_audio_transcription_completed", event)',
+        'self.emit("input_audio_transcription_completed", mapping.transcript(effect))',
         "pass",
     ),
 }
