@@ -26,8 +26,7 @@ EDGE = frozenset(
     {
         *("realtime", "stt", "translation", "rest"),
         *("post", "audio", "formats", "options", "session_fields", "reply_fields", "connection", "azure", "api_errors"),
-        *("images", "notices", "info", "framework", "counters", "spending", "__init__"),
-        *("images", "notices", "info", "framework", "counters", "recorded", "__init__"),
+        *("images", "notices", "info", "framework", "counters", "spending", "recorded", "__init__"),
     }
 )
 """Where LiveKit is visible."""
