@@ -4,13 +4,14 @@
 
 Each plugin is measured in a process of its own, against a server in another one. A round measures every plugin once, so
 what else the machine does meets all of them, and the ratio of two numbers of one round travels better than the numbers.
-The table shows medians of all rounds and, in brackets, where the median is with 95 % confidence, for which nothing is
-supposed of how the numbers are distributed; of 3 or 5 rounds that is the least and the most. A target in there is
-neither met nor missed: `unclear`.
+The table shows medians of all rounds and, in brackets, where the median is with 95 % confidence, which supposes that
+rounds lie as far above it as below (`report.interval`); of 3 rounds that is the least and the most. A target in
+there is neither met nor missed: `unclear`.
 
 Figures of CPU have many short rounds with the same sessions, because a shared machine is not as fast in one second as
 in the next: every plugin opens its sessions first, and then they work in turn, from round to round another one first.
-Turns of 0.3 s differ from each other no more than those of 1.2 s, so there are many of the short ones.
+Turns of 0.3 s differ from each other no more than those of 1.2 s, so there are many of the short ones. What a
+process has by chance must not decide, so figures that are close to their target begin anew with others.
 
 Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
 with `--quick`. Exit code 1: a figure could not be measured.
@@ -56,7 +57,7 @@ class Failed(Exception):
 async def process(module: str, *arguments: str) -> AsyncIterator[Process]:
     """A process that ends when its input does, or else is ended."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path}
+    environment = {**os.environ, "PYTHONPATH": path, "no_proxy": "*"}  # all servers are here
     command = (sys.executable, "-m", module, *arguments)
     started = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment)
     assert started.stdin is not None

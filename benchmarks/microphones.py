@@ -60,18 +60,24 @@ class Microphones:
         """How old the oldest sample of each message was when the server had it, in ms since its frame was pushed.
 
         `stats`: of the server, in the order of the sessions; `since`, `until`: only messages that came between these.
-        Raises RuntimeError when a lot of the audio of this time is missing: who sends nothing needs no CPU.
+        Raises RuntimeError when a lot of the audio of this time is missing, or all of one session's: who sends nothing
+        needs no CPU.
         """
         ages = []
         came = due = 0
+        silent = 0
         for pushed, seen in zip(self.pushed, stats, strict=True):
             samples = 0
+            before = came
             for arrived, size in seen["appends"]:
                 if since <= arrived < until:
                     ages.append((arrived - pushed[samples // self._samples_on_wire]) * 1000)
                     came += size // 2
                 samples += size // 2
             due += sum(since <= at < until for at in pushed)
+            silent += came == before
+        if silent:
+            raise RuntimeError(f"nothing came of {silent} of {len(stats)} sessions")
         if came < self._samples_on_wire * due / 2:
             raise RuntimeError("less than half of the audio came")
         return ages

@@ -27,6 +27,10 @@ class Usage(Protocol):
     """Counts to price. Cached tokens are part of the input counts, not on top of them."""
 
     @property
+    def total(self) -> int:
+        """All tokens; 0 when only those read and made are known."""
+
+    @property
     def input(self) -> int:
         """All tokens read; 0 when only those by kind are known."""
 
@@ -146,8 +150,8 @@ def cost_by(price: Price, usage: Usage) -> Cost:
             (usage.input_image, usage.cached_image),
         )
     )
-    kindless = max(0, usage.input - usage.input_text - usage.input_audio - usage.input_image)
-    kindless += max(0, usage.output - usage.output_text - usage.output_audio)
+    read, made = usage.input_text + usage.input_audio + usage.input_image, usage.output_text + usage.output_audio
+    kindless = max(usage.total, max(read, usage.input) + max(made, usage.output)) - read - made
     return Cost(
         text_in=tokens(texts[0], price.text_in),
         text_cached=tokens(texts[1], price.text_cached),

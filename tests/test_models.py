@@ -27,6 +27,7 @@ SDK_TRANSCRIPTION = literals(AudioTranscription.model_fields["model"].annotation
 
 @dataclass(frozen=True)
 class Counts:
+    total: int = 0
     input: int = 0
     output: int = 0
     input_text: int = 0

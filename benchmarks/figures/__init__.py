@@ -20,7 +20,8 @@ import time
 from collections import ChainMap
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, Literal, TypeVar
 
 from benchmarks import plugins
@@ -65,6 +66,10 @@ class Subject:
     def stt(self, **options: Any) -> Any:
         """The plugin's `STT` on the counting server, over a socket. Options: what both constructors take."""
         return plugins.stt(self.plugin, self.url, self.closing, options)
+
+    def with_fewer_turns(self, times: int) -> Subject:
+        """The same, with so many times fewer turns, for what needs not be as sure. The last rounds lack its numbers."""
+        return replace(self, turns=max(1, self.turns // times))
 
     def count(self, sessions: int) -> int:
         """So many sessions, or a few in a quick trial."""
@@ -144,8 +149,8 @@ def rotated(order: Sequence[T], by: int) -> list[T]:
 
 
 def side_by_side(*cases: Turns) -> Turns:
-    """The numbers of several cases, turn by turn."""
-    return [dict(ChainMap(*of_turn)) for of_turn in zip(*cases, strict=True)]
+    """The numbers of several cases, turn by turn; one with fewer turns has none in the last rounds."""
+    return [dict(ChainMap(*of_turn)) for of_turn in zip_longest(*cases, fillvalue={})]
 
 
 def load(name: str) -> Figure:

@@ -43,6 +43,21 @@ class Peer(Protocol):
 class Line:
     """Serves link after link for one peer; the outbox outlives them all."""
 
+    __slots__ = (
+        "_catching_up",
+        "_hangup",
+        "_line_peer",
+        "_link",
+        "_outbox",
+        "_recycle_after",
+        "_recycle_patience",
+        "_sending",
+        "_socket",
+        "_term",
+        "_told_dropped",
+        "served",
+    )
+
     def __init__(self, peer: Peer, outbox: Outbox, *, recycle_after: float | None, recycle_patience: float) -> None:
         """`recycle_after` (s): age at which a link is over, at a calm moment or `recycle_patience` (s) later."""
         self._line_peer = peer

@@ -75,6 +75,25 @@ class Outbox:
     kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the events that carry it.
     """
 
+    __slots__ = (
+        "_ahead",
+        "_claimed",
+        "_control",
+        "_ending",
+        "_idle_keep",
+        "_keep",
+        "_kept",
+        "_left",
+        "_open",
+        "_per_ms",
+        "_turn",
+        "_wait",
+        "_waiting",
+        "append",
+        "audio",
+        "events_dropped",
+    )
+
     def __init__(
         self,
         *,

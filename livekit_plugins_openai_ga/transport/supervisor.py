@@ -97,6 +97,8 @@ class Supervised(Peer, Protocol):
 class Supervisor(Line):
     """A line that dials again by itself, until it is stopped or must give up."""
 
+    __slots__ = ("_budget", "_dial", "_peer")
+
     def __init__(
         self,
         dial: Callable[[], Awaitable[Link]],

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
+import statistics
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import bench, figures, plugins, report
-from benchmarks.figures import Figure, Row, Turns
+from benchmarks.control import Server
+from benchmarks.figures import Figure, Row, Turns, stt
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,8 +37,8 @@ def judged(row: Row, ours: list[float], official: list[float]) -> report.Result:
 )
 def test_a_ratio_is_that_of_one_round_and_a_target_where_the_median_may_be_is_unclear(target, verdict):
     result = judged(Row("CPU", "cpu", "ms", target), [1.0, 6.0, 3.0], [2.0, 8.0, 5.0])
-    assert result.ratio == report.Spread(0.6, 0.5, 0.75, 0.5, 0.75)
-    assert result.ours == report.Spread(3.0, 1.0, 6.0, 1.0, 6.0)
+    assert result.ratio == report.Spread(3, 0.6, 0.5, 0.75, 0.5, 0.75)
+    assert result.ours == report.Spread(3, 3.0, 1.0, 6.0, 1.0, 6.0)
     assert result.verdict == verdict
 
 
@@ -44,11 +48,36 @@ def test_a_target_can_be_one_for_the_number_itself(target, verdict):
     assert result.verdict == verdict
 
 
-# Tables of the sign test: the k-th least and the k-th most of so many.
-@pytest.mark.parametrize(("count", "kth"), [(1, 1), (5, 1), (8, 1), (9, 2), (12, 3), (15, 4), (20, 6), (30, 10)])
-def test_the_interval_of_the_median_is_that_of_the_sign_test(count, kth):
-    spread = report.Spread.of([float(number) for number in range(count, 0, -1)])
-    assert spread == report.Spread((count + 1) / 2, kth, count + 1 - kth, 1, count)
+# The published table of Wilcoxon's signed ranks, two-sided, 5 %; with less than 6 numbers there is no such interval.
+@pytest.mark.parametrize(
+    ("count", "outside"), [(1, 0), (5, 0), (6, 0), (7, 2), (9, 5), (10, 8), (15, 25), (20, 52), (25, 89), (30, 137)]
+)
+def test_so_many_means_are_outside_as_wilcoxons_table_says(count, outside):
+    assert report.left_out(count) == outside
+
+
+@pytest.mark.parametrize(
+    ("numbers", "low", "high"),
+    [
+        ([5.0], 5, 5),
+        ([4, 1, 2], 1, 4),
+        ([9, 1, 2, 3, 4], 1, 9),
+        ([7, 1, 6, 2, 5, 3, 4], 2, 6),
+        ([0, 0, 0, 8, 8, 8, 8], 0, 8),
+    ],
+)
+def test_the_interval_is_of_the_means_of_all_pairs(numbers, low, high):
+    spread = report.Spread.of(numbers)
+    assert spread == report.Spread(len(numbers), statistics.median(numbers), low, high, min(numbers), max(numbers))
+
+
+@pytest.mark.parametrize("end", [1.0, 9.0])
+def test_the_interval_has_the_median_in_it_also_when_the_numbers_lie_to_one_side(end):
+    numbers = [end] * 21 + [10 - end] * 19
+    spread, (low, high) = report.Spread.of(numbers), report.interval(numbers)
+    assert spread is not None
+    assert not low <= end <= high
+    assert (spread.low, spread.median, spread.high) == (min(end, low), end, max(end, high))
 
 
 def test_more_rounds_make_a_verdict_surer():
@@ -112,6 +141,86 @@ def test_a_row_of_a_plugin_that_was_not_measured_is_left_out():
     (result,) = report.results(figure, [{"ours": {"cpu": 1.0}}])
     assert (result.row.title, result.official, result.ratio) == ("CPU", None, None)
     assert "CPU" in report.table([result])
+
+
+def test_a_case_may_have_fewer_turns_than_the_others():
+    rows = (Row("CPU", "cpu", "ms"), Row("age", "age", "ms", floor="floor"))
+    figure = Figure("some", "Some", nothing, rows=rows)
+    turns = figures.side_by_side([{"cpu": 1.0}, {"cpu": 2.0}, {"cpu": 4.0}], [{"age": 7.0, "floor": 3.0}])
+    found = report.results(figure, bench.as_rounds({"ours": turns, "official": turns}))
+    assert [(row.ours.median, row.as_json()["rounds"], row.ratio and row.ratio.rounds) for row in found] == [
+        (2.0, 3, 3),
+        (4.0, 1, 1),
+    ]
+
+
+def test_a_number_that_ours_did_not_give_in_a_round_in_which_the_other_plugin_did_is_told():
+    figure = Figure("some", "Some", nothing, rows=(Row("CPU", "cpu", "ms"),))
+    both, other = {"ours": {"cpu": 1.0}, "official": {"cpu": 1.0}}, {"ours": {}, "official": {"cpu": 1.0}}
+    with pytest.raises(KeyError, match="cpu"):
+        report.results(figure, [both, other])
+
+
+async def at_once() -> None:
+    """A turn that nobody waits for."""
+
+
+def test_fewer_turns_are_one_at_least():
+    def fewer(turns: int) -> int:
+        subject = figures.Subject("ours", "ws://one/v1", 1.0, turns, at_once, False, Server("ws://one/v1"))
+        return subject.with_fewer_turns(3).turns
+
+    assert [fewer(turns) for turns in (20, 3, 2)] == [6, 1, 1]
+
+
+@pytest.mark.parametrize("name", figures.names())
+def test_a_figure_has_all_of_its_rounds(name):
+    figure = figures.load(name)
+    assert figure.rounds % figure.turns == 0
+
+
+def test_the_official_stt_can_have_all_streams_at_once():
+    assert max(count for _, _, count in stt.CASES.values()) <= min(100, 50 * len(stt.HOSTS))
+
+
+class OneTurn:
+    """Has one turn, and writes down that it had."""
+
+    def __init__(self, name: str, worked: list[str]) -> None:
+        self.name, self.worked = name, worked
+
+    async def begin(self, figure: Figure) -> Turns | None:
+        self.worked.append(self.name)
+        return [{"cpu": 1.0}]
+
+
+class Processes:
+    """Begins them, and numbers those of each plugin. `worked`: who had a turn."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.worked: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def running(self, plugin: figures.Plugin, *, quick: bool) -> AsyncIterator[OneTurn]:
+        self.begun.append(plugin)
+        yield OneTurn(f"{plugin} {self.begun.count(plugin)}", self.worked)
+
+
+@pytest.mark.parametrize(
+    ("fresh", "worked"),
+    [
+        (True, ["ours 1", "official 1", "official 2", "ours 2", "ours 3", "official 3"]),
+        (False, ["ours 1", "official 1", "official 1", "ours 1", "ours 1", "official 1"]),
+    ],
+)
+async def test_processes_are_kept_or_new_for_each_call_and_another_one_is_first(monkeypatch, fresh, worked):
+    processes = Processes()
+    monkeypatch.setattr(bench.Measured, "running", processes.running)
+    figure = Figure("some", "Some", nothing, rows=(), rounds=3, fresh=fresh)
+    rounds = await bench.measure(figure, ["ours", "official"])
+    assert processes.worked == worked
+    assert [set(each) for each in rounds] == [{"ours", "official"}] * 3
 
 
 def test_a_number_that_is_not_given_is_told():

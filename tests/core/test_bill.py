@@ -40,6 +40,22 @@ def test_what_nobody_says_the_usage_of_is_not_known_and_told_apart_once() -> Non
     assert (used.bills, used.unpriced, used.cost_usd, bill.usage().cost_complete) == (2, 2, 0.0, False)
 
 
+@pytest.mark.parametrize(
+    ("usage", "usd", "complete"),
+    [
+        (ReplyUsage(total=7), 0.0, False),
+        (ReplyUsage(total=7, output=2, output_text=2), 2.0, False),
+        (ReplyUsage(total=7, input=5, input_text=5, output=2, output_text=2), 7.0, True),
+        (ReplyUsage(total=7, input_text=5, output_text=2), 7.0, True),
+        (ReplyUsage(total=3, input=5, input_text=5, output=2, output_text=2), 7.0, True),
+    ],
+)
+def test_tokens_that_are_in_the_total_only_have_no_price(usage: ReplyUsage, usd: float, complete: bool) -> None:
+    bill = Bill({"a": Price(text_in=1e6, text_out=1e6)})
+    bill.add("a", usage)
+    assert (bill.usage().cost_usd, bill.usage().cost_complete) == (usd, complete)
+
+
 def test_what_is_pending_is_in_the_usage_and_not_in_the_bill() -> None:
     bill = Bill(DOLLAR, 5.0)
     bill.add("b", ReplyUsage(seconds=1.0))

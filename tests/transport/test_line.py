@@ -78,8 +78,8 @@ class FakeLink:
         if len(self.sent) == self.takes:
             self.free.clear()
 
-    def send_text(self, *parts: bytes) -> None:
-        self.write(json.loads(b"".join(parts)))
+    def send_text(self, text: bytes, more: bytes = b"", rest: bytes = b"") -> None:
+        self.write(json.loads(text + more + rest))
 
     async def room(self) -> None:
         await self.free.wait()
