@@ -21,7 +21,7 @@ INSTALL = uv pip install --quiet --python $(1)/bin/python
 endif
 
 CHECK_CLIENTS_PYTHON := import sys; sys.version_info >= (3, 11) or sys.exit("make clients: pipecat needs Python 3.11 or later: make clean, then make ... PYTHON=python3.12")
-CHECK_CLIENTS_NODE := process.exit(Number(process.versions.node.split(".")[0]) < 20)
+CHECK_CLIENTS_NODE := process.exitCode = Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0
 CHECK_PYTHON := import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or later is needed: make ... PYTHON=python3.12")
 
 .PHONY: demo room livekit-server test clients can-have-clients matrix simulate fuzz soak bench lint format clean

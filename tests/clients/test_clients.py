@@ -37,19 +37,33 @@ THEIRS = ["openai_agents.py", "pipecat_pipeline.py"]
     ],
 )
 def test_make_clients_says_what_it_needs(python: str, node: str, told: str, tmp_path: Path) -> None:
-    tools = tmp_path / "bin"
+    scripts = {"python": python, "node": node}
+    done = can_have_clients(tmp_path, **{name: script for name, script in scripts.items() if script})
+    assert (done.returncode != 0, done.stderr.startswith(told)) == (bool(told), True), done.stderr
+
+
+def test_make_clients_can_ask_a_real_node(tmp_path: Path) -> None:
+    """What one release takes for an exit code is an error in another."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("there is no Node here")
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    done = can_have_clients(tmp_path, python="exit 0", node=f'exec "{node}" "$@"')
+    assert (done.returncode == 0) == (int(version.lstrip("v").split(".")[0]) >= 20), done.stderr
+
+
+def can_have_clients(folder: Path, **scripts: str) -> subprocess.CompletedProcess[str]:
+    """`make can-have-clients` where there are npm and these programs, and no others."""
+    tools = folder / "bin"
     tools.mkdir()
-    for name, script in (("python", python), ("node", node), ("npm", "exit 0")):
-        if script:
-            (tools / name).write_text(f"#!/bin/sh\n{script}\n")
-            (tools / name).chmod(0o755)
+    for name, script in {"npm": "exit 0", **scripts}.items():
+        (tools / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tools / name).chmod(0o755)
     make, shell = shutil.which("make"), shutil.which("sh")
     assert make
     assert shell
     (tools / "sh").symlink_to(shell)
-    command = [make, "can-have-clients", f"VENV={tmp_path}", f"SHELL={shell}"]
-    done = subprocess.run(command, cwd=HERE.parents[1], env={"PATH": str(tools)}, capture_output=True, text=True)
-    assert (done.returncode != 0, done.stderr.startswith(told)) == (bool(told), True), done.stderr
+    command = [make, "can-have-clients", f"VENV={folder}", f"SHELL={shell}"]
+    return subprocess.run(command, cwd=HERE.parents[1], env={"PATH": str(tools)}, capture_output=True, text=True)
 
 
 async def run(runner: str, program: Path | str, base_url: str, question: Path, **settings: str) -> list[str]:
