@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from livekit_plugins_openai_ga.log import socket_logger
 
@@ -17,6 +19,19 @@ LOGGERS = (
     *("", "websockets", "websockets.client", "websockets.server", "asyncio", "aiohttp", "aiohttp.client"),
     *("livekit", "livekit.agents", "livekit.plugins.openai_ga", socket_logger.name),
 )
+
+
+class OneRoomAtATime(LoadFileScheduling):
+    """All tests of a file on one worker, and those of all rooms: two rooms at a time are too much for two cores."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/rooms" if nodeid.startswith("tests/rooms/") else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> OneRoomAtATime | None:
+    """What `--dist loadfile` means here."""
+    return OneRoomAtATime(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
