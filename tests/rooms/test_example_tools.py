@@ -25,7 +25,7 @@ async def test_a_guest_gets_answers_a_refusal_a_late_answer_and_a_goodbye(
                 call.microphone.say(turn.heard)
         agent = call.agent
         await call.caller.until(lambda: not call.caller.room.isconnected())
-        assert call.caller.texts(agent) == said
+        await call.caller.until(lambda: call.caller.texts(agent) == said)  # a busy machine reads the last one late
         hours, refusal, begun, taxi, _ = call.tool_outputs()
         assert hours == "From 7 to 10."
         assert refusal == "Wake-up calls are made from 5 to 10 only. Ask for another hour."
