@@ -12,7 +12,7 @@ from asyncio.subprocess import PIPE
 
 from benchmarks.figures import Figure, Row, Subject, Turns
 
-# The interpreter looks through all of its objects whenever enough new ones have come: 20 to 90 ms, and which import that
+# Python looks through all its objects whenever enough new ones have come. That takes 20 to 90 ms, and which import it
 # falls into is chance. So it has done so before, and does so again in here only if this import alone makes enough.
 PROGRAM = """
 import gc
