@@ -188,24 +188,26 @@ class InputAudio:
         samples, rate, channels = frame.samples_per_channel, frame.sample_rate, frame.num_channels
         if samples == 0:
             return []
-        before: list[bytes] = []
         if rate != self._rate or channels != self._channels:
             before = self.flush()
-            self._rate, self._channels = rate, channels
-            self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
-            self._as_it_is = self._resampler is None and channels == NUM_CHANNELS and self.form is PCM
+            self._expect(rate, channels)
+            return before + self.push(frame)
         data, length = frame.data, samples * channels
         audio = (data if len(data) == length else data[:length]).tobytes()
         waited = self._samples
         if (waited + samples) * 1000 < self._chunk_ms * rate:
             self._waiting.append(audio)
             self._samples = waited + samples
-            return before
+            return []
         if waited:
             audio = b"".join((*self._waiting, audio))
             self._waiting, self._samples = [], 0
-        chunks = self._chunks(audio)
-        return before + chunks if before else chunks
+        return [audio] if self._as_it_is and len(audio) <= self._longest else self._chunks(audio)
+
+    def _expect(self, rate: int, channels: int) -> None:
+        self._rate, self._channels = rate, channels
+        self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
+        self._as_it_is = self._resampler is None and channels == NUM_CHANNELS and self.form is PCM
 
     def flush(self) -> list[bytes]:
         """Everything held inside, in chunks of at most 100 ms. Empty when nothing is held."""

@@ -148,17 +148,16 @@ class FramedConnection(ClientConnection, asyncio.BufferedProtocol):
         except IndexError:
             mask = _more_masks()
         size = len(text) + len(more) + len(rest)
-        if size < _IN_2_BYTES:
-            header = _SHORT.pack(_TEXT, _MASKED | size, mask)
-        elif size < 1 << 16:
+        if _IN_2_BYTES <= size < 1 << 16:  # nearly all
             header = _MIDDLE.pack(_TEXT, _MASKED | _IN_2_BYTES, size, mask)
-        else:
-            header = _LONG.pack(_TEXT, _MASKED | _IN_8_BYTES, size, mask)
-        if len(header) % len(mask) == 0:  # of nearly all
-            # Masked twice, a header is what it was. So the frame is made in one piece: putting two together takes four
-            # times as long as the mask when the machine has slept.
+            # Masked twice, a header of whole masks is what it was. So the frame is made in one piece: putting two
+            # together takes four times as long as the mask when the machine has slept.
             frame = apply_mask(b"".join((apply_mask(header, mask), text, more, rest)), mask)
         else:
+            if size < _IN_2_BYTES:
+                header = _SHORT.pack(_TEXT, _MASKED | size, mask)
+            else:
+                header = _LONG.pack(_TEXT, _MASKED | _IN_8_BYTES, size, mask)
             frame = header + apply_mask(b"".join((text, more, rest)), mask)
         try:  # noqa: SIM105  # 0.3 us
             self.transport.write(frame)

@@ -8,6 +8,7 @@ than the message, and the garbage collector would look at them all.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 
 from ..wire.client_events import Event
 
@@ -71,12 +72,12 @@ class Kept:
             self._bound()
 
     def _count(self) -> None:
-        end = self._counted
-        for audio in self._audio[len(self._ends) :]:
-            end += len(audio)
-            self._ends.append(end)
-        self._size += end - self._counted
-        self._counted = end
+        sizes = map(len, self._audio[len(self._ends) :])
+        begin, *ends = accumulate(sizes, initial=self._counted)
+        if ends:
+            self._ends += ends
+            self._counted = ends[-1]
+            self._size += self._counted - begin
 
     def keep(self, limit: int, *, idle: bool) -> None:
         """From now on, keep no more than `limit`: the oldest goes, and nothing is lost by that when it is `idle`, which

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from ..errors import Failure, Kind
 from ..log import logger
-from ..wire.client_events import Event
+from ..wire.client_events import APPEND_TAIL, Event
+from ..wire.codec import b64encode
 from ..wire.server_events import Malformed
 from .framing import IN_A_ROW, FramedConnection
 from .link import Link, LinkFailed, Payload
@@ -82,19 +83,19 @@ class Line:
     def put_audio(self, chunks: list[bytes]) -> None:
         """User audio, which leaves in this step unless it has to wait. A single chunk, which is what a room's frames
         make, goes past the outbox's lanes when nothing is in them."""
-        if not chunks:
-            return
-        socket = self._socket
-        queued = self._sending or self._line_peer.watches_audio or len(chunks) != 1
-        if socket is None or queued or not socket.writable or not self._outbox.passes(chunks[0]):
-            for chunk in chunks:
-                self._outbox.put_audio(chunk)
+        outbox, socket = self._outbox, self._socket
+        direct = len(chunks) == 1 and outbox.drained and not self._line_peer.watches_audio
+        if direct and socket is not None and socket.writable:
+            audio = chunks[0]
+            outbox.kept.sent(audio, outbox.ahead)
+            try:
+                socket.send_text(outbox.head, b64encode(audio), APPEND_TAIL)
+            except Exception as exc:
+                self._over(exc)
+        elif chunks:
+            for audio in chunks:
+                outbox.put_audio(audio)
             self.wake()
-            return
-        try:
-            socket.send_text(*self._outbox.append.text(chunks[0]))
-        except Exception as exc:
-            self._over(exc)
 
     def wake(self) -> None:
         """There is something in the outbox: it leaves now, or as soon as the peer has read."""

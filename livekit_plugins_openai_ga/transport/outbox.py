@@ -73,25 +73,34 @@ class Outbox:
 
     `dead_for` (s) is how long a dead peer may go unnoticed: what is said in that time is told of by nobody, so it is
     kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the events that carry it.
+
+    Attributes:
+        drained: Whether user audio may leave before it is put here, in which case `kept` is told with `ahead`: the
+            session is configured, and `next` has found nothing that waits.
+        kept: What left on this connection and may have to leave again.
+        ahead: Bytes of audio ever put here, less what left on this connection.
+        head: As `append` has it.
     """
 
     __slots__ = (
-        "_ahead",
+        "_append",
         "_claimed",
         "_control",
         "_ending",
         "_idle_keep",
         "_keep",
-        "_kept",
         "_left",
         "_open",
         "_per_ms",
         "_turn",
         "_wait",
         "_waiting",
-        "append",
+        "ahead",
         "audio",
+        "drained",
         "events_dropped",
+        "head",
+        "kept",
     )
 
     def __init__(
@@ -105,27 +114,29 @@ class Outbox:
     ) -> None:
         self._per_ms = bytes_per_ms
         self.audio = AudioCount()
-        self.append = append
+        self._append = append
+        self.head = append.head
         self.events_dropped = 0
         self._keep = int(keep_ms * self._per_ms)
         self._wait = max(self._keep, int(wait_ms * self._per_ms))
         self._idle_keep = min(self._keep, int((IDLE_KEEP_MS + dead_for * 1000) * self._per_ms))
-        self._kept = Kept(self._keep)
+        self.kept = Kept(self._keep)
         # An empty deque would take 0.6 KiB in every idle session.
         self._control: deque[Event] | None = None  # None: nothing waits
         self._turn: list[_Entry] = []
         self._waiting = 0  # bytes of audio in the turn lane
-        self._ahead = 0  # bytes of audio ever put here, less what left on this connection
+        self.ahead = 0
         self._claimed = 0  # bytes of audio ever put here, before the last commit or clear
         self._left = 0  # bytes of audio that left on earlier connections
-        self._open = False
+        self._open = self.drained = False
         self._ending = False  # the server was asked to end its session, and there is no other yet
 
     def put(self, event: Event, *, in_turn: bool = False) -> None:
         """Queue an event of the core. It is forgotten when the connection goes: the core makes it anew."""
         if in_turn:
-            self._turn.append(_Entry("reply", event))
+            self._queue(_Entry("reply", event))
         else:
+            self.drained = False
             if self._control is None:
                 self._control = deque()
             self._control.append(event)
@@ -136,33 +147,26 @@ class Outbox:
         Raises TypeError or ValueError for what JSON cannot hold: here the caller sees it, later it would end the call.
         """
         json.dumps(event)
-        self._turn.append(_Entry("event", event))
+        self._queue(_Entry("event", event))
         self._bound_events()
-
-    def passes(self, audio: bytes) -> bool:
-        """Whether user audio may leave before anything else. Then it has left, as far as is known here."""
-        if self._turn or self._control is not None or not self._open:
-            return False
-        self._kept.sent(audio, self._ahead)
-        return True
 
     def put_audio(self, audio: bytes) -> None:
         """Queue user audio, in the format that the session was told to hear."""
-        self._turn.append(_Entry("audio", audio=audio, at=self._put))
-        self._ahead += len(audio)
+        self._queue(_Entry("audio", audio=audio, at=self._put))
+        self.ahead += len(audio)
         self._waiting += len(audio)
         self._bound_waiting()
 
     def put_commit(self, event: Event) -> None:
         """Queue a commit of the audio before it."""
         self._claimed = self._put
-        self._turn.append(_Entry("commit", event))
+        self._queue(_Entry("commit", event))
         self._bound_events()
 
     def put_close(self, event: Event) -> None:
         """Queue the event that ends the server's session behind earlier audio. What comes later waits for the next
         connection."""
-        self._turn.append(_Entry("close", event))
+        self._queue(_Entry("close", event))
 
     def withdraw(self, event_id: str) -> bool:
         """Take back an event of the core that waits behind audio; returns whether it had not left yet."""
@@ -181,12 +185,17 @@ class Outbox:
         unclaimed = self._turn[committed:]
         audio = [entry for entry in unclaimed if entry.kind == "audio"]
         if not committed:  # else everything sent so far belongs to the commit that still waits
-            audio = [_again(at, sent) for at, sent in self._kept.cleared()] + audio
+            audio = [_again(at, sent) for at, sent in self.kept.cleared()] + audio
         others = [entry for entry in unclaimed if entry.kind != "audio"]
         tail = _newest(audio, int(keep_ms * self._per_ms))
+        self.drained = False
         self._turn[committed:] = [*others, _Entry("clear", event), *tail]
         self._claimed = self._put
         self._waiting = sum(entry.size for entry in self._turn)
+
+    def _queue(self, entry: _Entry) -> None:
+        self.drained = False
+        self._turn.append(entry)
 
     def _bound_waiting(self) -> None:
         limit = self._wait if self._open else self._keep
@@ -208,7 +217,7 @@ class Outbox:
     @property
     def _put(self) -> int:
         """Bytes of audio ever put here."""
-        return self._ahead + self._kept.position
+        return self.ahead + self.kept.position
 
     @property
     def put_ms(self) -> float:
@@ -223,12 +232,12 @@ class Outbox:
     @property
     def sent_ms(self) -> float:
         """User audio that left, over the whole life of the session, in ms; what left again is counted again."""
-        return (self._left + self._kept.position) / self._per_ms
+        return (self._left + self.kept.position) / self._per_ms
 
     @property
     def position_ms(self) -> float:
         """User audio sent on this connection, in ms."""
-        return self._kept.position / self._per_ms
+        return self.kept.position / self._per_ms
 
     @property
     def waiting_ms(self) -> float:
@@ -238,7 +247,7 @@ class Outbox:
     @property
     def kept_ms(self) -> float:
         """User audio that was sent on this connection and is in no item yet, in ms."""
-        return self._kept.size / self._per_ms
+        return self.kept.size / self._per_ms
 
     def next(self) -> Event | None:
         """The event that leaves now; None when there is none."""
@@ -248,45 +257,46 @@ class Outbox:
                 self._control = None
             return event
         if not self._open or not self._turn:
+            self.drained = self._open
             return None
         entry = self._turn.pop(0)
         if entry.kind == "audio":
             self._waiting -= entry.size
-            self._kept.sent(entry.audio, entry.at - self._kept.position)
-            self._ahead -= entry.size
+            self.kept.sent(entry.audio, entry.at - self.kept.position)
+            self.ahead -= entry.size
             if entry.again:
                 self.audio.replayed += entry.size / self._per_ms
-            return self.append.event(entry.audio)
+            return self._append.event(entry.audio)
         if entry.kind == "close":
             self._open, self._ending = False, True
         if entry.kind == "commit" and entry.event is not None:
-            self._kept.committed(entry.event)
+            self.kept.committed(entry.event)
         return entry.event
 
     def listen(self, *, idle: bool) -> None:
         """Tell whether the server detects turns and nobody speaks right now."""
-        self._kept.keep(self._idle_keep if idle else self._keep, idle=idle)
+        self.kept.keep(self._idle_keep if idle else self._keep, idle=idle)
 
     def taken(self, until_ms: float | None, since_ms: float = 0) -> list[bytes]:
         """The server has put audio into an item: up to `until_ms`, or (None) up to the oldest commit on its way.
 
         Returns what was kept of it behind `since_ms`, as it was put.
         """
-        until = self._kept.take_commit() if until_ms is None else self._sent(until_ms)
-        return [] if until is None else self._kept.taken(until, self._sent(since_ms))
+        until = self.kept.take_commit() if until_ms is None else self._sent(until_ms)
+        return [] if until is None else self.kept.taken(until, self._sent(since_ms))
 
     def refused(self, event_id: str) -> None:
         """The server refused this commit: its audio stays unclaimed, and the commit is not sent again."""
-        self._kept.refused(event_id)
+        self.kept.refused(event_id)
 
     def session_ms(self, ms: float) -> float:
         """Where `ms` of this connection's audio is in all the audio that was put here, in ms."""
-        return self._kept.place(self._sent(ms)) / self._per_ms
+        return self.kept.place(self._sent(ms)) / self._per_ms
 
     def _sent(self, ms: float) -> int:
         """`ms` of this connection's audio in bytes: the server cannot speak of more than was sent."""
         size = max(ms, 0) * self._per_ms
-        return self._kept.position if size >= self._kept.position else int(size)
+        return self.kept.position if size >= self.kept.position else int(size)
 
     def configured(self) -> None:
         """The session is configured: the turn lane may leave."""
@@ -294,11 +304,11 @@ class Outbox:
 
     def lost(self) -> None:
         """The connection is gone. Kept audio goes back to the front; what the core will make anew is forgotten."""
-        self._open = False
+        self._open = self.drained = False
         self._control = None
-        self._left += self._kept.position
-        self._ahead += self._kept.position
-        again, dropped = self._kept.lost()
+        self._left += self.kept.position
+        self.ahead += self.kept.position
+        again, dropped = self.kept.lost()
         self.audio.dropped += dropped / self._per_ms
         back = [_Entry("commit", each) if isinstance(each, dict) else _again(*each) for each in again]
         self._turn = back + [entry for entry in self._turn if entry.kind not in ("reply", "clear", "close")]

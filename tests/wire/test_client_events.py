@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ def test_its_text_is_the_event_as_json(event: dict[str, Any]) -> None:
 
 
 def test_audio_is_written_without_its_event_as_the_event_would_be() -> None:
-    assert b"".join(ce.AUDIO_APPEND.text(SOUND)) == ce.text(AUDIO)
+    assert ce.AUDIO_APPEND.head + b64encode(SOUND) + ce.APPEND_TAIL == ce.text(AUDIO)
     assert AUDIO == {"type": "input_audio_buffer.append", "audio": "AB+//w=="}
 
 

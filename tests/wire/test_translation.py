@@ -76,7 +76,8 @@ def test_the_sdk_takes_what_is_sent(event):
 
 
 def test_an_append_is_written_without_its_event():
-    written = b"".join(translation.AUDIO_APPEND.text(b"\0\0\0"))
+    written = translation.AUDIO_APPEND.head + b"AAAA" + client_events.APPEND_TAIL
+    assert written == client_events.text(translation.AUDIO_APPEND.event(b"\0\0\0"))
     assert written == b'{"type":"session.input_audio_buffer.append","audio":"AAAA"}'
 
 
