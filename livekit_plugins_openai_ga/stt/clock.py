@@ -21,6 +21,8 @@ class WallClock:
         began: When all of the audio would have begun, if it had always come as it did at the last note; else -inf.
     """
 
+    __slots__ = ("_notes", "began")
+
     def __init__(self) -> None:
         self._notes: list[tuple[float, float]] = []  # the newest ones
         self.began = -math.inf

@@ -222,7 +222,7 @@ class Outbox:
     @property
     def put_ms(self) -> float:
         """User audio ever put here, in ms."""
-        return self._put / self._per_ms
+        return (self.ahead + self.kept.position) / self._per_ms  # without `_put`: asked for each frame
 
     @property
     def uncommitted_ms(self) -> float:
