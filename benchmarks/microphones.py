@@ -15,6 +15,11 @@ from benchmarks.figures import Subject, Turns
 
 WIRE_RATE = 24000
 
+LONG_MS = 100
+"""A frame of what was spoken before. The official plugin sends as much at a time, and ours no more."""
+IN_A_STEP = 20
+"""Sessions that are spoken to before the loop does anything else."""
+
 Push = Callable[[rtc.AudioFrame], None]
 
 
@@ -29,8 +34,9 @@ class Microphones:
         self._pushes = pushes
         self._period = frame_ms / 1000
         self._samples_on_wire = WIRE_RATE * frame_ms // 1000
-        samples = rate * frame_ms // 1000
-        self._frame = rtc.AudioFrame(self._sound(samples), rate, 1, samples)
+        self._frame = self._of(rate, frame_ms)
+        self._frames_in_long = LONG_MS // frame_ms
+        self._long = self._of(rate, LONG_MS)
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self.pushed: list[list[float]] = [[] for _ in pushes]
@@ -42,9 +48,21 @@ class Microphones:
         self._timers = [self._loop.call_at(due, self._tick, i, due) for i, due in enumerate(dues)]
 
     @staticmethod
-    def _sound(samples: int) -> bytes:
+    def _of(rate: int, ms: int) -> rtc.AudioFrame:
+        samples = rate * ms // 1000
         wave = (round(8000 * math.sin(2 * math.pi * 5 * i / samples)) for i in range(samples))
-        return b"".join(value.to_bytes(2, "little", signed=True) for value in wave)
+        sound = b"".join(value.to_bytes(2, "little", signed=True) for value in wave)
+        return rtc.AudioFrame(sound, rate, 1, samples)
+
+    async def have_spoken(self, seconds: float) -> None:
+        """All of them have spoken for so long, in a fraction of that time."""
+        for _ in range(round(seconds * 1000 / LONG_MS)):
+            for number, push in enumerate(self._pushes):
+                self.pushed[number] += [time.monotonic()] * self._frames_in_long
+                push(self._long)
+                if number % IN_A_STEP == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
 
     def _tick(self, number: int, due: float) -> None:
         self._timers[number] = self._loop.call_at(due + self._period, self._tick, number, due + self._period)
@@ -96,10 +114,18 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
     return used / count * 1000
 
 
-async def in_turns(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
+async def in_turns(
+    subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int, before_s: float = 0.0
+) -> Turns:
     """What speaking into all of these takes, with the case before the names: `age` and `p99` of what reaches the
-    server, in ms; `cpu`, and `floor` of the microphones alone, in ms per second and session."""
+    server, in ms; `cpu`, and `floor` of the microphones alone, in ms per second and session. `before_s`: so long they
+    have spoken before."""
     microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
+    if before_s:
+        before_s = LONG_MS / 1000 if subject.quick else before_s
+        await microphones.have_spoken(before_s)
+        while await came(subject) < WIRE_RATE * before_s * len(pushes):
+            await asyncio.sleep(0.1)
     spoken = []
     for _ in range(subject.turns):
         await subject.turn()
@@ -116,6 +142,11 @@ async def in_turns(subject: Subject, case: str, pushes: Sequence[Push], *, rate:
         age, p99 = mean_and_p99(microphones.ages_ms(stats, began, ended))
         found.append({f"{case}_age": age, f"{case}_p99": p99, **took})
     return found
+
+
+async def came(subject: Subject) -> int:
+    """Samples of user audio that the server has."""
+    return sum(size // 2 for seen in await subject.server.stats() for _, size in seen["appends"])
 
 
 def mean_and_p99(numbers: list[float]) -> tuple[float, float]:
