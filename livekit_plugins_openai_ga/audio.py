@@ -114,14 +114,18 @@ class Resampler:
         certain = -(-(length - f.past) * f.block_out // f.block_in)
         blocks = -(-certain // f.block_out)
         # Padding completes the last block; only outputs that no padding reaches are handed out.
-        buffer = np.zeros(max(length, blocks * f.block_in + f.past), dtype=np.float32)
+        buffer = np.empty(max(length, blocks * f.block_in + f.past), dtype=np.float32)
         buffer[:held] = self._held
         buffer[held:length] = samples
+        if len(buffer) > length:
+            buffer[length:] = 0
         windows: NDArray[np.float32] = np.ndarray(
             (blocks, len(f.matrix)), np.float32, buffer, strides=(f.block_in * buffer.itemsize, buffer.itemsize)
         )
         # `dot` gives BLAS a copy of windows that overlap in memory; `@` would multiply them itself, which is slower.
-        out: NDArray[np.float32] = np.dot(windows, f.matrix).reshape(-1)[self._emitted_of_block : certain]
+        out: NDArray[np.float32] = np.dot(windows, f.matrix).reshape(-1)
+        if len(out) != certain or self._emitted_of_block:
+            out = out[self._emitted_of_block : certain]
         done = certain // f.block_out
         self._held = buffer[done * f.block_in : length].copy()
         self._emitted_of_block = certain - done * f.block_out
@@ -193,15 +197,18 @@ class InputAudio:
             self._expect(rate, channels)
             return before + self.push(frame)
         data, length = frame.data, samples * channels
-        audio = (data if len(data) == length else data[:length]).tobytes()
+        if len(data) != length:
+            data = data[:length]
         waited = self._samples
         if (waited + samples) * 1000 < self._chunk_ms * rate:
-            self._waiting.append(audio)
+            self._waiting.append(data.tobytes())
             self._samples = waited + samples
             return []
         if waited:
-            audio = b"".join((*self._waiting, audio))
+            audio = b"".join((*self._waiting, data))
             self._waiting, self._samples = [], 0
+        else:
+            audio = data.tobytes()
         return [audio] if self._as_it_is and len(audio) <= self._longest else self._chunks(audio)
 
     def _expect(self, rate: int, channels: int) -> None:

@@ -23,7 +23,8 @@ G711_RATE = 8000
 Samples = NDArray[np.int16] | NDArray[np.float32]
 """Mono, of int16 scale. Floats may have fractions and lie beyond full scale."""
 
-_LOWEST, _HIGHEST = np.float32(-32768), np.float32(32767)
+# Arrays, because numpy makes one of a number for each call.
+_LOWEST, _HIGHEST = np.array(-32768, np.float32), np.array(32767, np.float32)
 
 
 def _rounded(samples: Samples) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -31,10 +32,7 @@ def _rounded(samples: Samples) -> NDArray[np.int16] | NDArray[np.float32]:
     if samples.dtype.kind == "i":
         return samples
     rounded: NDArray[np.float32] = np.rint(samples)
-    # In place, and not by `clip`, whose wrapper takes longer than both.
-    np.maximum(rounded, _LOWEST, out=rounded)
-    np.minimum(rounded, _HIGHEST, out=rounded)
-    return rounded
+    return rounded.clip(_LOWEST, _HIGHEST, rounded)  # `np.clip` takes twice as long
 
 
 def _to_pcm(samples: Samples) -> bytes:
