@@ -70,7 +70,7 @@ class Mirror(Generic[T]):
         self._values: dict[str, T] = {}
         self._order = Order()  # what is shown; asked for by `_arranged`
         self._stale = False  # whether it has to be arranged anew
-        self._row: list[T] | None = []  # the values in this order; None when something has changed
+        self._row: list[T] | None = []  # the values in this order; None when more than its end has changed
         self._server = Order()  # what the server has said so far
         self._hidden: dict[str, T] = {}  # what the server has of items that changes on their way take out or make anew
         # The changes that stand between the two, in the order in which the server answers: those on their way, and the
@@ -89,7 +89,7 @@ class Mirror(Generic[T]):
 
     @property
     def values(self) -> list[T]:
-        """All items in order. The same list as long as nothing changes; not to be changed."""
+        """All items in order; not to be changed. The same list as long as nothing changes but its end, where it grows."""
         if self._row is None:
             self._row = list(map(self._values.__getitem__, self._arranged.ids))
         return self._row
@@ -141,7 +141,17 @@ class Mirror(Generic[T]):
         if change.value is not None:
             self._values[item_id] = change.value
         self._step(self._order, change)
-        self._row = None
+        if shown is not None or change.value is None or not self._put_last(change.value):
+            self._row = None
+
+    def _put_last(self, value: T) -> bool:
+        """Whether a value that was not here before was put last: then the row only grows. To make it anew takes as long
+        as LiveKit's copy of a conversation.
+        """
+        if self._row is None or self._order.last != self._identify(value):
+            return False
+        self._row.append(value)
+        return True
 
     def beginning(self, target: Sequence[T]) -> int:
         """How many items at the beginning of `target` are the very ones that stand here."""
@@ -205,13 +215,15 @@ class Mirror(Generic[T]):
             if answered.value is not None and item_id in self._open:
                 self._hidden[item_id] = answered.value
         # A deletion may be answered before the creation that it was for: then the item is there after all.
-        news = answered is None or (item_id not in self._values and item_id not in self._open)
+        known = item_id in self._values
+        news = answered is None or (not known and item_id not in self._open)
         if news:
             self._values[item_id] = value
         if news or answered is None or answered.previous_id != previous_id:
             self._order.take(item_id)
             self._order.put(item_id, previous_id)
-            self._disturbed()
+            if known or self._steps or not self._put_last(value):
+                self._disturbed()
 
     def removed(self, item_id: str, answered: Change[T] | None = None) -> None:
         """The server has taken an item out."""

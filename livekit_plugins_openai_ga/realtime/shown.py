@@ -37,7 +37,7 @@ class Shown:
         self._mirror = mirror
         self._heard = heard
         self.shared = SharedContent()
-        self._seen: list[Record] = []  # the mirror's values when it was looked at
+        self._seen: list[Record] | None = None  # the mirror's values when it was looked at; it may have grown since
         self._records: list[Record] = []  # the same, kept while others are looked at,
         self._ends: list[int] = []  # how many objects there are up to each,
         self._items: list[llm.ChatItem] = []  # and these: none for what LiveKit has no word for, two for an MCP call
@@ -67,10 +67,11 @@ class Shown:
         return Awaited(self, self._mirror, items, records)
 
     def _look(self) -> None:
-        values = self._mirror.values
-        if values is self._seen:
+        values, start = self._mirror.values, len(self._records)
+        if values is not self._seen:
+            start = self._mirror.beginning(self._records)
+        elif start == len(values):
             return
-        start = self._mirror.beginning(self._records)
         place = self._ends[start - 1] if start else 0
         known = dict(self._objects(start, place))
         del self._records[start:], self._ends[start:], self._items[place:]
