@@ -124,7 +124,7 @@ async def in_turns(
     if before_s:
         before_s = LONG_MS / 1000 if subject.quick else before_s
         await microphones.have_spoken(before_s)
-        while await came(subject) < WIRE_RATE * before_s * len(pushes):
+        while await came(subject) < WIRE_RATE * before_s * len(pushes):  # noqa: ASYNC110  # in another process
             await asyncio.sleep(0.1)
     spoken = []
     for _ in range(subject.turns):

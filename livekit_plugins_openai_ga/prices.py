@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Protocol
 
 
@@ -103,17 +104,17 @@ class Cost:
     @property
     def parts(self) -> dict[str, float | None]:
         """Each part by its name, in USD."""
-        return {name: getattr(self, name) for name in PARTS}
+        return dict(zip(PARTS, _amounts(self), strict=True))
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """The parts that have no price here."""
-        return tuple(name for name, usd in self.parts.items() if usd is None)
+        return tuple(name for name, usd in zip(PARTS, _amounts(self), strict=True) if usd is None)
 
     @property
     def known(self) -> float:
         """The sum of the parts that have a price, in USD."""
-        return sum(usd for usd in self.parts.values() if usd is not None)
+        return sum(filter(None, _amounts(self)), 0.0)
 
     @property
     def total(self) -> float | None:
@@ -122,12 +123,13 @@ class Cost:
 
     def __add__(self, other: Cost) -> Cost:
         """Both together. A part that is unknown in one of them is unknown."""
-        pairs = ((getattr(self, name), getattr(other, name)) for name in PARTS)
+        pairs = zip(_amounts(self), _amounts(other), strict=True)
         return Cost(*(None if a is None or b is None else a + b for a, b in pairs))
 
 
 PARTS: tuple[str, ...] = tuple(field.name for field in fields(Cost))
 """The parts of a cost, in order."""
+_amounts: Callable[[Cost], tuple[float | None, ...]] = attrgetter(*PARTS)
 
 UNTOLD = Cost(other=None)
 """The cost of what was made and billed, when the server does not say what was used."""

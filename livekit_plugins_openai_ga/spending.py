@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -108,9 +109,10 @@ class Spending:
         return {"cost_usd": round(usage.cost_usd, 6), "cost_complete": usage.cost_complete}
 
     def _write(self, billed: Billed, log: Log) -> None:
-        parts = {f"cost_{name}": usd for name, usd in billed.cost.parts.items() if usd}
-        about = {"billed_model": billed.model, "cost_unknown": billed.cost.unknown, **parts}
-        log.debug("billed: $%.6f", billed.cost.known, extra=about)
+        if log.isEnabledFor(logging.DEBUG):
+            parts = {f"cost_{name}": usd for name, usd in billed.cost.parts.items() if usd}
+            about = {"billed_model": billed.model, "cost_unknown": billed.cost.unknown, **parts}
+            log.debug("billed: $%.6f", billed.cost.known, extra=about)
         if not billed.known_before:
             say = log.info if self._max_cost is None else log.warning
             model = billed.model or "a model without a name"

@@ -1,9 +1,9 @@
 """User audio on its way to the server: how old it gets, and what it costs.
 
 Sessions in real time, each with a microphone of its own: 200 as a room delivers by default (24 kHz, frames of 50 ms),
-then 60 at 48 kHz in frames of 10 ms. They are in the middle of a call, are kept, and speak in turns. A message is as old as its oldest sample when
-it reaches the server, counted from the moment in which the frame that holds it was pushed. CPU is that of the process
-per second of audio, without what the microphones take by themselves.
+in the middle of a call, then 60 at 48 kHz in frames of 10 ms. They are kept, and speak in turns. A message is as old as
+its oldest sample when it reaches the server, counted from the moment in which the frame that holds it was pushed. CPU
+is that of the process per second of audio, without what the microphones take by themselves.
 
 The official plugin sends 100 ms at a time, so the oldest sample waits for the rest; its resampler withholds 27-40 ms.
 """

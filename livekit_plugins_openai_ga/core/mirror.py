@@ -89,7 +89,7 @@ class Mirror(Generic[T]):
 
     @property
     def values(self) -> list[T]:
-        """All items in order; not to be changed. The same list as long as nothing changes but its end, where it grows."""
+        """All items in order; not to be changed. The same list, which grows, as long as nothing but its end changes."""
         if self._row is None:
             self._row = list(map(self._values.__getitem__, self._arranged.ids))
         return self._row

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from operator import add, attrgetter
 from typing import Any, TypeGuard
 
 from ..wire.values import value
@@ -28,11 +29,14 @@ class ReplyUsage:
     seconds: float = 0.0
 
 
+_counts = attrgetter(*(f.name for f in fields(ReplyUsage)))
+
+
 def total(one: ReplyUsage | None, other: ReplyUsage | None) -> ReplyUsage | None:
     """Both together; None when there is neither."""
     if one is None or other is None:
         return one or other
-    return ReplyUsage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(ReplyUsage)))
+    return ReplyUsage(*map(add, _counts(one), _counts(other)))
 
 
 @value

@@ -108,6 +108,19 @@ def test_the_servers_placements_are_followed(placements: list[tuple[str, str | N
     assert len(mirror) == len(list(mirror)) == len({item_id for item_id, _ in placements})
 
 
+def test_what_comes_last_is_put_behind_the_same_values() -> None:
+    mirror = mirror_of([("a", 0), ("b", 0)])
+    values = mirror.values
+    (asked,) = mirror.sync([*values, ("c", 0)], same)
+    mirror.added(("c", 0), "b", asked)
+    mirror.added(("d", 0), "c")
+    assert mirror.values is values
+    assert values == [("a", 0), ("b", 0), ("c", 0), ("d", 0)]
+    mirror.added(("e", 0), "a")
+    assert mirror.values is not values
+    assert [name for name, _ in mirror.values] == ["a", "e", "b", "c", "d"]
+
+
 def test_an_item_is_replaced_where_it_stands() -> None:
     mirror = mirror_of([("a", 0), ("b", 0)])
     mirror.update(("a", 1))
