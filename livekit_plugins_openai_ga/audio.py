@@ -144,6 +144,7 @@ class InputAudio:
         "_as_it_is",
         "_channels",
         "_chunk_ms",
+        "_enough",
         "_longest",
         "_rate",
         "_resampler",
@@ -170,6 +171,7 @@ class InputAudio:
         self._waiting: list[bytes] = []  # of the frames' own rate and channels
         self._samples = 0  # in `_waiting`, of each channel
         self._rate = form.rate
+        self._enough = math.ceil(chunk_ms * form.rate / 1000)
         self._channels = NUM_CHANNELS
         self._resampler: Resampler | None = None
         self._as_it_is = form is PCM  # the frames' own bytes are what is sent
@@ -190,9 +192,9 @@ class InputAudio:
             Chunks of 100 ms at most, in the session's format. Often none.
         """
         samples, rate, channels = frame.samples_per_channel, frame.sample_rate, frame.num_channels
-        if samples == 0:
-            return []
         if rate != self._rate or channels != self._channels:
+            if samples == 0:
+                return []
             before = self.flush()
             self._expect(rate, channels)
             return before + self.push(frame)
@@ -200,7 +202,9 @@ class InputAudio:
         if len(data) != length:
             data = data[:length]
         waited = self._samples
-        if (waited + samples) * 1000 < self._chunk_ms * rate:
+        if waited + samples < self._enough:
+            if samples == 0:
+                return []
             self._waiting.append(data.tobytes())
             self._samples = waited + samples
             return []
@@ -213,6 +217,7 @@ class InputAudio:
 
     def _expect(self, rate: int, channels: int) -> None:
         self._rate, self._channels = rate, channels
+        self._enough = math.ceil(self._chunk_ms * rate / 1000)
         self._resampler = Resampler(rate, self.form.rate) if rate != self.form.rate else None
         self._as_it_is = self._resampler is None and channels == NUM_CHANNELS and self.form is PCM
 
