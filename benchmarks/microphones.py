@@ -16,9 +16,12 @@ from benchmarks.figures import Subject, Turns
 WIRE_RATE = 24000
 
 LONG_MS = 100
-"""A frame of what was spoken before. The official plugin sends as much at a time, and ours no more."""
+"""A frame of what was spoken before, of as many whole frames. Both plugins send as much at a time."""
 IN_A_STEP = 20
 """Sessions that are spoken to before the loop does anything else."""
+
+PATIENCE_S = 30.0
+"""So long it may take until the server has it."""
 
 Push = Callable[[rtc.AudioFrame], None]
 
@@ -35,8 +38,6 @@ class Microphones:
         self._period = frame_ms / 1000
         self._samples_on_wire = WIRE_RATE * frame_ms // 1000
         self._frame = self._of(rate, frame_ms)
-        self._frames_in_long = LONG_MS // frame_ms
-        self._long = self._of(rate, LONG_MS)
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self.pushed: list[list[float]] = [[] for _ in pushes]
@@ -56,11 +57,12 @@ class Microphones:
 
     async def have_spoken(self, seconds: float) -> None:
         """All of them have spoken for so long, in a fraction of that time."""
+        long, frames = self._of(self._frame.sample_rate, LONG_MS), round(LONG_MS / 1000 / self._period)
         for _ in range(round(seconds * 1000 / LONG_MS)):
             for number, push in enumerate(self._pushes):
-                self.pushed[number] += [time.monotonic()] * self._frames_in_long
-                push(self._long)
-                if number % IN_A_STEP == 0:
+                self.pushed[number] += [time.monotonic()] * frames
+                push(long)
+                if (number + 1) % IN_A_STEP == 0:
                     await asyncio.sleep(0)
             await asyncio.sleep(0.001)
 
@@ -124,8 +126,7 @@ async def in_turns(
     if before_s:
         before_s = LONG_MS / 1000 if subject.quick else before_s
         await microphones.have_spoken(before_s)
-        while await came(subject) < WIRE_RATE * before_s * len(pushes):  # noqa: ASYNC110  # in another process
-            await asyncio.sleep(0.1)
+        await all_came(subject, round(WIRE_RATE * before_s) * len(pushes))
     spoken = []
     for _ in range(subject.turns):
         await subject.turn()
@@ -144,9 +145,13 @@ async def in_turns(
     return found
 
 
-async def came(subject: Subject) -> int:
-    """Samples of user audio that the server has."""
-    return sum(size // 2 for seen in await subject.server.stats() for _, size in seen["appends"])
+async def all_came(subject: Subject, samples: int) -> None:
+    """Wait until the server has so many samples of user audio. Raises RuntimeError when they do not come."""
+    until = time.monotonic() + PATIENCE_S
+    while sum(size // 2 for seen in await subject.server.stats() for _, size in seen["appends"]) < samples:
+        if time.monotonic() > until:
+            raise RuntimeError("not all that was spoken before came")
+        await asyncio.sleep(0.1)
 
 
 def mean_and_p99(numbers: list[float]) -> tuple[float, float]:

@@ -70,7 +70,7 @@ class Mirror(Generic[T]):
         self._values: dict[str, T] = {}
         self._order = Order()  # what is shown; asked for by `_arranged`
         self._stale = False  # whether it has to be arranged anew
-        self._row: list[T] | None = []  # the values in this order; None when more than its end has changed
+        self._row: list[T] | None = []  # the values in this order; None when more has changed than came last
         self._server = Order()  # what the server has said so far
         self._hidden: dict[str, T] = {}  # what the server has of items that changes on their way take out or make anew
         # The changes that stand between the two, in the order in which the server answers: those on their way, and the
@@ -89,7 +89,7 @@ class Mirror(Generic[T]):
 
     @property
     def values(self) -> list[T]:
-        """All items in order; not to be changed. The same list, which grows, as long as nothing but its end changes."""
+        """All items in order; not to be changed. The same list, which grows, while new ones only come behind it."""
         if self._row is None:
             self._row = list(map(self._values.__getitem__, self._arranged.ids))
         return self._row

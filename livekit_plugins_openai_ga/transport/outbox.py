@@ -75,8 +75,8 @@ class Outbox:
     kept although it seems that nobody speaks. `bytes_per_ms`: of user audio. `append` makes the events that carry it.
 
     Attributes:
-        drained: Whether user audio may leave before it is put here, in which case `kept` is told with `ahead`: the
-            session is configured, and `next` has found nothing that waits.
+        drained: Whether user audio may leave without being put here, in which case `kept` is told with `ahead`: the
+            session is configured, and `next` has found nothing that waits. Not before it has looked.
         kept: What left on this connection and may have to leave again.
         ahead: Bytes of audio ever put here, less what left on this connection.
         head: As `append` has it.

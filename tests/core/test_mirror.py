@@ -119,6 +119,8 @@ def test_what_comes_last_is_put_behind_the_same_values() -> None:
     mirror.added(("e", 0), "a")
     assert mirror.values is not values
     assert [name for name, _ in mirror.values] == ["a", "e", "b", "c", "d"]
+    mirror.change(Change("d", ("d", 1), "c"))
+    assert mirror.values == [("a", 0), ("e", 0), ("b", 0), ("c", 0), ("d", 1)]
 
 
 def test_an_item_is_replaced_where_it_stands() -> None:

@@ -101,6 +101,7 @@ def test_audio_does_not_pass_before_the_configuration_nor_behind_a_close() -> No
     assert outbox.next() is None
     assert outbox.drained
     outbox.put_close(event("close"))
+    assert not outbox.drained
     assert drain(outbox) == ["close"]
     assert not outbox.drained
 
