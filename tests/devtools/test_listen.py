@@ -345,7 +345,7 @@ class TestFailures:
             rest = await process.stdout.read()
         assert line.decode().endswith(f"] {TURNS[0].heard}\n")
         assert rest == b""
-        assert process.returncode == 130
+        assert process.returncode == 130, said
         assert "s of audio, about $" in said
         assert said.count("\n") == 1
 
