@@ -84,7 +84,7 @@ def test_a_call_is_heard_where_its_timeline_says(
 
     answer, interruption, last = heard[3:]
     assert "interrupted" in answer.text
-    # A fifth of a second on a quiet machine. Not interrupted, it would go on for two seconds more.
+    # A fifth of a second on a quiet machine. Not interrupted, it would go on for nine seconds more.
     assert answer.start + 1 < interruption.start <= answer.end < interruption.start + 1
     assert last.start > interruption.end
     assert "get_weather" in printed
