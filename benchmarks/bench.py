@@ -53,8 +53,15 @@ class Failed(Exception):
     """A figure could not be measured."""
 
 
+def apart() -> tuple[set[int], set[int]]:
+    """CPUs for a server, and for its plugin; none: any. Else the system puts both on one CPU, or does not, as it comes,
+    and waking a process on another one takes longer."""
+    cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return (set(cpus[:1]), set(cpus[1:])) if len(cpus) > 1 else (set(), set())
+
+
 @contextlib.asynccontextmanager
-async def process(module: str, *arguments: str) -> AsyncIterator[Process]:
+async def process(module: str, *arguments: str, cpus: set[int]) -> AsyncIterator[Process]:
     """A process that ends when its input does, or else is ended."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "no_proxy": "*"}  # all servers are here
@@ -62,6 +69,8 @@ async def process(module: str, *arguments: str) -> AsyncIterator[Process]:
     started = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment)
     assert started.stdin is not None
     try:
+        if cpus:
+            os.sched_setaffinity(started.pid, cpus)  # of its first thread, from which the others have it
         yield started
     finally:
         started.stdin.close()
@@ -82,10 +91,12 @@ class Measured:
     @contextlib.asynccontextmanager
     async def running(cls, plugin: Plugin, *, quick: bool) -> AsyncIterator[Measured]:
         """Ready to measure."""
-        async with process("benchmarks.server") as server:
+        of_server, of_plugin = apart()
+        async with process("benchmarks.server", cpus=of_server) as server:
             assert server.stdout is not None
             url = f"ws://127.0.0.1:{int(await server.stdout.readline())}/v1"
-            async with process("benchmarks.child", plugin, url, *(["--quick"] if quick else [])) as child:
+            arguments = [plugin, url, *(["--quick"] if quick else [])]
+            async with process("benchmarks.child", *arguments, cpus=of_plugin) as child:
                 yield cls(child, plugin, quick=quick)
 
     async def begin(self, figure: Figure) -> Turns | None:

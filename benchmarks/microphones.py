@@ -108,7 +108,7 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
 
     Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin. Measured in each
     turn, because a shared machine is not equally fast all the time; and as late as what it is taken from: the first
-    0.1 s take a tenth less.
+    0.1 s take a little less.
     """
     microphones = Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms)
     microphones.start()

@@ -113,7 +113,7 @@ FIGURE = Figure(
     name="growth",
     title="A turn in a long conversation",
     measure=measure,
-    rounds=5,
+    rounds=7,
     fresh=False,
     rows=(
         *(Row(f"{size:,} items", f"turn_{size}", "ms CPU") for size in SIZES),

@@ -61,8 +61,8 @@ FIGURE = Figure(
     title="Speech to text",
     measure=measure,
     seconds=0.3,
-    rounds=54,
-    turns=18,
+    rounds=45,
+    turns=15,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", AGE, target=12.0, compare="ours"),
         Row("24 kHz, 50 ms frames: age, p99", "room_p99", AGE),

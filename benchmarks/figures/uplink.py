@@ -56,7 +56,7 @@ FIGURE = Figure(
     measure=measure,
     seconds=0.3,
     rounds=48,
-    turns=16,
+    turns=12,
     plugins=("ours", "ours_fast", "official"),
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", AGE, target=2.0, compare="ours"),
