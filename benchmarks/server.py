@@ -33,7 +33,7 @@ STAMP_BYTES = 12
 WORD = " word"
 NOISE = random.Random(1).randbytes(1000 * BYTES_PER_MS)
 FLOOD = 8
-"""Frames, or audio deltas, that are sent together when a client is flooded. A system call for each takes about as long
+"""Frames that are sent together when a client is flooded. A system call for each takes about as long
 as a fast client takes for it, which then waits for the server and is woken for each."""
 
 Event = dict[str, Any]
