@@ -54,8 +54,8 @@ class Failed(Exception):
 
 
 def apart() -> tuple[set[int], set[int]]:
-    """CPUs for a server, and for its plugin; none: any. Else the system puts both on one CPU, or does not, as it comes,
-    and waking a process on another one takes longer."""
+    """CPUs for a server, and for its plugin; none: any. Else the system may put both on one CPU or not, and
+    waking a process on another one takes longer."""
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return (set(cpus[:1]), set(cpus[1:])) if len(cpus) > 1 else (set(), set())
 

@@ -166,7 +166,7 @@ class Connection:
             await self.socket.send(text)
 
     async def flood(self, texts: list[str]) -> None:
-        """Send frames of less than 64 KiB in one go. The library writes each by itself."""
+        """Send frames of less than 64 KiB in one go, past the line's delay. The library writes each by itself."""
         async with self.socket.send_context():  # which raises and waits as `send` does
             self.socket.transport.write(b"".join(map(framed, texts)))
 
