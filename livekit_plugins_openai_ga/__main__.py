@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from .cli import main
+from .cli import console
 
 if __name__ == "__main__":
-    sys.exit(main(program="python -m livekit_plugins_openai_ga"))
+    console(program="python -m livekit_plugins_openai_ga")

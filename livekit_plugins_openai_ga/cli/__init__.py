@@ -15,8 +15,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import NoReturn, Protocol, cast
 
+from ..devtools.ending import end
 from ..version import __version__
 
 PROGRAM = "livekit-openai-ga"
@@ -58,6 +59,11 @@ COMMANDS = (
     Entry("timeline", "draw a recorded session: who spoke when, what took long", ".timeline"),
     Entry("listen", "write down what a recording or the microphone hears", "..devtools.listen"),
 )
+
+
+def console(*, program: str = PROGRAM) -> NoReturn:
+    """Run the command of this process's arguments, and end the process with its exit code."""
+    end(main(program=program))
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:

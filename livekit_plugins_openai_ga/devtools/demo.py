@@ -18,6 +18,7 @@ from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from ..realtime import RealtimeSession
 from .call import CallerAudio, Loudspeaker
+from .ending import end
 from .long_line import long_line
 from .minutes import Minutes, SessionReader
 from .played_call import (
@@ -191,4 +192,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

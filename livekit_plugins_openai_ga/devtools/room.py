@@ -19,6 +19,7 @@ from pathlib import Path
 from livekit.agents.voice import RemoteSession
 
 from .call import CallerAudio
+from .ending import end
 from .livekit_server import LiveKitServer, find, livekit_server
 from .minutes import Minutes
 from .played_call import (
@@ -165,4 +166,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end(main())

@@ -1,0 +1,55 @@
+"""How a process of ours ends while LiveKit's native library still talks to Python."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+HELD_UP = """
+    import atexit, logging, os, sys, time, types
+
+    # LiveKit's library logs a line when it is loaded. Its thread is kept inside of that until the interpreter is being
+    # taken down, which waits a moment then, for the thread to find out.
+    os.environ["LIVEKIT_RTC_DEBUG"] = "1"
+    taken_down = []
+
+    class Last:
+        def __del__(self, sleep=time.sleep, taken_down=taken_down):
+            taken_down.append(True)
+            sleep(0.5)
+
+    def keep(record, sleep=time.sleep, taken_down=taken_down):
+        while not taken_down:
+            sleep(0.01)
+
+    sys.modules["last"] = module = types.ModuleType("last")
+    module.last = Last()
+    del module
+    logger = logging.getLogger("livekit")
+    logger.setLevel(logging.DEBUG)
+    logger.addFilter(keep)
+
+    from livekit import rtc
+
+    resampler = rtc.AudioResampler(48_000, 24_000)
+    atexit.register(print, "registered for the end")
+    print("written", end=" ")
+"""
+
+
+def ended_by(statement: str) -> subprocess.CompletedProcess[str]:
+    program = textwrap.dedent(HELD_UP) + statement
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+
+
+def test_the_exit_code_is_ours_although_a_native_thread_is_in_python() -> None:
+    done = ended_by("from livekit_plugins_openai_ga.devtools.ending import end; end(3)")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "written registered for the end\n", "")
+
+
+def test_a_command_ends_so() -> None:
+    listens = "from livekit_plugins_openai_ga.cli import console; console()"
+    done = ended_by(f"sys.argv[1:] = ['listen', 'no-such.wav']; {listens}")
+    assert (done.returncode, done.stdout) == (2, "written registered for the end\n")
+    assert "no-such.wav" in done.stderr
