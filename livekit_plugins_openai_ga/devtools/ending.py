@@ -18,7 +18,7 @@ def end(code: int) -> NoReturn:
     https://github.com/moq-dev/moq/pull/3766 has the same in another library. `multiprocessing` ends its children so.
     """
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: the caller has closed it
         # What cannot be written now was told when it was written, or its reader has left.
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

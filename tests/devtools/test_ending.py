@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+
+import pytest
+
+ENDING = "livekit_plugins_openai_ga.devtools.ending"
 
 HELD_UP = """
     import atexit, logging, os, sys, time, types
@@ -33,23 +38,39 @@ HELD_UP = """
     from livekit import rtc
 
     resampler = rtc.AudioResampler(48_000, 24_000)
-    atexit.register(print, "registered for the end")
+    atexit.register(os.write, 2, b"registered\\n")
     print("written", end=" ")
 """
 
 
 def ended_by(statement: str) -> subprocess.CompletedProcess[str]:
     program = textwrap.dedent(HELD_UP) + statement
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    # What is written waits for the end then, whatever the tests run with.
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run([sys.executable, "-c", program], env=buffered, capture_output=True, text=True, timeout=60)
 
 
 def test_the_exit_code_is_ours_although_a_native_thread_is_in_python() -> None:
-    done = ended_by("from livekit_plugins_openai_ga.devtools.ending import end; end(3)")
-    assert (done.returncode, done.stdout, done.stderr) == (3, "written registered for the end\n", "")
+    done = ended_by(f"from {ENDING} import end; end(3)")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "written ", "registered\n")
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        pytest.param("sys.stdout = None", id="closed by the caller"),
+        pytest.param("reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)", id="its reader has left"),
+    ],
+)
+def test_an_output_that_is_gone_changes_nothing(gone: str) -> None:
+    done = ended_by(f"{gone}; from {ENDING} import end; end(3)")
+    assert (done.returncode, done.stderr) == (3, "registered\n")
 
 
 def test_a_command_ends_so() -> None:
     listens = "from livekit_plugins_openai_ga.cli import console; console()"
     done = ended_by(f"sys.argv[1:] = ['listen', 'no-such.wav']; {listens}")
-    assert (done.returncode, done.stdout) == (2, "written registered for the end\n")
-    assert "no-such.wav" in done.stderr
+    assert (done.returncode, done.stdout) == (2, "written ")
+    refused, registered = done.stderr.splitlines()
+    assert "no-such.wav" in refused
+    assert registered == "registered"
