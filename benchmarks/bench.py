@@ -11,7 +11,8 @@ there is neither met nor missed: `unclear`.
 Figures of CPU have many short rounds with the same sessions, because a shared machine is not as fast in one second as
 in the next: every plugin opens its sessions first, and then they work in turn, from round to round another one first.
 Turns of 0.3 s differ from each other no more than those of 1.2 s, so there are many of the short ones. What a
-process has by chance must not decide, so figures that are close to their target begin anew with others.
+process has by chance must not decide, so figures that are close to their target begin anew with others. Those that need
+it most are measured at the same time, all plugins on one CPU (`Figure.together`).
 
 Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
 with `--quick`. Exit code 1: a figure could not be measured.
@@ -124,13 +125,18 @@ class Measured:
 
 
 async def in_turns(figure: Figure, running: Mapping[Plugin, Measured]) -> dict[Plugin, Turns]:
-    """What one call of a figure's `measure` gives for each of these, in turns: ABC, BCA, CAB. Raises `Failed`."""
+    """What one call of a figure's `measure` gives for each of these, in turns: ABC, BCA, CAB; or all `together`. Raises
+    `Failed`."""
     order = list(running)
     found = {plugin: await running[plugin].begin(figure) for plugin in order}
     while None in found.values():
-        for plugin in order:
-            found[plugin] = await running[plugin].go(figure)
-        order = figures.rotated(order, 1)
+        if figure.together:
+            turns = await asyncio.gather(*(running[plugin].go(figure) for plugin in order))
+            found = dict(zip(order, turns, strict=True))
+        else:
+            for plugin in order:
+                found[plugin] = await running[plugin].go(figure)
+            order = figures.rotated(order, 1)
     return {plugin: turns for plugin, turns in found.items() if turns is not None}
 
 
@@ -193,7 +199,7 @@ async def try_all(chosen: Sequence[Figure], there: Sequence[Plugin]) -> tuple[Ro
 def who_is_there() -> list[Plugin]:
     """`ours_fast` is left out when the extra is not installed: it would be `ours` under another name."""
     fast: list[Plugin] = ["ours_fast"] if fast_versions() else []
-    return ["ours", *fast, "official"]
+    return ["ours", *fast, "official", "nobody"]
 
 
 def fast_versions() -> dict[str, str]:

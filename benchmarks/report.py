@@ -118,8 +118,13 @@ class Result:
 
 
 def floor(row: Row, of_round: Round) -> float:
-    """What the benchmark took for itself in a round, on the average of its plugins. Raises KeyError."""
-    return 0.0 if row.floor is None else statistics.fmean(each[row.floor] for each in of_round.values())
+    """What the benchmark took for itself in a round, on the average of those who tell. Raises KeyError."""
+    if row.floor is None:
+        return 0.0
+    told = [each[row.floor] for each in of_round.values() if row.floor in each]
+    if not told:
+        raise KeyError(row.floor)
+    return statistics.fmean(told)
 
 
 def taken(row: Row, of_round: Round, plugin: Plugin) -> float:

@@ -27,7 +27,8 @@ from typing import Any, Literal, TypeVar
 from benchmarks import plugins
 from benchmarks.control import Server
 
-Plugin = Literal["ours", "ours_fast", "official"]
+Plugin = Literal["ours", "ours_fast", "official", "nobody"]
+"""`nobody` has no plugin: what it takes is what the benchmark takes."""
 
 Turns = list[dict[str, float]]
 """Named numbers, of one round after the other."""
@@ -40,7 +41,7 @@ class Subject:
     """Who is measured, and what against.
 
     Attributes:
-        plugin: `ours` (without what the extra `fast` brings), `ours_fast`, or `official`.
+        plugin: `ours` (without what the extra `fast` brings), `ours_fast`, `official`, or `nobody`.
         url: The counting server's base URL, for example `ws://127.0.0.1:4711/v1`.
         seconds: How long to measure, after a warm-up.
         turns: How often; sessions are kept in between.
@@ -102,7 +103,8 @@ class Row:
         compare: What the target is for: `ours`, the number itself, or `ratio`, ours divided by the official plugin's.
         plugin: Which of ours it shows.
         floor: The number of what the benchmark takes for itself, which is subtracted: the mean of all plugins of the
-            round. It is the same work in all of them, so the mean is surer, and what is wrong with it meets all alike.
+            round that tell it. It is the same work in all of them, so the mean is surer, and what is wrong with it
+            meets all alike.
     """
 
     title: str
@@ -129,6 +131,8 @@ class Figure:
         plugins: Who is measured, in the order of the first round.
         fresh: New processes for each call of `measure`; else one for each plugin, which waits while the others are
             measured. Importing LiveKit takes longer than most measurements.
+        together: All plugins have their turn at the same time, on one CPU. How fast the machine is just then meets all
+            alike, and so does that they are in each other's way.
     """
 
     name: str
@@ -140,6 +144,7 @@ class Figure:
     turns: int = 1
     plugins: tuple[Plugin, ...] = ("ours", "official")
     fresh: bool = True
+    together: bool = False
 
 
 def rotated(order: Sequence[T], by: int) -> list[T]:

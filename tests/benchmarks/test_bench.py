@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import math
@@ -113,6 +114,35 @@ async def test_plugins_work_in_turn_and_each_round_begins_with_another_one():
     assert diary[:3] == [f"{name} begins" for name in names]
     assert diary[3:] == [f"{name} goes" for name in [*names, "ours_fast", "official", "ours"]]
     assert bench.as_rounds(found) == [{name: {name: number} for name in names} for number in (1.0, 2.0)]
+
+
+async def test_plugins_that_are_measured_together_are_all_told_before_any_has_ended():
+    arrived: list[figures.Plugin] = []
+    everybody = asyncio.Event()
+
+    class Waiting(Scripted):
+        async def go(self, figure: Figure) -> Turns | None:
+            arrived.append(self.plugin)
+            if len(arrived) == 2:
+                everybody.set()
+            await asyncio.wait_for(everybody.wait(), 5)
+            return await super().go(figure)
+
+    figure = Figure("some", "Some", nothing, rows=(), turns=2, together=True)
+    running = {name: Waiting(name, []) for name in ("ours", "nobody")}
+    found = await bench.in_turns(figure, running)
+    assert bench.as_rounds(found) == [{name: {name: number} for name in running} for number in (1.0, 2.0)]
+
+
+def test_what_the_benchmark_takes_for_itself_may_be_told_by_one_who_has_no_plugin():
+    row = Row("CPU", "cpu", "ms", floor="floor")
+    figure = Figure("some", "Some", nothing, rows=(row,))
+    one = {"ours": {"cpu": 5.0}, "official": {"cpu": 8.0}, "nobody": {"floor": 2.0}}
+    (result,) = report.results(figure, [one])
+    assert result.ratio is not None
+    assert (result.ours.median, result.ratio.median) == (3.0, 0.5)
+    with pytest.raises(KeyError, match="floor"):
+        report.results(figure, [{"ours": {"cpu": 5.0}, "official": {"cpu": 8.0}}])
 
 
 def test_what_the_benchmark_takes_for_itself_is_the_mean_of_the_round():
