@@ -35,9 +35,9 @@ FIGURE = Figure(
     name="uplink",
     title="Uplink, age of the audio",
     measure=measure,
-    seconds=1.0,
-    rounds=8,
-    turns=8,
+    seconds=0.5,
+    rounds=16,
+    turns=16,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", "ms", target=2.0, compare="ours"),
         Row("24 kHz, 50 ms frames: age, p99", "room_p99", "ms"),
