@@ -6,7 +6,8 @@ import asyncio
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from livekit import rtc
@@ -123,63 +124,75 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
     return used / count * 1000
 
 
-async def sessions(subject: Subject, count: int) -> list[Any]:
-    """So many realtime sessions of one model, open and configured, that hear everything."""
+@asynccontextmanager
+async def sessions(subject: Subject, count: int) -> AsyncIterator[list[Push]]:
+    """Where the frames of so many realtime sessions go, which are open and configured, and hear everything."""
     await subject.server.reset()
     model = subject.model(turn_detection=None)
     opened = []
     for number in range(subject.count(count)):
         opened.append(model.session())
         await subject.server.opened(number + 1)
-    return opened
+    yield [session.push_audio for session in opened]
+    for session in opened:
+        await session.aclose()
 
 
-async def in_turns(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
-    """What speaking into all of these takes, with the case before the names: `age` and `p99` of what reaches the
-    server, in ms; `cpu`, and `floor` of the microphones alone, in ms per second and session."""
+async def ages(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
+    """How old it is what reaches the server, in ms, when somebody speaks into all of these: `age` and `p99`, with the
+    case before the names."""
     microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
     spoken = []
     for _ in range(subject.turns):
         await subject.turn()
-        floor = await alone(subject, len(pushes), rate=rate, frame_ms=frame_ms)
         microphones.start()
         await subject.settle()
         began = time.monotonic()
-        cpu = await subject.cpu() / len(pushes) * 1000
-        spoken.append((began, time.monotonic(), {f"{case}_cpu": cpu, f"{case}_floor": floor}))
+        await asyncio.sleep(subject.seconds)
+        spoken.append((began, time.monotonic()))
         microphones.stop()
     stats = await subject.server.stats()
-    found = []
-    for began, ended, took in spoken:
-        age, p99 = mean_and_p99(microphones.ages_ms(stats, began, ended))
-        found.append({f"{case}_age": age, f"{case}_p99": p99, **took})
-    return found
+    found = [mean_and_p99(microphones.ages_ms(stats, began, ended)) for began, ended in spoken]
+    return [{f"{case}_age": mean, f"{case}_p99": p99} for mean, p99 in found]
 
 
-async def all_at_once(
-    subject: Subject, pushes: Sequence[Push], *, rate: int, frame_ms: int, before_s: float = 0.0
-) -> list[float]:
+async def cpu(
+    subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int, before_s: float = 0.0
+) -> Turns:
     """CPU ms per second that speaking into each of these takes, turn by turn, with no pause between the turns: for a
     figure whose plugins have them `together`. `before_s`: so long they have spoken before, faster than anybody does.
 
-    Raises RuntimeError when the audio does not come.
+    It is `cpu`, with the case before the name. Raises RuntimeError when the audio does not come.
     """
     microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
     if before_s and not subject.quick:
         await microphones.have_spoken(before_s)
         await all_came(subject, round(WIRE_RATE * before_s) * len(pushes))
+    began, took = await _turns(subject, microphones)
+    microphones.ages_ms(await subject.server.stats(), began, time.monotonic())
+    return [{f"{case}_cpu": each} for each in took]
+
+
+async def floor(subject: Subject, case: str, count: int, *, rate: int, frame_ms: int) -> Turns:
+    """The same of so many microphones that nobody listens to, as `floor`.
+
+    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin.
+    """
+    _, took = await _turns(subject, Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms))
+    return [{f"{case}_floor": each} for each in took]
+
+
+async def _turns(subject: Subject, microphones: Microphones) -> tuple[float, list[float]]:
+    """When the first turn began, and what each took of the CPU, in ms per second and microphone."""
     await subject.turn()
     microphones.start()
     await asyncio.sleep(0.1 if subject.quick else BEHIND_A_PAUSE_S)
     began, took = time.monotonic(), []
     for _ in range(subject.turns):
         await subject.turn()
-        took.append(await subject.cpu() / len(pushes) * 1000)
-    ended = time.monotonic()
+        took.append(await subject.cpu() / len(microphones.pushed) * 1000)
     microphones.stop()
-    if subject.plugin != "nobody":
-        microphones.ages_ms(await subject.server.stats(), began, ended)
-    return took
+    return began, took
 
 
 async def all_came(subject: Subject, samples: int) -> None:

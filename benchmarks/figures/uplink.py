@@ -21,14 +21,11 @@ async def measure(subject: Subject) -> Turns:
 
 async def spoken_to(subject: Subject, case: str) -> Turns:
     """One case."""
-    from benchmarks.microphones import in_turns, sessions
+    from benchmarks import microphones
 
     rate, frame_ms, count = CASES[case]
-    talking = await sessions(subject, count)
-    found = await in_turns(subject, case, [s.push_audio for s in talking], rate=rate, frame_ms=frame_ms)
-    for session in talking:
-        await session.aclose()
-    return found
+    async with microphones.sessions(subject, count) as pushes:
+        return await microphones.ages(subject, case, pushes, rate=rate, frame_ms=frame_ms)
 
 
 FIGURE = Figure(

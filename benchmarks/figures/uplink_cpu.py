@@ -24,18 +24,13 @@ async def measure(subject: Subject) -> Turns:
 
 async def spoken_to(subject: Subject, case: str) -> Turns:
     """One case."""
-    from benchmarks.microphones import all_at_once, sessions
+    from benchmarks import microphones
 
     rate, frame_ms, count, before_s = CASES[case]
     if subject.plugin == "nobody":
-        nothing = [lambda frame: None] * subject.count(count)
-        return [{f"{case}_floor": took} for took in await all_at_once(subject, nothing, rate=rate, frame_ms=frame_ms)]
-    talking = await sessions(subject, count)
-    pushes = [session.push_audio for session in talking]
-    cpu = await all_at_once(subject, pushes, rate=rate, frame_ms=frame_ms, before_s=before_s)
-    for session in talking:
-        await session.aclose()
-    return [{f"{case}_cpu": took} for took in cpu]
+        return await microphones.floor(subject, case, subject.count(count), rate=rate, frame_ms=frame_ms)
+    async with microphones.sessions(subject, count) as pushes:
+        return await microphones.cpu(subject, case, pushes, rate=rate, frame_ms=frame_ms, before_s=before_s)
 
 
 UNIT = "ms per audio-second"
