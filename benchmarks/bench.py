@@ -12,7 +12,7 @@ Figures of CPU have many short rounds with the same sessions, because a shared m
 in the next: every plugin opens its sessions first, and then they work in turn, from round to round another one first.
 Turns of 0.3 s differ from each other no more than those of 1.2 s, so there are many of the short ones. What a
 process has by chance must not decide, so figures that are close to their target begin anew with others. Those that need
-it most are measured at the same time, all plugins on one CPU (`Figure.together`).
+it most are measured in all plugins at the same time (`Figure.together`).
 
 Writes `results.json` and, with the extra `bench`, a plot for each figure into DIR; default: `benchmarks`, and nowhere
 with `--quick`. Exit code 1: a figure could not be measured.

@@ -7,7 +7,7 @@ import math
 import statistics
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from livekit import rtc
@@ -30,6 +30,8 @@ PATIENCE_S = 30.0
 """So long it may take until the server has it."""
 
 Push = Callable[[rtc.AudioFrame], None]
+Opening = Callable[[Subject, int], AbstractAsyncContextManager[list[Push]]]
+"""Opens so many sessions; where the frames of each go."""
 
 
 class Microphones:
@@ -138,48 +140,46 @@ async def sessions(subject: Subject, count: int) -> AsyncIterator[list[Push]]:
         await session.aclose()
 
 
-async def ages(subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int) -> Turns:
-    """How old it is what reaches the server, in ms, when somebody speaks into all of these: `age` and `p99`, with the
-    case before the names."""
-    microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
+async def ages(subject: Subject, case: str, open_all: Opening, count: int, *, rate: int, frame_ms: int) -> Turns:
+    """How old it is what reaches the server, in ms, when somebody speaks into so many: `age` and `p99`, with the case
+    before the names."""
     spoken = []
-    for _ in range(subject.turns):
-        await subject.turn()
-        microphones.start()
-        await subject.settle()
-        began = time.monotonic()
-        await asyncio.sleep(subject.seconds)
-        spoken.append((began, time.monotonic()))
-        microphones.stop()
-    stats = await subject.server.stats()
+    async with open_all(subject, count) as pushes:
+        microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
+        for _ in range(subject.turns):
+            await subject.turn()
+            microphones.start()
+            await subject.settle()
+            began = time.monotonic()
+            await asyncio.sleep(subject.seconds)
+            spoken.append((began, time.monotonic()))
+            microphones.stop()
+        stats = await subject.server.stats()
     found = [mean_and_p99(microphones.ages_ms(stats, began, ended)) for began, ended in spoken]
     return [{f"{case}_age": mean, f"{case}_p99": p99} for mean, p99 in found]
 
 
 async def cpu(
-    subject: Subject, case: str, pushes: Sequence[Push], *, rate: int, frame_ms: int, before_s: float = 0.0
+    subject: Subject, case: str, open_all: Opening, count: int, *, rate: int, frame_ms: int, before_s: float = 0.0
 ) -> Turns:
-    """CPU ms per second that speaking into each of these takes, turn by turn, with no pause between the turns: for a
+    """CPU ms per second that speaking into each of so many takes, turn by turn, with no pause between the turns: for a
     figure whose plugins have them `together`. `before_s`: so long they have spoken before, faster than anybody does.
 
-    It is `cpu`, with the case before the name. Raises RuntimeError when the audio does not come.
+    It is `cpu`, with the case before the name; of `nobody`, who has microphones alone, `floor`. Raises RuntimeError
+    when the audio does not come.
     """
-    microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
-    if before_s and not subject.quick:
-        await microphones.have_spoken(before_s)
-        await all_came(subject, round(WIRE_RATE * before_s) * len(pushes))
-    began, took = await _turns(subject, microphones)
-    microphones.ages_ms(await subject.server.stats(), began, time.monotonic())
+    if subject.plugin == "nobody":
+        alone = Microphones([lambda frame: None] * subject.count(count), rate=rate, frame_ms=frame_ms)
+        _, took = await _turns(subject, alone)
+        return [{f"{case}_floor": each} for each in took]
+    async with open_all(subject, count) as pushes:
+        microphones = Microphones(pushes, rate=rate, frame_ms=frame_ms)
+        if before_s and not subject.quick:
+            await microphones.have_spoken(before_s)
+            await all_came(subject, round(WIRE_RATE * before_s) * len(pushes))
+        began, took = await _turns(subject, microphones)
+        microphones.ages_ms(await subject.server.stats(), began, time.monotonic())
     return [{f"{case}_cpu": each} for each in took]
-
-
-async def floor(subject: Subject, case: str, count: int, *, rate: int, frame_ms: int) -> Turns:
-    """The same of so many microphones that nobody listens to, as `floor`.
-
-    Every frame wakes the loop. In a room it does so, too, but for the framework, whatever the plugin.
-    """
-    _, took = await _turns(subject, Microphones([lambda frame: None] * count, rate=rate, frame_ms=frame_ms))
-    return [{f"{case}_floor": each} for each in took]
 
 
 async def _turns(subject: Subject, microphones: Microphones) -> tuple[float, list[float]]:

@@ -7,8 +7,8 @@
 modules, too, so a figure imports neither plugin by itself: `subject.model()` and `subject.stt()` do.
 
 Some figures, those of CPU among them, keep their sessions and measure in short turns, `subject.turns` of them, each
-behind an `await subject.turn()`: the other plugins have theirs in between. The others measure once and give one round's
-numbers.
+behind an `await subject.turn()`: the other plugins have theirs in between, or at the same time. The others measure once
+and give one round's numbers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Subject:
         url: The counting server's base URL, for example `ws://127.0.0.1:4711/v1`.
         seconds: How long to measure, after a warm-up.
         turns: How often; sessions are kept in between.
-        turn: Waits until this process may work. Until then, and from the end of one turn to the next, it must not.
+        turn: Waits until this process may work. Until then, and from the end of one turn to the next, it must not, but
+            for a figure whose plugins have their turns together.
         quick: Only a trial that everything works: few sessions, no numbers worth anything.
         server: Tells the counting server how to behave, and asks it what it saw.
         closing: What it closes at the end; a figure may add its own.
@@ -131,8 +132,8 @@ class Figure:
         plugins: Who is measured, in the order of the first round.
         fresh: New processes for each call of `measure`; else one for each plugin, which waits while the others are
             measured. Importing LiveKit takes longer than most measurements.
-        together: All plugins have their turn at the same time, on one CPU. How fast the machine is just then meets all
-            alike, and so does that they are in each other's way.
+        together: All plugins have their turn at the same time, on the same CPU (of two). How fast the machine is just
+            then meets all alike, and so does that they are in each other's way.
     """
 
     name: str

@@ -17,24 +17,20 @@ from benchmarks.figures import Figure, Row, Subject, Turns, side_by_side
 if TYPE_CHECKING:
     from benchmarks.microphones import Push
 
-CASES = {"room": (24000, 50, 96), "fine": (48000, 10, 40)}
-"""Name -> Hz, ms in a frame, streams."""
+CASES = {
+    "room": {"rate": 24000, "frame_ms": 50, "count": 96},
+    "fine": {"rate": 48000, "frame_ms": 10, "count": 40},
+}
+"""Hz, ms in a frame, streams."""
 
 HOSTS = ("127.0.0.1", "localhost")
 """Names of the server. The official plugin uses LiveKit's HTTP session: 50 connections to each name, 100 in all."""
 
 
 async def measure(subject: Subject) -> Turns:
-    return side_by_side(*[await spoken_to(subject, case) for case in CASES])
+    from benchmarks.microphones import ages
 
-
-async def spoken_to(subject: Subject, case: str) -> Turns:
-    """One case."""
-    from benchmarks import microphones
-
-    rate, frame_ms, count = CASES[case]
-    async with streams(subject, count) as pushes:
-        return await microphones.ages(subject, case, pushes, rate=rate, frame_ms=frame_ms)
+    return side_by_side(*[await ages(subject, name, streams, **case) for name, case in CASES.items()])
 
 
 @asynccontextmanager

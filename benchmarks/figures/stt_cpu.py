@@ -11,18 +11,9 @@ from benchmarks.figures.stt import CASES, streams
 
 
 async def measure(subject: Subject) -> Turns:
-    return side_by_side(*[await spoken_to(subject, case) for case in CASES])
+    from benchmarks.microphones import cpu
 
-
-async def spoken_to(subject: Subject, case: str) -> Turns:
-    """One case."""
-    from benchmarks import microphones
-
-    rate, frame_ms, count = CASES[case]
-    if subject.plugin == "nobody":
-        return await microphones.floor(subject, case, subject.count(count), rate=rate, frame_ms=frame_ms)
-    async with streams(subject, count) as pushes:
-        return await microphones.cpu(subject, case, pushes, rate=rate, frame_ms=frame_ms)
+    return side_by_side(*[await cpu(subject, name, streams, **case) for name, case in CASES.items()])
 
 
 UNIT = "ms per audio-second"

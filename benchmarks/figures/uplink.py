@@ -11,21 +11,17 @@ from __future__ import annotations
 
 from benchmarks.figures import Figure, Row, Subject, Turns, side_by_side
 
-CASES = {"room": (24000, 50, 200), "fine": (48000, 10, 60)}
-"""Name -> Hz, ms in a frame, sessions."""
+CASES = {
+    "room": {"rate": 24000, "frame_ms": 50, "count": 200},
+    "fine": {"rate": 48000, "frame_ms": 10, "count": 60},
+}
+"""Hz, ms in a frame, sessions."""
 
 
 async def measure(subject: Subject) -> Turns:
-    return side_by_side(*[await spoken_to(subject, case) for case in CASES])
+    from benchmarks.microphones import ages, sessions
 
-
-async def spoken_to(subject: Subject, case: str) -> Turns:
-    """One case."""
-    from benchmarks import microphones
-
-    rate, frame_ms, count = CASES[case]
-    async with microphones.sessions(subject, count) as pushes:
-        return await microphones.ages(subject, case, pushes, rate=rate, frame_ms=frame_ms)
+    return side_by_side(*[await ages(subject, name, sessions, **case) for name, case in CASES.items()])
 
 
 FIGURE = Figure(

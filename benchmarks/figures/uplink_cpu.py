@@ -10,27 +10,24 @@ from __future__ import annotations
 
 from benchmarks.figures import Figure, Row, Subject, Turns, side_by_side
 
-CASES = {"room": (24000, 50, 200, 32.0), "fine": (48000, 10, 40, 0.0)}
-"""Name -> Hz, ms in a frame, sessions, and how many s they were spoken to before.
-
-Our sessions keep the last 30 s for a reconnect. Until they have them, each frame is memory that the process asks the
-system for; where that is slow, it is a tenth of what a frame takes, and over after half a minute of a call.
-"""
+CASES = {
+    "room": {"rate": 24000, "frame_ms": 50, "count": 200},
+    "fine": {"rate": 48000, "frame_ms": 10, "count": 40},
+}
+"""Hz, ms in a frame, sessions."""
+BEFORE_S = 32.0
+"""Our sessions keep the last 30 s for a reconnect. Until they have them, each frame is memory that the process asks the
+system for; where that is slow, it is a tenth of what a frame takes, and over after half a minute of a call."""
 
 
 async def measure(subject: Subject) -> Turns:
-    return side_by_side(await spoken_to(subject, "room"), await spoken_to(subject.with_fewer_turns(2), "fine"))
+    from benchmarks.microphones import cpu, sessions
 
-
-async def spoken_to(subject: Subject, case: str) -> Turns:
-    """One case."""
-    from benchmarks import microphones
-
-    rate, frame_ms, count, before_s = CASES[case]
-    if subject.plugin == "nobody":
-        return await microphones.floor(subject, case, subject.count(count), rate=rate, frame_ms=frame_ms)
-    async with microphones.sessions(subject, count) as pushes:
-        return await microphones.cpu(subject, case, pushes, rate=rate, frame_ms=frame_ms, before_s=before_s)
+    room, fine = CASES["room"], CASES["fine"]
+    fewer = subject.with_fewer_turns(2)
+    return side_by_side(
+        await cpu(subject, "room", sessions, **room, before_s=BEFORE_S), await cpu(fewer, "fine", sessions, **fine)
+    )
 
 
 UNIT = "ms per audio-second"

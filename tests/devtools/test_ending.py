@@ -67,9 +67,21 @@ def test_an_output_that_is_gone_changes_nothing(gone: str) -> None:
     assert (done.returncode, done.stderr) == (3, "registered\n")
 
 
-def test_a_command_ends_so() -> None:
-    listens = "from livekit_plugins_openai_ga.cli import console; console()"
-    done = ended_by(f"sys.argv[1:] = ['listen', 'no-such.wav']; {listens}")
+SCRIPT = "from importlib.metadata import entry_points as all; [one] = all(name='livekit-openai-ga'); one.load()()"
+MODULE = "import runpy; runpy.run_module('livekit_plugins_openai_ga{}', run_name='__main__')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "begin"),
+    [
+        pytest.param(["listen", "no-such.wav"], SCRIPT, id="the installed command"),
+        pytest.param(["listen", "no-such.wav"], MODULE.format(""), id="python -m"),
+        pytest.param(["--wav", "no-such.wav"], MODULE.format(".devtools.demo"), id="make demo"),
+        pytest.param(["--wav", "no-such.wav"], MODULE.format(".devtools.room"), id="make room"),
+    ],
+)
+def test_a_command_ends_so(arguments: list[str], begin: str) -> None:
+    done = ended_by(f"sys.argv[1:] = {arguments}; {begin}")
     assert (done.returncode, done.stdout) == (2, "written ")
     refused, registered = done.stderr.splitlines()
     assert "no-such.wav" in refused
