@@ -36,8 +36,8 @@ MAX_CHUNK_MS = 100
 _STOP_BAND_DB = 75.0
 _TRANSITION = 1 / 12
 _KAISER_BETA = 0.1102 * (_STOP_BAND_DB - 8.7)
-# Blocks below this many outputs leave the matrix product too small to be worth its call.
-_MIN_BLOCK_OUT = 32
+# Blocks of fewer outputs leave the matrix product too small to be worth its call; of more, its zeros take over.
+_MIN_BLOCK_OUT = 16
 # Every common rate needs at most 147 here. An odd one (say 44,099 Hz) gets the nearest ratio, or its table
 # would take gigabytes.
 _MAX_RATIO_DENOMINATOR = 640
@@ -51,6 +51,10 @@ class _Filter:
     block_out: int
     past: int  # input samples before a block that it needs
     matrix: NDArray[np.float32]  # [past + block_in, block_out]
+
+    def outputs(self, held: int) -> int:
+        """How many outputs `held` samples give, the first of which is the first that the next block needs."""
+        return -(-(held - self.past) * self.block_out // self.block_in)
 
 
 @functools.lru_cache(maxsize=16)
@@ -66,7 +70,7 @@ def _design(rate: int, target: int) -> _Filter:
     distance = np.arange(-edge, edge + 1) / up
     taper = np.sqrt(np.clip(1 - (distance / half_width) ** 2, 0, None))
     taps = _minimum_phase(np.sinc(2 * cutoff * distance) * np.i0(_KAISER_BETA * taper))
-    repeat = math.ceil(_MIN_BLOCK_OUT / up)
+    repeat = 1 << max(0, math.ceil(math.log2(_MIN_BLOCK_OUT / up)))  # so frames of 10 ms are whole blocks
     block_in, block_out, past = down * repeat, up * repeat, len(taps) // up
     # How far an output is behind an input, in steps of the rate that both are whole parts of.
     behind = np.arange(block_out)[None, :] * down - (np.arange(past + block_in)[:, None] - past) * up
@@ -88,13 +92,34 @@ def _minimum_phase(taps: NDArray[np.float64]) -> NDArray[np.float64]:
     return folded
 
 
+class _Step:
+    """A number of samples on their way through a filter in which others are held: a buffer, and what is where in it."""
+
+    __slots__ = ("due", "held", "new", "rest", "windows")
+
+    def __init__(self, design: _Filter, held: int, new: int) -> None:
+        """`held`: how many samples wait in the filter; `new`: how many come."""
+        length = held + new
+        before, certain = design.outputs(held), design.outputs(length)
+        blocks = -(-certain // design.block_out)
+        # Padding completes the last block; only outputs that no padding reaches are handed out.
+        buffer = np.zeros(max(length, blocks * design.block_in + design.past), dtype=np.float32)
+        self.held, self.new = buffer[:held], buffer[held:length]
+        self.windows: NDArray[np.float32] = np.ndarray(
+            (blocks, len(design.matrix)), np.float32, buffer, strides=(design.block_in * buffer.itemsize, buffer.itemsize)
+        )
+        # Which outputs were not handed out before; None: all.
+        self.due = slice(before, certain) if before or certain != blocks * design.block_out else None
+        self.rest = buffer[certain // design.block_out * design.block_in : length]
+
+
 class Resampler:
     """Streaming mono resampler. Its output does not depend on how the input was cut into frames.
 
     Output n is the instant n / `target` s of the input, and comes with the first input at or behind it.
     """
 
-    __slots__ = ("_emitted_of_block", "_filter", "_held")
+    __slots__ = ("_filter", "_held", "_step")
 
     def __init__(self, rate: int, target: int) -> None:
         """`rate`: the input's rate in Hz, `target`: the output's; both above 0."""
@@ -104,32 +129,20 @@ class Resampler:
     def reset(self) -> None:
         """Forget everything pushed so far."""
         self._held = np.zeros(self._filter.past, dtype=np.float32)
-        self._emitted_of_block = 0
+        self._step = _Step(self._filter, self._filter.past, 0)
 
     def push(self, samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Every sample up to the end of `samples` (mono, int16 scale, any length)."""
-        f = self._filter
-        held = len(self._held)
-        length = held + len(samples)
-        certain = -(-(length - f.past) * f.block_out // f.block_in)
-        blocks = -(-certain // f.block_out)
-        # Padding completes the last block; only outputs that no padding reaches are handed out.
-        buffer = np.empty(max(length, blocks * f.block_in + f.past), dtype=np.float32)
-        buffer[:held] = self._held
-        buffer[held:length] = samples
-        if len(buffer) > length:
-            buffer[length:] = 0
-        windows: NDArray[np.float32] = np.ndarray(
-            (blocks, len(f.matrix)), np.float32, buffer, strides=(f.block_in * buffer.itemsize, buffer.itemsize)
-        )
+        held, step = self._held, self._step
+        # Frames of 10 ms are whole blocks: each finds the filter as the one before it did, and goes the same way.
+        if len(samples) != len(step.new) or len(held) != len(step.held):
+            step = self._step = _Step(self._filter, len(held), len(samples))
+        step.held[...] = held
+        step.new[...] = samples
+        self._held = step.rest
         # `dot` gives BLAS a copy of windows that overlap in memory; `@` would multiply them itself, which is slower.
-        out: NDArray[np.float32] = np.dot(windows, f.matrix).reshape(-1)
-        if len(out) != certain or self._emitted_of_block:
-            out = out[self._emitted_of_block : certain]
-        done = certain // f.block_out
-        self._held = buffer[done * f.block_in : length].copy()
-        self._emitted_of_block = certain - done * f.block_out
-        return out
+        out: NDArray[np.float32] = np.dot(step.windows, self._filter.matrix).reshape(-1)
+        return out if step.due is None else out[step.due]
 
 
 class InputAudio:

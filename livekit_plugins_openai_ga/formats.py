@@ -23,7 +23,8 @@ G711_RATE = 8000
 Samples = NDArray[np.int16] | NDArray[np.float32]
 """Mono, of int16 scale. Floats may have fractions and lie beyond full scale."""
 
-# Arrays, because numpy makes one of a number for each call.
+# numpy would make them of numbers and names for each call.
+_INT16 = np.dtype("<i2")
 _LOWEST, _HIGHEST = np.array(-32768, np.float32), np.array(32767, np.float32)
 
 
@@ -36,7 +37,7 @@ def _rounded(samples: Samples) -> NDArray[np.int16] | NDArray[np.float32]:
 
 
 def _to_pcm(samples: Samples) -> bytes:
-    return _rounded(samples).astype("<i2").tobytes()
+    return _rounded(samples).astype(_INT16).tobytes()
 
 
 def _from_pcm(audio: bytes) -> bytes:
