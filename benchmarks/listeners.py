@@ -31,6 +31,12 @@ class Listener:
                 self.heard(frame)
             await reading
 
+    async def keep_listening(self, after: float) -> None:
+        """In `after` seconds, ask for a reply, read it, and ask for the next one, until cancelled."""
+        await asyncio.sleep(after)
+        while True:
+            await self.listen()
+
     async def _read(self, texts: Any) -> None:
         async for _ in texts:
             pass
@@ -52,6 +58,8 @@ class Stopwatch(Listener):
         self.ages.append((time.monotonic() - sent) * 1000)
 
 
+REPLY_S, QUICK_REPLY_S = 3.9, 0.7
+"""Of those who always listen. Not a whole number of deltas for each: they would all come at once."""
 ALL_ASKED_S = 0.2
 """How long it takes until all are asked for their reply: their audio must not come at once."""
 SPARE_S = 0.4
@@ -69,6 +77,29 @@ async def listening(subject: Subject, listeners: Sequence[Listener]) -> AsyncIte
     await subject.settle()
     yield
     await asyncio.gather(*reading)
+
+
+@contextlib.asynccontextmanager
+async def always_listening(subject: Subject, listeners: Sequence[Listener]) -> AsyncIterator[None]:
+    """While each of them listens to one reply after the other: for a figure whose plugins have their turns `together`.
+
+    Neither replies nor deltas come at once: a reply begins for one after the other, until the first one's is over.
+    """
+    reply_s = QUICK_REPLY_S if subject.quick else REPLY_S
+    await subject.server.behave(reply_s=reply_s)
+    reading = [
+        asyncio.create_task(listener.keep_listening(after=reply_s * number / len(listeners)))
+        for number, listener in enumerate(listeners)
+    ]
+    await asyncio.sleep(reply_s)
+    await subject.settle()
+    yield
+    for each in reading:
+        each.cancel()
+    ends = await asyncio.gather(*reading, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException) and not isinstance(end, asyncio.CancelledError):
+            raise end
 
 
 async def cpu_of(subject: Subject, listeners: Sequence[Listener], delta_ms: int = 100) -> float:

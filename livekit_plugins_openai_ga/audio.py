@@ -105,9 +105,8 @@ class _Step:
         # Padding completes the last block; only outputs that no padding reaches are handed out.
         buffer = np.zeros(max(length, blocks * design.block_in + design.past), dtype=np.float32)
         self.held, self.new = buffer[:held], buffer[held:length]
-        self.windows: NDArray[np.float32] = np.ndarray(
-            (blocks, len(design.matrix)), np.float32, buffer, strides=(design.block_in * buffer.itemsize, buffer.itemsize)
-        )
+        shape, strides = (blocks, len(design.matrix)), (design.block_in * buffer.itemsize, buffer.itemsize)
+        self.windows: NDArray[np.float32] = np.ndarray(shape, np.float32, buffer, strides=strides)
         # Which outputs were not handed out before; None: all.
         self.due = slice(before, certain) if before or certain != blocks * design.block_out else None
         self.rest = buffer[certain // design.block_out * design.block_in : length]
