@@ -35,7 +35,7 @@ UNIT = "ms per audio-second"
 
 FIGURE = Figure(
     name="downlink_cpu",
-    title="Downlink in real time, 100 ms deltas, 40 sessions",
+    title="Downlink in real time, 40 sessions",
     measure=measure,
     seconds=0.3,
     rounds=60,
