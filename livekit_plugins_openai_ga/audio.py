@@ -53,7 +53,7 @@ class _Filter:
     matrix: NDArray[np.float32]  # [past + block_in, block_out]
 
     def outputs(self, held: int) -> int:
-        """How many outputs `held` samples give, the first of which is the first that the next block needs."""
+        """How many outputs can be made of `held` samples, which begin with those before a block that it needs."""
         return -(-(held - self.past) * self.block_out // self.block_in)
 
 

@@ -65,8 +65,8 @@ FIGURE = Figure(
     title="Speech to text, age of the audio",
     measure=measure,
     seconds=0.5,
-    rounds=16,
-    turns=16,
+    rounds=8,
+    turns=8,
     rows=(
         Row("24 kHz, 50 ms frames: age, mean", "room_age", "ms", target=12.0, compare="ours"),
         Row("24 kHz, 50 ms frames: age, p99", "room_p99", "ms"),
