@@ -6,7 +6,7 @@ import asyncio
 import math
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -84,7 +84,7 @@ class Microphones:
         for timer in self._timers:
             timer.cancel()
 
-    def ages_ms(self, stats: Iterable[dict[str, Any]], since: float, until: float) -> list[float]:
+    def ages_ms(self, stats: Sequence[dict[str, Any]], since: float, until: float) -> list[float]:
         """How old the oldest sample of each message was when the server had it, in ms since its frame was pushed.
 
         `stats`: of the server, in the order of the sessions; `since`, `until`: only messages that came between these.

@@ -136,7 +136,7 @@ def with_floor(row: Row, rounds: Sequence[Round]) -> dict[str, float] | None:
     """Medians of what was measured, by plugin, with the floor in it, and of the `floor`; None: a row without one."""
     if row.floor is None:
         return None
-    plugins = {"ours": row.plugin, "official": "official"}
+    plugins: dict[str, Plugin] = {"ours": row.plugin, "official": "official"}
     found = {
         name: [r[plugin][row.key] for r in rounds if row.key in r.get(plugin, {})] for name, plugin in plugins.items()
     }

@@ -91,7 +91,7 @@ async def worker(livekit: LiveKitServer, base_url: str, plugin: str, executor: s
 def cpu_seconds(processes: list[psutil.Process]) -> float:
     """User and system time of all."""
     times = [each.cpu_times() for each in processes]
-    return sum(each.user + each.system for each in times)
+    return float(sum(each.user + each.system for each in times))
 
 
 async def measure(server: Emulator, main: psutil.Process, calls: int, seconds: float) -> Measured:

@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
 BYTES_PER_MS = 48
@@ -81,14 +82,6 @@ def appended(frame: bytes) -> int:
     start = frame.index(b'"', frame.index(b'"audio"') + 8) + 1
     end = frame.index(b'"', start)
     return (end - start) // 4 * 3 - frame.count(b"=", end - 2, end)
-
-
-def framed(text: str) -> bytes:
-    """A text as a server's frame (RFC 6455, 5.2)."""
-    data = text.encode()
-    size = len(data)
-    header = struct.pack("!BB", 0x81, size) if size < 126 else struct.pack("!BBH", 0x81, 126, size)
-    return header + data
 
 
 class Connection:
@@ -166,9 +159,10 @@ class Connection:
             await self.socket.send(text)
 
     async def flood(self, texts: list[str]) -> None:
-        """Send frames of less than 64 KiB in one go, past the line's delay. The library writes each by itself."""
+        """Send frames in one go, past the line's delay. The library writes each by itself."""
         async with self.socket.send_context():  # which raises and waits as `send` does
-            self.socket.transport.write(b"".join(map(framed, texts)))
+            frames = [Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts]
+            self.socket.transport.write(b"".join(frames))
 
     async def send(self, kind: str, **fields: Any) -> None:
         """Send an event."""

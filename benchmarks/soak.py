@@ -161,10 +161,11 @@ async def serve(sessions: int, seed: int) -> None:
             asyncio.create_task(trouble(number, server, proxy, random.Random(seed * 1000 + number), struck))
             for number, (server, proxy) in enumerate(pairs)
         ]
-        done, _ = await asyncio.wait([order, *troubles], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([order, *troubles], return_when=asyncio.FIRST_COMPLETED)
+        ended = [task for task in troubles if task.done()]
         for task in troubles:
             task.cancel()
-        for task in done - {order}:
+        for task in ended:
             task.result()
         print(json.dumps(struck), flush=True)
 
@@ -186,8 +187,8 @@ class Call:
     """One call: speaks, asks, calls tools, and counts what comes of it."""
 
     def __init__(self, number: int, base_url: str, counts: Counter[str], kept: list[Note]) -> None:
-        options = {"api_key": "sk-any", "base_url": base_url, "conn_options": PATIENT, "heartbeat": HEARTBEAT_S}
-        self.session = RealtimeModel(**options).session()
+        model = RealtimeModel(api_key="sk-any", base_url=base_url, conn_options=PATIENT, heartbeat=HEARTBEAT_S)
+        self.session = model.session()
         self._number = number
         self._counts = counts
         self._notes = kept

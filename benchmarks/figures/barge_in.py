@@ -69,7 +69,7 @@ async def measure(subject: Subject) -> Turns:
     microphones = Microphones([call.session.push_audio for call in calls], rate=24000, frame_ms=50)
     microphones.start()
     await subject.warm_up()
-    delays = []
+    delays: list[float] = []
     ending = time.monotonic() + subject.seconds
     for turn in itertools.count():
         if time.monotonic() > ending and len(delays) >= 2:

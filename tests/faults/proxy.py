@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 End = Literal["rst", "fin", "stall", "swallow"]
 """rst and fin: both sides are cut off. stall: nothing is read any more, so the sender's buffers fill. swallow:
@@ -167,7 +167,8 @@ class Carried:
         both = asyncio.gather(*parts)
         try:
             # A side that vanishes ends the connection at once; one that has only said all it had to say does not.
-            await asyncio.wait({both, over}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {both, over}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._over.set()
             both.cancel()
