@@ -113,7 +113,7 @@ FIGURE = Figure(
     name="growth",
     title="A turn in a long conversation",
     measure=measure,
-    rounds=7,
+    rounds=11,
     fresh=False,
     rows=(
         *(Row(f"{size:,} items", f"turn_{size}", "ms CPU") for size in SIZES),
