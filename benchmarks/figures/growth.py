@@ -113,8 +113,7 @@ FIGURE = Figure(
     name="growth",
     title="A turn in a long conversation",
     measure=measure,
-    rounds=11,
-    fresh=False,
+    rounds=5,
     rows=(
         *(Row(f"{size:,} items", f"turn_{size}", "ms CPU") for size in SIZES),
         Row("10,000 items, LiveKit's own copy in it", "copy", "ms CPU"),
