@@ -74,7 +74,7 @@ MINUTES ?= 10
 soak: $(STAMP)
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES)
 
-# This plugin and the official one, measured in turn: one table, benchmarks/results.json, a plot for each figure.
+# This plugin and the official one, side by side: one table, benchmarks/results.json, a plot for each figure.
 # ONLY="uplink duplex" for some of them; QUICK=1 tries whether all of them work.
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m benchmarks.bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

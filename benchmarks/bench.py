@@ -1,4 +1,4 @@
-"""Measures this plugin and the official one, in turn, and prints one table.
+"""Measures this plugin and the official one, side by side, and prints one table.
 
     python -m benchmarks.bench [--only NAME ...] [--quick] [--out DIR]
 

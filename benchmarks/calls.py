@@ -32,13 +32,9 @@ class Calls:
     @classmethod
     async def opened(cls, subject: Subject, count: int, first: int = 0, **options: Any) -> Calls:
         """`first`: so many others are open on this server; `options`: of the model."""
-        model = subject.model(turn_detection=None, **options)
-        listeners = []
-        for number in range(count):
-            listeners.append(Listener(model.session()))
-            await subject.server.opened(first + number + 1)
-        pushes = [listener.session.push_audio for listener in listeners]
-        return cls(subject, first, listeners, Microphones(pushes, rate=RATE, frame_ms=FRAME_MS))
+        sessions = await subject.sessions(count, first=first, turn_detection=None, **options)
+        pushes = [session.push_audio for session in sessions]
+        return cls(subject, first, list(map(Listener, sessions)), Microphones(pushes, rate=RATE, frame_ms=FRAME_MS))
 
     async def floor_ms(self) -> float:
         """CPU ms per session and second that the microphones take by themselves."""

@@ -130,11 +130,7 @@ async def alone(subject: Subject, count: int, *, rate: int, frame_ms: int) -> fl
 async def sessions(subject: Subject, count: int) -> AsyncIterator[list[Push]]:
     """Where the frames of so many realtime sessions go, which are open and configured, and hear everything."""
     await subject.server.reset()
-    model = subject.model(turn_detection=None)
-    opened = []
-    for number in range(subject.count(count)):
-        opened.append(model.session())
-        await subject.server.opened(number + 1)
+    opened = await subject.sessions(subject.count(count), turn_detection=None)
     yield [session.push_audio for session in opened]
     for session in opened:
         await session.aclose()

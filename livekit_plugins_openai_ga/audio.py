@@ -109,6 +109,7 @@ class _Step:
         self.windows: NDArray[np.float32] = np.ndarray(shape, np.float32, buffer, strides=strides)
         # Which outputs were not handed out before; None: all.
         self.due = slice(before, certain) if before or certain != blocks * design.block_out else None
+        # What will be held when these have gone through.
         self.rest = buffer[certain // design.block_out * design.block_in : length]
 
 
@@ -118,7 +119,7 @@ class Resampler:
     Output n is the instant n / `target` s of the input, and comes with the first input at or behind it.
     """
 
-    __slots__ = ("_filter", "_held", "_step")
+    __slots__ = ("_filter", "_step")
 
     def __init__(self, rate: int, target: int) -> None:
         """`rate`: the input's rate in Hz, `target`: the output's; both above 0."""
@@ -127,18 +128,17 @@ class Resampler:
 
     def reset(self) -> None:
         """Forget everything pushed so far."""
-        self._held = np.zeros(self._filter.past, dtype=np.float32)
         self._step = _Step(self._filter, self._filter.past, 0)
 
     def push(self, samples: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.float32]:
         """Every sample up to the end of `samples` (mono, int16 scale, any length)."""
-        held, step = self._held, self._step
+        step = self._step
+        held = step.rest
         # Frames of 10 ms are whole blocks: each finds the filter as the one before it did, and goes the same way.
         if len(samples) != len(step.new) or len(held) != len(step.held):
             step = self._step = _Step(self._filter, len(held), len(samples))
         step.held[...] = held
         step.new[...] = samples
-        self._held = step.rest
         # `dot` gives BLAS a copy of windows that overlap in memory; `@` would multiply them itself, which is slower.
         out: NDArray[np.float32] = np.dot(step.windows, self._filter.matrix).reshape(-1)
         return out if step.due is None else out[step.due]

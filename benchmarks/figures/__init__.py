@@ -65,6 +65,17 @@ class Subject:
         """The plugin's `RealtimeModel` on the counting server. Options: what both constructors take."""
         return plugins.realtime_model(self.plugin, self.url, self.closing, options)
 
+    async def sessions(self, count: int, *, first: int = 0, **options: Any) -> list[Any]:
+        """So many sessions of one `model`, in the order of their connections, open and configured.
+
+        `first`: so many others are open on this server.
+        """
+        model, sessions = self.model(**options), []
+        for number in range(count):
+            sessions.append(model.session())
+            await self.server.opened(first + number + 1)
+        return sessions
+
     def stt(self, **options: Any) -> Any:
         """The plugin's `STT` on the counting server, over a socket. Options: what both constructors take."""
         return plugins.stt(self.plugin, self.url, self.closing, options)

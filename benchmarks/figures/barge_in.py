@@ -59,11 +59,7 @@ async def measure(subject: Subject) -> Turns:
 
     count = subject.count(SESSIONS)
     await subject.server.behave(reply_s=REPLY_S)
-    model = subject.model()
-    calls = []
-    for number in range(count):
-        calls.append(Call(model.session()))
-        await subject.server.opened(number + 1)
+    calls = list(map(Call, await subject.sessions(count)))
     for call in calls:
         await call.speak()
     microphones = Microphones([call.session.push_audio for call in calls], rate=24000, frame_ms=50)

@@ -16,18 +16,15 @@ SESSIONS = 40
 async def measure(subject: Subject) -> Turns:
     from benchmarks.listeners import Listener, always_listening, cpu_of
 
-    model = subject.model(turn_detection=None)
-    listeners, found = [], []
-    for number in range(subject.count(SESSIONS)):
-        listeners.append(Listener(model.session()))
-        await subject.server.opened(number + 1)
+    sessions, found = await subject.sessions(subject.count(SESSIONS), turn_detection=None), []
+    listeners = list(map(Listener, sessions))
     await subject.turn()
     async with always_listening(subject, listeners):
         for _ in range(subject.turns):
             await subject.turn()
             found.append({"cpu": await cpu_of(subject, listeners) / len(listeners) * 1000})
-    for listener in listeners:
-        await listener.session.aclose()
+    for session in sessions:
+        await session.aclose()
     return found
 
 

@@ -43,11 +43,7 @@ async def measure(subject: Subject) -> Turns:
 
     sessions = subject.count(SESSIONS)
     await subject.server.reset()
-    model = subject.model(turn_detection=None)
-    talking = []
-    for number in range(sessions):
-        talking.append(model.session())
-        await subject.server.opened(number + 1)
+    talking = await subject.sessions(sessions, turn_detection=None)
     microphones = Microphones([session.push_audio for session in talking], rate=RATE, frame_ms=FRAME_MS)
     microphones.start()
     await subject.warm_up()

@@ -6,8 +6,8 @@ which nothing else ran in the event loop, audio included.
 
 The official plugin compares all items of both sides in each turn, and looks each new item up in a list.
 
-Each round has new processes: in one that has had long conversations before, the items of the next are scattered over
-its memory, and the same turn takes up to three times as long, in either plugin.
+Each round has new processes: in kept ones the same turn took up to three times as long in one round as in another, in
+either plugin, and not in both at once.
 """
 
 from __future__ import annotations
